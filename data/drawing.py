@@ -1,0 +1,296 @@
+"""Draw scenes of textured shapes: the pictures from which the embedded default learns.
+
+An object is a shape family filled with a texture family; the pair is its class. Colour, size,
+rotation, aspect, light and occlusion vary from instance to instance and say little of the class.
+Pixels are RGB, uint8. Coordinates are x, y in pixels; angles are in radians.
+"""
+
+import colorsys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+Texture = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
+
+OVERSAMPLING = 4
+SMALLEST_VISIBLE_FRACTION = 0.5
+
+
+def _polygon(*points: tuple[float, float]) -> list[np.ndarray]:
+    return [np.array(points, dtype=np.float64)]
+
+
+def _polar(radius: Callable[[np.ndarray], np.ndarray], samples: int = 72) -> np.ndarray:
+    angle = np.linspace(0, 2 * np.pi, samples, endpoint=False)
+    return np.stack([radius(angle) * np.cos(angle), radius(angle) * np.sin(angle)], axis=1)
+
+
+def _star() -> list[np.ndarray]:
+    angle = np.arange(10) * np.pi / 5
+    radius = np.where(np.arange(10) % 2 == 0, 1.1, 0.45)
+    return [np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)]
+
+
+def _crescent() -> list[np.ndarray]:
+    outer = np.linspace(0.3 * np.pi, 1.7 * np.pi, 40)
+    inner = np.linspace(1.62 * np.pi, 0.38 * np.pi, 40)
+    rim = np.stack([np.cos(outer), np.sin(outer)], axis=1)
+    bite = np.stack([0.42 + 0.78 * np.cos(inner), 0.78 * np.sin(inner)], axis=1)
+    return [np.concatenate([rim, bite])]
+
+
+def _heart() -> list[np.ndarray]:
+    angle = np.linspace(0, 2 * np.pi, 60, endpoint=False)
+    x = 16 * np.sin(angle) ** 3
+    y = 13 * np.cos(angle) - 5 * np.cos(2 * angle) - 2 * np.cos(3 * angle) - np.cos(4 * angle)
+    return [np.stack([x, -y], axis=1) / 16]
+
+
+SHAPES: dict[str, list[np.ndarray]] = {
+    "disc": [_polar(lambda a: np.full_like(a, 0.9))],
+    "square": _polygon((-0.85, -0.85), (0.85, -0.85), (0.85, 0.85), (-0.85, 0.85)),
+    "triangle": _polygon((0, -1.15), (1.0, 0.7), (-1.0, 0.7)),
+    "star": _star(),
+    "cross": _polygon(
+        *[(-0.35, -1), (0.35, -1), (0.35, -0.35), (1, -0.35), (1, 0.35), (0.35, 0.35)],
+        *[(0.35, 1), (-0.35, 1), (-0.35, 0.35), (-1, 0.35), (-1, -0.35), (-0.35, -0.35)],
+    ),
+    "ring": [_polar(lambda a: np.full_like(a, 1.0)), _polar(lambda a: np.full_like(a, 0.5))],
+    "crescent": _crescent(),
+    "heart": _heart(),
+    "corner": _polygon((-0.9, -1), (-0.2, -1), (-0.2, 0.3), (1, 0.3), (1, 1), (-0.9, 1)),
+    "bar": _polygon((-1.25, -0.42), (1.25, -0.42), (1.25, 0.42), (-1.25, 0.42)),
+    "arrow": _polygon(
+        *[(-1.1, -0.3), (0.1, -0.3), (0.1, -0.9), (1.15, 0), (0.1, 0.9), (0.1, 0.3), (-1.1, 0.3)]
+    ),
+    "flower": [_polar(lambda a: 0.8 + 0.28 * np.cos(5 * a))],
+}
+"""Contours in a circle of about radius 1; the second contour of a shape is a hole."""
+
+
+def _speckle(u: np.ndarray, v: np.ndarray, seed: int) -> np.ndarray:
+    cells = np.random.default_rng(seed).random((32, 32)) < 0.45
+    return cells[np.floor(2.2 * v).astype(int) % 32, np.floor(2.2 * u).astype(int) % 32]
+
+
+def _dots(u: np.ndarray, v: np.ndarray, seed: int) -> np.ndarray:
+    return (u % 1 - 0.5) ** 2 + (v % 1 - 0.5) ** 2 < 0.095
+
+
+def _bricks(u: np.ndarray, v: np.ndarray, seed: int) -> np.ndarray:
+    row = np.floor(1.6 * v)
+    return ((1.6 * v) % 1 < 0.25) | ((0.8 * u + 0.5 * row) % 1 < 0.14)
+
+
+TEXTURES: dict[str, Texture] = {
+    "plain": lambda u, v, seed: np.zeros_like(u),
+    "stripes": lambda u, v, seed: u % 1 < 0.5,
+    "checks": lambda u, v, seed: (np.floor(1.3 * u) + np.floor(1.3 * v)) % 2,
+    "dots": _dots,
+    "rings": lambda u, v, seed: np.hypot(u, v) % 1 < 0.5,
+    "grid": lambda u, v, seed: (u % 1 < 0.25) | (v % 1 < 0.25),
+    "zigzag": lambda u, v, seed: (v + 1.4 * np.abs((0.6 * u) % 1 - 0.5)) % 1 < 0.45,
+    "speckle": _speckle,
+    "rays": lambda u, v, seed: (np.arctan2(v, u) * 4 / np.pi) % 1 < 0.5,
+    "halves": lambda u, v, seed: u < 0,
+    "bricks": _bricks,
+    "band": lambda u, v, seed: np.abs(v) < 0.55,
+}
+"""Patterns over the object's own coordinates, whose unit is one period of the pattern."""
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One object of a scene with everything that decides how it looks."""
+
+    shape: str
+    texture: str
+    centre: tuple[float, float]
+    """x, y in pixels."""
+    radius: float
+    """Pixels; the contours of `SHAPES` are multiplied by it."""
+    angle: float
+    aspect: float
+    """Width over height, before the rotation."""
+    period: float
+    """Of the texture, in units of the radius."""
+    colours: tuple[tuple[float, float, float], tuple[float, float, float]]
+    """RGB in [0, 1]: the ground and the figure of the texture."""
+    light: tuple[float, float]
+    """Slope of the brightness across the object, along x and y."""
+    seed: int
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """A drawn scene."""
+
+    image: np.ndarray
+    """H x W x 3, uint8 RGB."""
+    instances: np.ndarray
+    """H x W, int32: 0 for the background, else 1 + the position in the list that was drawn."""
+    mixed: np.ndarray
+    """H x W, bool: pixels on an outline, which show two things at once (255 in VOC)."""
+
+
+def hue_of(shape: str, texture: str) -> float:
+    """The hue in [0, 1) around which a class is coloured; every fifth class shares it."""
+    position = list(SHAPES).index(shape) + 2 * list(TEXTURES).index(texture)
+    return position % 5 / 5
+
+
+def random_instance(
+    random: np.random.Generator, side: int, shape: str, texture: str, hue: float | None = None
+) -> Instance:
+    """An object at a random place of an image of `side` pixels, coloured near `hue`."""
+    centre_hue = hue_of(shape, texture) if hue is None else hue
+    hue = (centre_hue + random.uniform(-0.1, 0.1)) % 1
+    saturation, value = random.uniform(0.45, 1.0), random.uniform(0.6, 1.0)
+    ground = colorsys.hsv_to_rgb(hue, saturation, value)
+    if random.random() < 0.5:
+        figure = colorsys.hsv_to_rgb(hue, saturation, value * random.uniform(0.25, 0.5))
+    else:
+        figure = colorsys.hsv_to_rgb(hue, saturation * random.uniform(0.0, 0.3), 1.0)
+        ground = colorsys.hsv_to_rgb(hue, max(saturation, 0.6), value * 0.8)
+    radius = side * random.uniform(0.1, 0.22)
+    margin = 0.6 * radius
+    return Instance(
+        shape=shape,
+        texture=texture,
+        centre=(random.uniform(margin, side - margin), random.uniform(margin, side - margin)),
+        radius=radius,
+        angle=random.uniform(0, 2 * np.pi),
+        aspect=random.uniform(0.85, 1.18),
+        period=random.uniform(0.4, 0.52),
+        colours=(ground, figure),
+        light=tuple(random.uniform(-0.3, 0.3, 2)),
+        seed=int(random.integers(2**31)),
+    )
+
+
+def background(random: np.random.Generator, side: int) -> np.ndarray:
+    """A soft, faintly patterned ground; side x side x 3, float32 in [0, 1]."""
+    coarse = random.random((4, 4, 3), dtype=np.float32) * 0.5 + random.uniform(0.1, 0.4)
+    fine = random.random((side // 8, side // 8, 1), dtype=np.float32) - 0.5
+    canvas = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
+    canvas += random.uniform(0.05, 0.3) * cv2.resize(fine, (side, side))[..., None]
+    angle, period = random.uniform(0, np.pi), side * random.uniform(0.06, 0.25)
+    y, x = np.mgrid[:side, :side].astype(np.float32)
+    wave = np.sin((np.cos(angle) * x + np.sin(angle) * y) * (2 * np.pi / period))
+    canvas += random.uniform(0.0, 0.1) * wave[..., None]
+    return np.clip(canvas, 0, 1)
+
+
+def draw_instance(canvas: np.ndarray, instance: Instance) -> np.ndarray:
+    """Paint one object over the canvas (H x W x 3 in [0, 1]) in place; return its coverage.
+
+    The coverage is H x W in [0, 1], 1 where the object hides everything below it.
+    """
+    height, width = canvas.shape[:2]
+    coverage = np.zeros((height, width), dtype=np.float32)
+    reach = 1.5 * instance.radius
+    left, top = (max(int(c - reach), 0) for c in instance.centre)
+    right = min(int(instance.centre[0] + reach) + 1, width)
+    bottom = min(int(instance.centre[1] + reach) + 1, height)
+    if left >= right or top >= bottom:
+        return coverage
+
+    cosine, sine = np.cos(instance.angle), np.sin(instance.angle)
+    stretch = np.sqrt(instance.aspect)
+    rotation = np.array([[cosine, -sine], [sine, cosine]])
+    contours = []
+    for contour in SHAPES[instance.shape]:
+        placed = (contour * (stretch, 1 / stretch)) @ rotation.T * instance.radius
+        placed = (placed + instance.centre - (left, top)) * OVERSAMPLING
+        contours.append(np.round(placed).astype(np.int32))
+    large = np.zeros(((bottom - top) * OVERSAMPLING, (right - left) * OVERSAMPLING), np.uint8)
+    cv2.fillPoly(large, contours, 255)
+    alpha = cv2.resize(large, (right - left, bottom - top), interpolation=cv2.INTER_AREA)
+    alpha = alpha.astype(np.float32) / 255
+
+    y, x = np.mgrid[top:bottom, left:right].astype(np.float32)
+    x, y = (x - instance.centre[0]) / instance.radius, (y - instance.centre[1]) / instance.radius
+    u = (cosine * x + sine * y) / (instance.period * stretch)
+    v = (-sine * x + cosine * y) / instance.period * stretch
+    figure = TEXTURES[instance.texture](u, v, instance.seed).astype(np.float32)[..., None]
+    ground_colour, figure_colour = (np.array(c, dtype=np.float32) for c in instance.colours)
+    paint = ground_colour * (1 - figure) + figure_colour * figure
+    paint = paint * (1 + instance.light[0] * x + instance.light[1] * y)[..., None]
+
+    window = canvas[top:bottom, left:right]
+    window += (np.clip(paint, 0, 1) - window) * alpha[..., None]
+    coverage[top:bottom, left:right] = alpha
+    return coverage
+
+
+def render(
+    canvas: np.ndarray, instances: Sequence[Instance], noise: np.ndarray | None = None
+) -> Rendering:
+    """Paint the objects over a background in their order, later ones in front.
+
+    Args:
+        canvas: H x W x 3 in [0, 1]; left as it was.
+        noise: H x W x 3, added to the finished picture.
+    """
+    canvas = canvas.copy()
+    labels = np.zeros(canvas.shape[:2], dtype=np.int32)
+    mixed = np.zeros(canvas.shape[:2], dtype=bool)
+    for position, instance in enumerate(instances):
+        coverage = draw_instance(canvas, instance)
+        labels[coverage > 0.5] = position + 1
+        mixed = np.where(coverage > 0.02, coverage < 0.98, mixed)
+    if noise is not None:
+        canvas += noise
+    return Rendering((np.clip(canvas, 0, 1) * 255).round().astype(np.uint8), labels, mixed)
+
+
+def place(
+    random: np.random.Generator, side: int, wanted: Sequence[tuple[str, str, float | None]]
+) -> list[Instance]:
+    """Place objects (shape, texture, hue) so that of each at least half stays visible.
+
+    An object for which no such place is found in ten tries is left out; the first never is.
+    """
+    placed: list[Instance] = []
+    areas: list[int] = []
+    labels = np.zeros((side, side), dtype=np.int32)
+    scratch = np.zeros((side, side, 3), dtype=np.float32)
+    for shape, texture, hue in wanted:
+        for _ in range(10):
+            candidate = random_instance(random, side, shape, texture, hue)
+            solid = draw_instance(scratch, candidate) > 0.5
+            left = np.bincount(labels[~solid], minlength=len(placed) + 1)[1:]
+            if all(l >= SMALLEST_VISIBLE_FRACTION * a for l, a in zip(left, areas, strict=True)):
+                placed.append(candidate)
+                areas.append(int(solid.sum()))
+                labels[solid] = len(placed)
+                break
+    return placed
+
+
+def random_scene(
+    random: np.random.Generator,
+    side: int,
+    target: tuple[str, str],
+    others: Sequence[tuple[str, str]],
+) -> tuple[list[Instance], Rendering]:
+    """A picture with one to three objects of the target class among one to three distractors.
+
+    The first distractor wears the target's hue, so that colour does not give the target away.
+
+    Args:
+        others: the (shape, texture) pairs from which distractors are drawn; without the target.
+    """
+    hue = hue_of(*target)
+    wanted = [(*target, hue)] * int(random.choice([1, 2, 3], p=[0.5, 0.3, 0.2]))
+    for number in range(int(random.integers(1, 4))):
+        pair = others[int(random.integers(len(others)))]
+        wanted.append((*pair, hue if number == 0 else None))
+    order = random.permutation(len(wanted))
+    instances = place(random, side, [wanted[i] for i in order])
+    if not any((i.shape, i.texture) == target for i in instances):
+        instances = place(random, side, wanted[:1])
+    noise = random.normal(0, 0.02, (side, side, 3)).astype(np.float32)
+    return instances, render(background(random, side), instances, noise)
