@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+cv2.setNumThreads(0)  # the pictures are small, and worker processes share the cores
+
 Texture = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 
 OVERSAMPLING = 4

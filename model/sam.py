@@ -140,7 +140,8 @@ class Sam(Segmenter):
         image = image_tokens.transpose(1, 2).unflatten(2, image.shape[-2:])
         pixels = decoder.output_upscaling(image)  # B C/8 4S 4S
         filters = torch.stack(
-            [mlp(tokens[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)], dim=1
+            [mlp(tokens[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)],
+            dim=1,
         )  # B 4 C/8
         return DecodedMasks(
             logits=torch.einsum("bmc,bchw->bmhw", filters, pixels),

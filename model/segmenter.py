@@ -25,7 +25,9 @@ class SegmenterFeatures:
 
     def __getitem__(self, index: slice | Tensor) -> "SegmenterFeatures":
         """The features of some of the images."""
-        return SegmenterFeatures(self.embedding[index], tuple(level[index] for level in self.levels))
+        return SegmenterFeatures(
+            self.embedding[index], tuple(level[index] for level in self.levels)
+        )
 
     def detach(self) -> "SegmenterFeatures":
         return SegmenterFeatures(

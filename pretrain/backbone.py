@@ -90,9 +90,7 @@ def losses(network: ResNet, heads: Heads, batch: Objects, generator: torch.Gener
     share = share / share.sum(1, keepdim=True).clamp_min(1)
     pooled = torch.einsum("bcs,bs->bc", alone.flatten(2).float(), share)
     found = only.flatten(1).any(1)
-    shape_of, texture_of = (
-        torch.where(only, c, 0).flatten(1).amax(1) for c in (shapes, textures)
-    )
+    shape_of, texture_of = (torch.where(only, c, 0).flatten(1).amax(1) for c in (shapes, textures))
     average = heads.loss(
         pooled, torch.where(found, shape_of, -1), torch.where(found, texture_of, -1)
     )

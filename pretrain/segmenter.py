@@ -99,7 +99,9 @@ def main() -> int:
         if step % 500 == 499:
             save_weights(segmenter, options.output, {"step": step + 1, "seed": options.seed})
     save_weights(segmenter, options.output, {"step": options.steps, "seed": options.seed})
-    print(f"{options.output}: {options.steps} steps in {time.time() - start:.0f} s, IoU {recent:.3f}")
+    print(
+        f"{options.output}: {options.steps} steps in {time.time() - start:.0f} s, IoU {recent:.3f}"
+    )
     return 0
 
 
