@@ -1,0 +1,50 @@
+"""Writing files so that a reader finds the old content or the new, never half of it."""
+
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+from common.errors import UsageError
+
+
+def temporary_beside(path: Path) -> Path:
+    """A free hidden name in the folder of `path`, which is made, with the same suffix.
+
+    Raises:
+        UsageError: the folder cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot make the folder {path.parent}: {error.strerror}") from error
+    return path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Flush `temporary` to the disk and put it in the place of `path` in one step."""
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file beside `path`, then put it in the place of `path`.
+
+    When `write` fails, nothing is left behind and `path` is as it was.
+
+    Args:
+        path: the file to make or replace; missing folders are made.
+        write: called with the temporary file's name, which has the suffix of `path`.
+
+    Raises:
+        UsageError: the file cannot be written: no right, no room, or a folder in its place.
+    """
+    temporary = temporary_beside(path)
+    try:
+        write(temporary)
+        publish(temporary, path)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
