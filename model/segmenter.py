@@ -66,6 +66,11 @@ class Segmenter(nn.Module):
         """S."""
         return self.prompt_encoder.image_embedding_size[0]
 
+    @property
+    def official(self) -> nn.Module:
+        """The module whose state dict has the names of the official checkpoint files."""
+        return self
+
     def encode_images(self, images: Tensor) -> SegmenterFeatures:
         """Encode images which already have the encoder's size."""
         raise NotImplementedError
@@ -74,9 +79,13 @@ class Segmenter(nn.Module):
         """All masks for sparse prompt tokens, B x any number x C, with no mask prompt."""
         raise NotImplementedError
 
-    def select(self, decoded: DecodedMasks) -> Tensor:
-        """The one mask to use: B x 1 x 4S x 4S."""
-        return decoded.logits[:, :1]
+    def select(self, decoded: DecodedMasks, fallback: bool) -> tuple[Tensor, Tensor]:
+        """The one mask to use and its estimated quality: B x 1 x 4S x 4S and B x 1.
+
+        Args:
+            fallback: let SAM 2 replace an unstable mask; off while prompts are being trained.
+        """
+        return decoded.logits[:, :1], decoded.quality[:, :1]
 
     def encode(self, images: Tensor) -> SegmenterFeatures:
         """Encode normalised images, B x 3 x any square size; each call encodes each image once."""
@@ -90,7 +99,11 @@ class Segmenter(nn.Module):
         return tokens + self.prompt_encoder.point_embeddings[label].weight
 
     def decode(
-        self, features: SegmenterFeatures, positive: Tensor, negative: Tensor | None
+        self,
+        features: SegmenterFeatures,
+        positive: Tensor,
+        negative: Tensor | None,
+        fallback: bool = True,
     ) -> Tensor:
         """Draw the mask that prompt tokens ask for.
 
@@ -100,14 +113,20 @@ class Segmenter(nn.Module):
         Returns:
             Logits at low resolution, B x 1 x 4S x 4S.
         """
-        tokens = self.label(positive, POINT_POSITIVE)
-        if negative is not None:
-            tokens = torch.cat([tokens, self.label(negative, POINT_NEGATIVE)], dim=1)
-        return self.select(self.decode_all(features, tokens))
+        tokens = self.prompt(positive, negative)
+        return self.select(self.decode_all(features, tokens), fallback)[0]
 
-    def dense_position(self) -> Tensor:
-        """SAM's own positional encoding of every place of the embedding, 1 x C x S x S."""
-        return self.prompt_encoder.get_dense_pe()
+    def prompt(self, positive: Tensor, negative: Tensor | None) -> Tensor:
+        """Labelled prompt tokens, the positive ones first: B x N or 2N x C."""
+        tokens = self.label(positive, POINT_POSITIVE)
+        if negative is None:
+            return tokens
+        return torch.cat([tokens, self.label(negative, POINT_NEGATIVE)], dim=1)
+
+    def dense_position(self, side: int | None = None) -> Tensor:
+        """SAM's own positional encoding of every place, 1 x C x side x side (default: S)."""
+        side = side or self.embedding_size
+        return self.prompt_encoder.pe_layer((side, side)).unsqueeze(0)
 
     def point_tokens(self, points: Tensor, labels: Tensor) -> Tensor:
         """Labelled prompt tokens of clicks and box corners.

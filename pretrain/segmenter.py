@@ -78,7 +78,7 @@ def main() -> int:
     else:
         from model.sam2 import Sam2
 
-        segmenter = Sam2("tiny_generated")
+        segmenter = Sam2("tiny")
     optimizer = torch.optim.AdamW(segmenter.parameters(), lr=options.lr, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, options.lr, options.steps, pct_start=0.05
@@ -86,6 +86,10 @@ def main() -> int:
     data = PromptBatches(options.seed, options.steps, options.batch_size)
     start, progress = time.time(), tqdm(batches(data, options.workers), mininterval=5)
     recent = 0.0
+
+    def save(steps: int) -> None:
+        save_weights(segmenter.official, options.output, {"step": steps, "seed": options.seed})
+
     for step, batch in enumerate(progress):
         with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
             loss, reached = losses(segmenter, batch)
@@ -97,8 +101,8 @@ def main() -> int:
         recent = reached.item() if step == 0 else 0.98 * recent + 0.02 * reached.item()
         progress.set_postfix(loss=f"{loss.item():.3f}", iou=f"{recent:.3f}", refresh=False)
         if step % 500 == 499:
-            save_weights(segmenter, options.output, {"step": step + 1, "seed": options.seed})
-    save_weights(segmenter, options.output, {"step": options.steps, "seed": options.seed})
+            save(step + 1)
+    save(options.steps)
     print(
         f"{options.output}: {options.steps} steps in {time.time() - start:.0f} s, IoU {recent:.3f}"
     )

@@ -1,0 +1,98 @@
+"""Command-line flags from documented dataclasses: a default, its type and its help in one place."""
+
+import argparse
+import dataclasses
+import json
+import sys
+import types
+import typing
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from common.errors import UsageError
+
+Options = TypeVar("Options")
+
+
+def option(
+    default: Any, help: str, choices: Sequence[Any] | None = None, flag: str | None = None
+) -> Any:
+    """A field of an options dataclass.
+
+    Args:
+        choices: the values that are allowed.
+        flag: the flag's name where it is not the field's; a switch that turns a True field off
+            has the name `--no_...`.
+    """
+    metadata = {"help": help, "choices": choices, "flag": flag}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def add_arguments(parser: argparse.ArgumentParser, options: type) -> None:
+    """Add one flag for every field of an options dataclass, under its docstring's first line."""
+    group = parser.add_argument_group((options.__doc__ or options.__name__).splitlines()[0])
+    hints = typing.get_type_hints(options)
+    for field in dataclasses.fields(options):
+        flag = field.metadata["flag"] or f"--{field.name}"
+        text = field.metadata["help"]
+        if hints[field.name] is bool:
+            action = "store_false" if field.default else "store_true"
+            group.add_argument(
+                flag, dest=field.name, action=action, default=field.default, help=text
+            )
+            continue
+        shown = text if field.default is None else f"{text} (default: %(default)s)"
+        group.add_argument(
+            flag,
+            dest=field.name,
+            type=_plain_type(hints[field.name]),
+            default=field.default,
+            choices=field.metadata["choices"],
+            metavar=None if field.metadata["choices"] else _metavar(hints[field.name]),
+            help=shown,
+        )
+
+
+def _plain_type(hint: Any) -> Callable[[str], Any]:
+    """int for `int` and for `int | None`."""
+    if isinstance(hint, types.UnionType):
+        hint = next(part for part in typing.get_args(hint) if part is not type(None))
+    return hint
+
+
+def _metavar(hint: Any) -> str:
+    return {int: "N", float: "X", Path: "PATH"}.get(_plain_type(hint), "NAME")
+
+
+def from_namespace(options: type[Options], namespace: argparse.Namespace) -> Options:
+    """Fill an options dataclass from parsed flags."""
+    return options(**{f.name: getattr(namespace, f.name) for f in dataclasses.fields(options)})
+
+
+def refuse_problems(*options: Any) -> None:
+    """Report everything that is wrong with some options at once.
+
+    Raises:
+        UsageError: with one line for each problem that their `problems()` found.
+    """
+    found = [problem for group in options for problem in group.problems()]
+    if found:
+        raise UsageError("\n".join(found))
+
+
+def run_script(main: Callable[[], int]) -> int:
+    """Run a script's procedure; wrong use is told in plain words and gives exit code 2."""
+    try:
+        return main()
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def to_json(options: Any) -> dict[str, Any]:
+    """An options dataclass as plain JSON values."""
+    return json.loads(json.dumps(dataclasses.asdict(options), default=str))

@@ -1,0 +1,89 @@
+"""Devices and processes: one process on any device, or many under `torchrun`.
+
+Nothing outside this file names a device.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import distributed
+
+from common.errors import UsageError
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those that work together."""
+
+    rank: int
+    count: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        """True for the one process that writes files and speaks to the person."""
+        return self.rank == 0
+
+    def share(self, length: int) -> range:
+        """Which of `length` independent pieces of work are this process's; each is somebody's."""
+        return range(self.rank, length, self.count)
+
+    def gather(self, value: Any) -> list[Any]:
+        """Everybody's value, in the order of the ranks, in every process."""
+        if self.count == 1:
+            return [value]
+        values: list[Any] = [None] * self.count
+        distributed.all_gather_object(values, value)
+        return values
+
+    def wait(self) -> None:
+        """Let all processes arrive here before any goes on."""
+        if self.count > 1:
+            distributed.barrier()
+
+
+def choose_device(wanted: str = "auto", local_rank: int = 0) -> torch.device:
+    """The device to compute on.
+
+    Raises:
+        UsageError: the device that was asked for is not there.
+    """
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if wanted == "auto":
+        wanted = next(name for name, there in available.items() if there)
+    if not available[wanted]:
+        raise UsageError(f"--device {wanted}: this machine has none that PyTorch can use")
+    return torch.device("cuda", local_rank) if wanted == "cuda" else torch.device(wanted)
+
+
+@contextmanager
+def process_group(device: str = "auto") -> Iterator[Processes]:
+    """Join the other processes, if `torchrun` (or torch.distributed.launch) started several.
+
+    The backend is nccl on CUDA and gloo elsewhere.
+    """
+    count = int(os.environ.get("WORLD_SIZE", 1))
+    rank = int(os.environ.get("RANK", 0))
+    chosen = choose_device(device, int(os.environ.get("LOCAL_RANK", 0)))
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    if count == 1:
+        yield Processes(0, 1, chosen)
+        return
+    backend = "nccl" if chosen.type == "cuda" else "gloo"
+    distributed.init_process_group(backend, timeout=timedelta(hours=2))
+    try:
+        yield Processes(rank, count, chosen)
+    finally:
+        distributed.destroy_process_group()

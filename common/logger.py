@@ -1,0 +1,59 @@
+"""What a run leaves behind for people to look at: TensorBoard, JSON lines, results.
+
+Only the main process writes; in the others every call does nothing.
+"""
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch.utils.tensorboard import SummaryWriter
+
+from common.distributed import Processes
+from common.files import write_atomically
+
+
+class RunLogger:
+    """The logs of one run's folder."""
+
+    def __init__(self, folder: Path, processes: Processes) -> None:
+        self.folder, self.writes = folder, processes.is_main
+        self.board = SummaryWriter(str(folder / "tensorboard")) if self.writes else None
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """Curves in TensorBoard."""
+        if self.board:
+            for name, value in values.items():
+                self.board.add_scalar(name, value, step)
+
+    def picture(self, step: int, name: str, image: np.ndarray) -> None:
+        """A picture in TensorBoard: H x W x 3, uint8 RGB."""
+        if self.board:
+            self.board.add_image(name, image, step, dataformats="HWC")
+
+    def line(self, record: dict[str, Any]) -> None:
+        """One more line of `log.jsonl`, on disk when this returns."""
+        if self.writes:
+            with (self.folder / "log.jsonl").open("a") as file:
+                file.write(json.dumps(record) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+
+    def close(self) -> None:
+        if self.board:
+            self.board.close()
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write readable JSON, all or nothing."""
+    text = json.dumps(content, indent=2) + "\n"
+    write_atomically(path, lambda place: Path(place).write_text(text))
+
+
+def quiet_libraries() -> None:
+    """Keep the chatter of libraries off the terminal."""
+    for name in ("root", "sam2", "timm", "xFormers"):
+        logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,0 +1,148 @@
+"""What every training run does around its loss: optimiser, schedule, precision, resuming."""
+
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from common.arguments import option
+from common.checkpoint import read_training_state, save_checkpoint, save_training_state
+from common.distributed import DEVICES, Processes
+
+PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+STATE_FILE = "state.pt"
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How a model is trained."""
+
+    epochs: int = option(50, "passes over the training episodes")
+    bsz: int = option(2, "episodes per process and step")
+    accumulate: int = option(1, "steps whose gradients make one update")
+    lr: float = option(1e-4, "peak learning rate of AdamW; cosine decay to zero, per update")
+    weight_decay: float = option(1e-5, "of AdamW")
+    max_iterations: int | None = option(None, "stop after so many updates; the decay ends there")
+    nworker: int = option(2, "processes that read episodes; 0: none but this one")
+    seed: int = option(0, "of weights and episodes")
+    device: str = option("auto", "where to compute", DEVICES)
+    precision: str = option("fp32", "of the forward pass", tuple(PRECISIONS))
+
+    def problems(self) -> list[str]:
+        """Every reason why these options cannot be used."""
+        found = [
+            f"--{name} must be at least 1, not {getattr(self, name)}"
+            for name in ("epochs", "bsz", "accumulate")
+            if getattr(self, name) < 1
+        ]
+        if self.lr <= 0:
+            found.append(f"--lr must be above 0, not {self.lr}")
+        if self.weight_decay < 0 or self.nworker < 0 or self.seed < 0:
+            found.append("--weight_decay, --nworker and --seed cannot be negative")
+        if self.max_iterations is not None and self.max_iterations < 1:
+            found.append(f"--max_iterations must be at least 1, not {self.max_iterations}")
+        return found
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast | nullcontext:
+    """The context in which a forward pass runs."""
+    kind = PRECISIONS[precision]
+    return nullcontext() if kind is None else torch.autocast(device.type, kind)
+
+
+class Trainer:
+    """Updates the learnable part of a model.
+
+    An epoch is a number of updates; an update is `accumulate` batches of `bsz` in every process.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        parameters: Iterable[nn.Parameter] | list[dict[str, Any]],
+        options: TrainingOptions,
+        processes: Processes,
+        epoch_length: int,
+    ) -> None:
+        """parameters: what learns, or optimiser groups of it; epoch_length: updates per epoch."""
+        self.model, self.options, self.processes = model, options, processes
+        self.epoch_length = epoch_length
+        self.updates = options.epochs * epoch_length
+        if options.max_iterations is not None:
+            self.updates = min(self.updates, options.max_iterations)
+        self.optimizer = torch.optim.AdamW(
+            parameters, lr=options.lr, weight_decay=options.weight_decay
+        )
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, self.updates)
+        self.scaler = torch.amp.GradScaler(
+            processes.device.type, enabled=options.precision == "fp16"
+        )
+        self.update, self.epoch, self.best = 0, 0, float("-inf")
+        device_ids = [processes.device] if processes.device.type == "cuda" else None
+        self.parallel = (
+            DistributedDataParallel(model, device_ids=device_ids) if processes.count > 1 else model
+        )
+
+    @property
+    def finished(self) -> bool:
+        return self.update >= self.updates
+
+    def step(self, batches: list[Any], loss_of: Callable[[nn.Module, Any], Tensor]) -> float:
+        """One update from this process's share of the batches; returns their mean loss.
+
+        Args:
+            loss_of: the loss of one batch, given the model to call.
+        """
+        total = 0.0
+        for position, batch in enumerate(batches):
+            last = position == len(batches) - 1
+            waits = self.processes.count > 1 and not last
+            with self.parallel.no_sync() if waits else nullcontext():
+                with autocast(self.processes.device, self.options.precision):
+                    loss = loss_of(self.parallel, batch) / len(batches)
+                self.scaler.scale(loss).backward()
+            total += loss.item()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.schedule.step()
+        self.update += 1
+        return total
+
+    def finish_epoch(
+        self, folder: Path, weights: dict[str, Tensor], facts: dict[str, Any], score: float
+    ) -> None:
+        """Write `last`, `best` if the score is the best yet, and what resuming needs."""
+        self.epoch += 1
+        improved = score > self.best
+        self.best = max(score, self.best)
+        if self.processes.is_main:
+            state = {
+                "weights": {name: value.cpu() for name, value in weights.items()},
+                "optimizer": self.optimizer.state_dict(),
+                "schedule": self.schedule.state_dict(),
+                "scaler": self.scaler.state_dict(),
+                "update": self.update,
+                "epoch": self.epoch,
+                "best": self.best,
+                "seed": self.options.seed,
+            }
+            if improved:
+                save_checkpoint(folder / "best.safetensors", weights, facts)
+            save_checkpoint(folder / "last.safetensors", weights, facts)
+            save_training_state(folder / STATE_FILE, state)
+        self.processes.wait()
+
+    def resume(self, folder: Path) -> dict[str, Tensor]:
+        """Continue where the run in this folder stopped; returns the weights to load."""
+        state = read_training_state(folder / STATE_FILE)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.update, self.epoch, self.best = state["update"], state["epoch"], state["best"]
+        return state["weights"]

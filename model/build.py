@@ -1,0 +1,164 @@
+"""The one place that knows names and sizes: builds DC-SAM from options."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from common.arguments import option
+from common.errors import UsageError
+from model import sam, sam2
+from model.backbone import BUILDERS, build_backbone
+from model.dc_sam import DcSam
+from model.prompt_generator import PAPER, RELEASE_SAM1, RELEASE_SAM2, PromptGenerator
+from model.segmenter import Segmenter
+from model.weights import load_strictly, official_path, read_weights
+
+ROOT = Path(__file__).resolve().parent.parent
+TINY_WEIGHTS = {
+    1: ROOT / "segment-anything" / "tiny_sam.safetensors",
+    2: ROOT / "segment-anything-2" / "tiny_sam2.safetensors",
+}
+SAM_MODELS = {1: tuple(sam.SIZES), 2: sam2.NAMES}
+DEFAULT_SAM_MODEL = {1: "vit_h", 2: "sam2.1_hiera_l"}
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """What the model is made of."""
+
+    backbone: str = option("resnet50", "frozen image features", tuple(BUILDERS))
+    backbone_weights: Path | None = option(None, "its file (default: the official one in weights/)")
+    sam_version: int = option(1, "SAM or SAM 2", (1, 2))
+    sam_model: str | None = option(
+        None,
+        "variant: vit_b, vit_l, vit_h or tiny; sam2.1_hiera_t, ..., or tiny (default: largest)",
+    )
+    sam_weights: Path | None = option(None, "its file (default: the official one in weights/)")
+    random_weights: bool = option(False, "untrained frozen parts, to try things without files")
+    image_size: int = option(512, "side to which images are squashed")
+    num_query: int = option(25, "prompt tokens in each branch")
+    fusion: str = option(
+        "full", "backbone and SAM features, or prior masks and SAM features", ("full", "prior")
+    )
+    prior: bool = option(False, "the same as --fusion prior")
+    segmenter_fusion: bool = option(True, "ablation: no SAM features", flag="--no_sam_fusion")
+    negative_branch: bool = option(True, "ablation: one branch", flag="--no_negative_branch")
+    cyclic: bool = option(True, "ablation: plain cross-attention", flag="--no_cyclic")
+    position: str = option(
+        "sine", "position encoding: sine on keys, or SAM's own on keys and values", ("sine", "sam")
+    )
+    wiring: str = option("paper", "the paper's, or the released program's", ("paper", "release"))
+
+    @property
+    def uses_prior_fusion(self) -> bool:
+        return self.prior or self.fusion == "prior"
+
+    @property
+    def segmenter(self) -> str:
+        """The variant of SAM or SAM 2."""
+        return self.sam_model or DEFAULT_SAM_MODEL[self.sam_version]
+
+    def problems(self) -> list[str]:
+        """Every reason why these options cannot be used."""
+        found = []
+        if self.segmenter not in SAM_MODELS[self.sam_version]:
+            names = ", ".join(SAM_MODELS[self.sam_version])
+            found.append(
+                f"--sam_model {self.segmenter} is no SAM version {self.sam_version}; "
+                f"there are {names}"
+            )
+        if self.backbone.startswith("dinov2") and not self.uses_prior_fusion:
+            found.append(f"--backbone {self.backbone} has no middle features: add --prior")
+        if self.uses_prior_fusion and not self.segmenter_fusion:
+            found.append("--prior fuses SAM features, which --no_sam_fusion leaves out")
+        if self.num_query < 1:
+            found.append(f"--num_query must be at least 1, not {self.num_query}")
+        if self.image_size < 32 or self.image_size % 32:
+            found.append(f"--image_size must be a multiple of 32, not {self.image_size}")
+        if self.random_weights and (self.backbone_weights or self.sam_weights):
+            found.append("--random_weights leaves no use for --backbone_weights or --sam_weights")
+        return found
+
+
+def build_segmenter(version: int, name: str, weights: Path | None) -> Segmenter:
+    """Build SAM (1) or SAM 2 (2), with random weights if there is no file."""
+    segmenter = sam.Sam(name) if version == 1 else sam2.Sam2(name)
+    if weights is not None:
+        state = {k: v.float() for k, v in read_weights(weights, name).items()}
+        load_strictly(segmenter.official, state, weights)
+    return segmenter
+
+
+def build_model(options: ModelOptions) -> DcSam:
+    """Build DC-SAM with the frozen parts' weights, the learnable part seeded by torch.
+
+    Raises:
+        UsageError: a weights file is missing, broken or of another model.
+    """
+    version, name = options.sam_version, options.segmenter
+    if options.random_weights:
+        sam_weights = backbone_weights = None
+    else:
+        default = TINY_WEIGHTS[version] if name == "tiny" else official_path(name)
+        sam_weights = options.sam_weights or default
+        backbone_weights = options.backbone_weights
+        if backbone_weights is None and options.backbone != "tiny":
+            backbone_weights = official_path(options.backbone)
+    backbone = build_backbone(options.backbone, backbone_weights)
+    segmenter = build_segmenter(version, name, sam_weights)
+    release = RELEASE_SAM1 if version == 1 else RELEASE_SAM2
+    generator = PromptGenerator(
+        middle_channels=backbone.middle_channels,
+        channels=segmenter.channels,
+        num_query=options.num_query,
+        fusion="prior" if options.uses_prior_fusion else "full",
+        segmenter_fusion=options.segmenter_fusion,
+        negative_branch=options.negative_branch,
+        cyclic=options.cyclic,
+        levels=version == 2,
+        wiring=PAPER if options.wiring == "paper" else release,
+    )
+    return DcSam(backbone, segmenter, generator, options.position)
+
+
+def learnable_weights(model: nn.Module) -> dict[str, Tensor]:
+    """What training changes, by name."""
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def load_learnable(model: nn.Module, weights: dict[str, Tensor], source: object) -> None:
+    """Copy learned weights into a model.
+
+    Raises:
+        UsageError: they belong to a model of another configuration.
+    """
+    own = learnable_weights(model)
+    wrong = [
+        name
+        for name in sorted(own.keys() | weights.keys())
+        if name not in own or name not in weights or own[name].shape != weights[name].shape
+    ]
+    if wrong:
+        raise UsageError(
+            f"{source} belongs to a model of another configuration: {len(wrong)} tensors differ, "
+            f"the first is {wrong[0]}"
+        )
+    with torch.no_grad():
+        for name, parameter in own.items():
+            parameter.copy_(weights[name])
+
+
+def frozen_fingerprint(model: DcSam) -> str:
+    """A short digest of the frozen parts' weights, so that others are noticed.
+
+    It reads a few numbers of every tensor.
+    """
+    digest = hashlib.sha256()
+    for part in (model.backbone, model.segmenter):
+        for name, value in part.state_dict().items():
+            sample = value.flatten()[:: max(1, value.numel() // 4)].float().cpu()
+            digest.update(name.encode() + sample.numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,174 @@
+"""DC-SAM on images: encode once, prompt, decode, refine, decode (algorithm 1).
+
+Shapes: B batch, K shots, N prompts of a branch, C channels, H and W image height and width,
+S side of a feature map.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.backbone import Backbone, BackboneFeatures
+from model.prior_mask import prior_mask
+from model.prompt_generator import Positions, PromptGenerator, SupportContext
+from model.segmenter import POINT_NEGATIVE, POINT_POSITIVE, Segmenter, SegmenterFeatures
+from model.sine_position import sine_position
+
+
+@dataclass(frozen=True)
+class Concept:
+    """Everything DC-SAM takes from support images and masks; it serves any number of queries."""
+
+    contexts: list[SupportContext]
+    """One per branch."""
+    masks: Tensor
+    """The support masks, B x K x H x W."""
+    high: list[Tensor]
+    """High-level support features of each branch, B x K x channels x S x S."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A mask for each query image."""
+
+    logits: Tensor
+    """B x H x W; above 0 is the object."""
+    pseudo_logits: Tensor
+    """B x H x W: the mask which the mediate prompts drew (equation 11)."""
+    quality: Tensor
+    """B: the decoder's own estimate of the mask's IoU."""
+    object_logit: Tensor
+    """B: above 0 where SAM 2 sees the object (constant for SAM)."""
+
+
+class DcSam(nn.Module):
+    """The image model. Backbone and segmenter are frozen; the prompt generator learns."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        segmenter: Segmenter,
+        generator: PromptGenerator,
+        position: str = "sine",
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            position: "sine": a sine encoding on the keys (the paper); "sam": SAM's own dense
+                positional encoding on keys and values.
+        """
+        super().__init__()
+        self.backbone, self.segmenter, self.generator = backbone, segmenter, generator
+        self.position = position
+        self.backbone.requires_grad_(False)
+        self.segmenter.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "DcSam":
+        """Frozen parts stay in evaluation mode: their BatchNorm and Dropout never move."""
+        super().train(mode)
+        self.backbone.eval()
+        self.segmenter.eval()
+        return self
+
+    def positions(self, side: int, like: Tensor) -> Positions:
+        """Position encodings of the keys and of the values of a map."""
+        if self.position == "sine":
+            return sine_position(like.shape[1], side, like.device).to(like.dtype), None
+        dense = self.segmenter.dense_position(side).flatten(2)[0].T.to(like.dtype)
+        return dense, dense
+
+    def learn(self, images: Tensor, masks: Tensor, kept: Tensor | None = None) -> Concept:
+        """Take in the support: steps 1 to 4.
+
+        Args:
+            images: normalised, B x K x 3 x H x W.
+            masks: exactly 0 or 1, B x K x H x W.
+            kept: in training, the channels which the dropout keeps, B x K x C.
+
+        Raises:
+            ValueError: a support mask is empty.
+        """
+        if (masks.flatten(2).amax(2) == 0).any():
+            raise ValueError("empty support mask: the reference shows no object")
+        shots = masks.shape[:2]
+        flat_images, flat_masks = images.flatten(0, 1), masks.flatten(0, 1).unsqueeze(1)
+        with torch.no_grad():
+            features = self.segmenter.encode(flat_images)
+            extracted = self.backbone.extract(flat_images)
+            regions = (flat_masks, 1 - flat_masks)[: len(self.generator.branches)]
+            high = [
+                self.backbone.high(extracted.trunk, region).unflatten(0, shots)
+                for region in regions
+            ]
+        side = _map_side(extracted, high[0])
+        kept = None if kept is None else kept.flatten(0, 1)
+        maps = self.generator.maps(extracted.middle, features, side, kept)
+        contexts = self.generator.learn(maps, masks, self.positions(side, maps[0]))
+        return Concept(contexts, masks, high)
+
+    def segment(self, images: Tensor, concept: Concept, kept: Tensor | None = None) -> Prediction:
+        """Segment query images, B x 3 x H x W, by what the support showed: steps 1, 5, 6, 7.
+
+        Args:
+            kept: in training, the channels which the dropout keeps, B x C.
+        """
+        generator, segmenter = self.generator, self.segmenter
+        size = images.shape[-2:]
+        with torch.no_grad():
+            features = segmenter.encode(images)
+            extracted = self.backbone.extract(images)
+            query_high = self.backbone.high(extracted.trunk, None)
+            regions = (concept.masks, 1 - concept.masks)
+            priors = [
+                prior_mask(query_high, high, region, generator.wiring.normalize_prior)
+                for high, region in zip(concept.high, regions, strict=False)
+            ]
+        prompts = [context.prompts for context in concept.contexts]
+        pseudo_logits, _, _ = self._draw(features, prompts, size)
+        pseudo_mask = (pseudo_logits.detach() > 0).unsqueeze(1)
+
+        if generator.wiring.shift_prompts:
+            labels = (POINT_POSITIVE, POINT_NEGATIVE)
+            prompts = [segmenter.label(p, label) for p, label in zip(prompts, labels, strict=False)]
+        side = _map_side(extracted, query_high)
+        maps = generator.maps(extracted.middle, features, side, kept)
+        refined = generator.refine(
+            concept.contexts,
+            prompts,
+            maps,
+            priors,
+            pseudo_mask.to(maps[0].dtype),
+            self.positions(side, maps[0]),
+        )
+        logits, quality, object_logit = self._draw(features, refined, size)
+        return Prediction(logits, pseudo_logits, quality, object_logit)
+
+    def _draw(
+        self, features: SegmenterFeatures, prompts: list[Tensor], size: tuple[int, int]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Decode prompts: logits B x H x W, quality B, object logit B."""
+        positive, negative = prompts[0], prompts[1] if len(prompts) > 1 else None
+        decoded = self.segmenter.decode_all(features, self.segmenter.prompt(positive, negative))
+        logits, quality = self.segmenter.select(decoded, fallback=not self.training)
+        logits = F.interpolate(logits.float(), size=size, mode="bilinear", align_corners=True)
+        return logits.squeeze(1), quality.squeeze(1), decoded.object_logit.squeeze(1)
+
+    def forward(
+        self, query: Tensor, support: Tensor, support_masks: Tensor, kept: Tensor | None = None
+    ) -> Prediction:
+        """Both steps for a batch of episodes; shapes as in `segment` and `learn`.
+
+        Args:
+            kept: in training, the channels which the dropout keeps: B x (1 + K) x C, the query's
+                first.
+        """
+        query_kept, support_kept = (None, None) if kept is None else (kept[:, 0], kept[:, 1:])
+        return self.segment(query, self.learn(support, support_masks, support_kept), query_kept)
+
+
+def _map_side(extracted: BackboneFeatures, high: Tensor) -> int:
+    """S: the fusion happens on the backbone's middle map, or on the only one that it has."""
+    return (high if extracted.middle is None else extracted.middle).shape[-1]
