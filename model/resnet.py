@@ -1,8 +1,9 @@
 """Dilated ResNets: the frozen backbones ResNet-50, ResNet-101 and the tiny one.
 
-Stages 3 and 4 keep the resolution of stage 2 (stride 8) and are dilated by 2 and 4 in every block.
+Stages 3 and 4 keep the resolution of stage 2 (stride 8) and are dilated instead.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -18,26 +19,34 @@ class ResNetSize:
     """Inner width of the bottlenecks of a stage; the stage's output has four times as many."""
     stem: tuple[int, ...] = (64, 64, 128)
     """Widths of the 3x3 convolutions of a deep stem; a single one means one 7x7 convolution."""
+    dilations: tuple[tuple[int, int], ...] = ((1, 1), (1, 1), (1, 2), (2, 4))
+    """Dilation of a stage's first block and of its others, as torchvision and the release do."""
 
 
 SIZES = {
     "resnet50": ResNetSize((3, 4, 6, 3)),
     "resnet101": ResNetSize((3, 4, 23, 3)),
-    "tiny": ResNetSize((2, 2, 3, 3), planes=(16, 24, 40, 48), stem=(16, 16, 32)),
+    "tiny": ResNetSize(
+        (2, 2, 3, 3),
+        planes=(16, 24, 40, 48),
+        stem=(16, 16, 32),
+        dilations=((1, 1), (1, 1), (2, 2), (4, 4)),
+    ),
 }
 
 STRIDES = (1, 2, 1, 1)
-DILATIONS = (1, 1, 2, 4)
 
 
-def _stage(channels: int, planes: int, count: int, stride: int, dilation: int) -> nn.Sequential:
+def _stage(
+    channels: int, planes: int, count: int, stride: int, dilations: tuple[int, int]
+) -> nn.Sequential:
     shortcut = nn.Sequential(
         nn.Conv2d(channels, planes * Bottleneck.expansion, 1, stride, bias=False),
         nn.BatchNorm2d(planes * Bottleneck.expansion),
     )
-    blocks = [Bottleneck(channels, planes, stride, shortcut, dilation=dilation)]
+    blocks = [Bottleneck(channels, planes, stride, shortcut, dilation=dilations[0])]
     for _ in range(count - 1):
-        blocks.append(Bottleneck(planes * Bottleneck.expansion, planes, dilation=dilation))
+        blocks.append(Bottleneck(planes * Bottleneck.expansion, planes, dilation=dilations[1]))
     return nn.Sequential(*blocks)
 
 
@@ -46,6 +55,8 @@ class ResNet(nn.Module):
 
     Parameter names are those of torchvision and, with a deep stem, of `resnet50_v2` files.
     """
+
+    input_size = None
 
     def __init__(self, size: ResNetSize) -> None:
         super().__init__()
@@ -61,7 +72,7 @@ class ResNet(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
         for number, (count, planes) in enumerate(zip(size.blocks, size.planes, strict=True)):
-            stage = _stage(channels, planes, count, STRIDES[number], DILATIONS[number])
+            stage = _stage(channels, planes, count, STRIDES[number], size.dilations[number])
             self.add_module(f"layer{number + 1}", stage)
             channels = planes * Bottleneck.expansion
         self.middle_channels = (size.planes[1] + size.planes[2]) * Bottleneck.expansion
@@ -78,3 +89,7 @@ class ResNet(nn.Module):
     def high(self, stage3: Tensor) -> Tensor:
         """Stage 4 of stage-3 features."""
         return self.layer4(stage3)
+
+    def rename_official(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors of an official file, less the classifier's."""
+        return {name: value for name, value in state.items() if not name.startswith("fc.")}

@@ -1,0 +1,137 @@
+"""Weights of the foundation models and backbones: official files, read safely, loaded strictly."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from common.errors import UsageError
+
+FOLDER = Path(__file__).parents[1] / "weights"
+"""Where official files are looked for unless a path is given."""
+
+_TORCHVISION = "https://download.pytorch.org/models"
+_META = "https://dl.fbaipublicfiles.com"
+_DEEP_STEM = (
+    "the Google Drive folder named in the README of the DC-SAM release "
+    "(torchvision's own file is accepted too: {})"
+)
+
+OFFICIAL = {
+    "vgg16": ("vgg16_bn-6c64b313.pth", f"{_TORCHVISION}/vgg16_bn-6c64b313.pth"),
+    "resnet50": ("resnet50_v2.pth", _DEEP_STEM.format(f"{_TORCHVISION}/resnet50-11ad3fa6.pth")),
+    "resnet101": ("resnet101_v2.pth", _DEEP_STEM.format(f"{_TORCHVISION}/resnet101-cd907fc2.pth")),
+    "swin_b": ("swin_b-68c6b09e.pth", f"{_TORCHVISION}/swin_b-68c6b09e.pth"),
+    **{
+        name: (file, f"{_META}/dinov2/dinov2_vitb14/{file}")
+        for name, file in {
+            "dinov2_b": "dinov2_vitb14_pretrain.pth",
+            "dinov2_b_reg": "dinov2_vitb14_reg4_pretrain.pth",
+        }.items()
+    },
+    **{
+        name: (file, f"{_META}/segment_anything/{file}")
+        for name, file in {
+            "vit_b": "sam_vit_b_01ec64.pth",
+            "vit_l": "sam_vit_l_0b3195.pth",
+            "vit_h": "sam_vit_h_4b8939.pth",
+        }.items()
+    },
+    **{
+        f"{version}_hiera_{letter}": (
+            f"{version}_hiera_{size}.pt",
+            f"{_META}/segment_anything_2/{date}/{version}_hiera_{size}.pt",
+        )
+        for version, date in {"sam2": "072824", "sam2.1": "092824"}.items()
+        for letter, size in {"t": "tiny", "s": "small", "b+": "base_plus", "l": "large"}.items()
+    },
+}
+"""Model name -> name of its official file and the address it comes from."""
+
+
+def official_path(name: str) -> Path:
+    """Where the official file of a model, one of `OFFICIAL`, belongs by default."""
+    return FOLDER / OFFICIAL[name][0]
+
+
+def read_weights(path: Path, name: str | None = None) -> dict[str, Tensor]:
+    """Read a state dict on the CPU; one wrapped as `model` or `state_dict` is unwrapped.
+
+    Args:
+        path: a `.safetensors` file, or one written by `torch.save`.
+        name: the model it is for, so that a missing file can be explained; without it the file's
+            own name is looked up in `OFFICIAL`.
+
+    Raises:
+        UsageError: the file is missing, broken or holds something else.
+    """
+    if not path.is_file():
+        raise UsageError(_how_to_get(path, name))
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise UsageError(
+            f"{path} cannot be read as weights ({type(error).__name__}): it is broken, cut short "
+            "or holds more than tensors; fetch it again"
+        ) from error
+    for wrapper in ("model", "state_dict"):
+        if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
+            state = state[wrapper]
+    if not isinstance(state, Mapping) or not state or not _all_tensors(state):
+        raise UsageError(f"{path} holds no state dict: names and tensors are expected")
+    return dict(state)
+
+
+def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: object) -> None:
+    """Copy a state dict into a module, where every name and every shape has to match.
+
+    Only BatchNorm's count of batches, which old files lack and nothing here uses, may be missing.
+
+    Args:
+        source: what to call the origin in the message, usually the file.
+
+    Raises:
+        UsageError: with the names that are missing, unknown or of another shape.
+    """
+    expected = module.state_dict()
+    problems = {
+        "missing": [
+            name
+            for name in expected
+            if name not in state and not name.endswith("num_batches_tracked")
+        ],
+        "unknown": [name for name in state if name not in expected],
+        "of another shape": [
+            f"{name} {tuple(value.shape)} instead of {tuple(expected[name].shape)}"
+            for name, value in state.items()
+            if name in expected and value.shape != expected[name].shape
+        ],
+    }
+    found = [f"{kind}: {_shorten(names)}" for kind, names in problems.items() if names]
+    if found:
+        raise UsageError(f"{source} does not fit {type(module).__name__}; " + "; ".join(found))
+    module.load_state_dict(state, strict=False)
+
+
+def _how_to_get(path: Path, name: str | None) -> str:
+    known = [OFFICIAL[name]] if name in OFFICIAL else []
+    known = known or [entry for entry in OFFICIAL.values() if entry[0] == path.name]
+    if not known:
+        return f"no such weights file: {path}"
+    file, address = known[0]
+    return f"no such weights file: {path}; get {file} from {address} and save it as {path}"
+
+
+def _all_tensors(state: Mapping) -> bool:
+    return all(isinstance(n, str) and isinstance(v, Tensor) for n, v in state.items())
+
+
+def _shorten(names: list[str], limit: int = 5) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
