@@ -1,0 +1,322 @@
+"""Frames in and out: folders of images, video files, MP4 overlays and palette masks.
+
+A frame is an H x W x 3 uint8 RGB array. Frames stream one at a time: memory does not grow with the
+length of a video.
+"""
+
+import os
+import re
+import threading
+import weakref
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from queue import Full, Queue
+from types import TracebackType
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from common.errors import UsageError
+from common.files import publish, temporary_beside, write_atomically
+from common.mp4 import has_boxes, is_cut_short
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
+
+# FFmpeg and OpenCV would write their own lines about a broken file beside ours
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+
+_END = object()
+
+
+class FrameReader:
+    """The frames of a folder of images or of a video file, decoded ahead in a background thread.
+
+    Iterating again starts from the first frame; one iteration runs at a time. Leaving the `with`
+    block stops the thread, also in the middle of a video.
+
+    Attributes:
+        path: the folder or file.
+        size: height and width of every frame.
+        count: number of frames; None where a video file does not tell.
+        names: the images' names without suffix in a folder, None for a video file.
+        frames_per_second: as a video file says, None for a folder.
+    """
+
+    def __init__(self, path: Path, ahead: int = 4) -> None:
+        """Look at the source and its first frame.
+
+        Args:
+            path: a folder with images, read in the natural order of their names, or a video file.
+            ahead: how many decoded frames may wait.
+
+        Raises:
+            UsageError: there is no such path, it holds no frame, or it is broken.
+        """
+        self.path = Path(path)
+        self._ahead = ahead
+        # weak, so that an iteration that nobody holds any more ends at once, with its thread
+        self._iteration: weakref.ref[Generator[np.ndarray, None, None]] | None = None
+        if self.path.is_dir():
+            self._images = list_frames(self.path)
+            self.names = [image.stem for image in self._images]
+            self.count, self.frames_per_second = len(self._images), None
+            self.size = read_image(self._images[0]).shape[:2]
+        elif self.path.is_file():
+            self._images = self.names = None
+            self.count, self.frames_per_second, self.size = _probe_video(self.path)
+        else:
+            raise UsageError(f"no such folder of frames or video file: {self.path}")
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Yield each frame in turn.
+
+        Raises:
+            UsageError: a frame is broken or of another size, or the video ends too early.
+        """
+        self.close()
+        iteration = self._stream()
+        self._iteration = weakref.ref(iteration)
+        return iteration
+
+    def __enter__(self) -> "FrameReader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the running iteration, if any, and its thread."""
+        iteration = self._iteration() if self._iteration is not None else None
+        if iteration is not None:
+            iteration.close()
+
+    def _stream(self) -> Generator[np.ndarray, None, None]:
+        frames: Queue = Queue(maxsize=self._ahead)
+        stopped = threading.Event()
+        thread = threading.Thread(target=self._decode_into, args=(frames, stopped), daemon=True)
+        thread.start()
+        try:
+            while (item := frames.get()) is not _END:
+                if isinstance(item, Exception):
+                    raise item
+                yield item
+        finally:
+            stopped.set()
+            thread.join()
+
+    def _decode_into(self, frames: Queue, stopped: threading.Event) -> None:
+        def put(item: object) -> None:
+            while not stopped.is_set():
+                try:
+                    return frames.put(item, timeout=0.05)
+                except Full:
+                    continue
+
+        try:
+            for name, frame in self._decode():
+                if frame.shape[:2] != self.size:
+                    raise UsageError(
+                        f"{name} is {_dimensions(frame.shape)}, "
+                        f"but the first frame is {_dimensions(self.size)}"
+                    )
+                put(frame)
+                if stopped.is_set():
+                    return
+            put(_END)
+        except Exception as error:  # handed to the reading thread, which raises it
+            put(error)
+
+    def _decode(self) -> Iterator[tuple[str, np.ndarray]]:
+        if self._images is not None:
+            return ((str(image), read_image(image)) for image in self._images)
+        return _decode_video(self.path, self.count)
+
+
+class VideoWriter:
+    """Writes frames to an MP4 file that appears under its name only when it is complete.
+
+    The encoder takes even sizes only: an odd last row or column is written twice.
+    """
+
+    def __init__(self, path: Path, frames_per_second: float = 24) -> None:
+        """Prepare to write; the first frame decides the size.
+
+        Args:
+            path: an .mp4 file to make or replace.
+            frames_per_second: how fast the video plays.
+
+        Raises:
+            UsageError: another suffix, a rate that is not positive, or no place to write.
+        """
+        self.path = Path(path)
+        if self.path.suffix.lower() != ".mp4" or self.path.is_dir():
+            raise UsageError(f"a video is written to an .mp4 file, not to {self.path}")
+        if not frames_per_second > 0:
+            raise UsageError(f"frames per second must be positive, not {frames_per_second}")
+        self._temporary = temporary_beside(self.path)
+        self._rate = frames_per_second
+        self._writer: cv2.VideoWriter | None = None
+        self._shape: tuple[int, ...] | None = None
+
+    def write(self, frame: np.ndarray) -> None:
+        """Append a frame, H x W x 3 uint8 RGB, of the first frame's size.
+
+        Raises:
+            ValueError: not such an array, or of another size.
+            UsageError: the file cannot be written.
+        """
+        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+            raise ValueError(f"a frame is H x W x 3 uint8, not {frame.shape} {frame.dtype}")
+        if self._writer is None:
+            self._open(frame.shape)
+        if frame.shape != self._shape:
+            raise ValueError(
+                f"a frame of {_dimensions(frame.shape)} in a video of {_dimensions(self._shape)}"
+            )
+        even = cv2.copyMakeBorder(
+            cv2.cvtColor(frame, cv2.COLOR_RGB2BGR),
+            *(0, frame.shape[0] % 2, 0, frame.shape[1] % 2),
+            cv2.BORDER_REPLICATE,
+        )
+        self._writer.write(even)
+
+    def close(self) -> None:
+        """Finish the file and put it in its place; a video without frames leaves none."""
+        if self._writer is None:
+            return
+        self._writer.release()
+        self._writer = None
+        publish(self._temporary, self.path)
+
+    def discard(self) -> None:
+        """Remove what was written so far."""
+        if self._writer is not None:
+            self._writer.release()
+            self._writer = None
+        self._temporary.unlink(missing_ok=True)
+
+    def __enter__(self) -> "VideoWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _: object, __: TracebackType | None
+    ) -> None:
+        self.close() if kind is None else self.discard()
+
+    def _open(self, shape: tuple[int, ...]) -> None:
+        height, width = (side + side % 2 for side in shape[:2])
+        self._writer = cv2.VideoWriter(
+            str(self._temporary), cv2.VideoWriter.fourcc(*"mp4v"), self._rate, (width, height)
+        )
+        if not self._writer.isOpened():
+            self.discard()
+            raise UsageError(f"cannot write {self.path}: no MP4 encoder takes {width} x {height}")
+        self._shape = shape
+
+
+def list_frames(folder: Path) -> list[Path]:
+    """The images of a folder in natural order: 2.jpg before 10.jpg.
+
+    Raises:
+        UsageError: there is none.
+    """
+    images = [
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    ]
+    if not images:
+        raise UsageError(f"no frame in {folder}: expected images such as 00000.jpg")
+    return sorted(images, key=_natural_order)
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Read an image as H x W x 3 uint8 RGB.
+
+    Raises:
+        UsageError: the file is absent, truncated or no image.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.array(image.convert("RGB"))
+    except FileNotFoundError:
+        raise UsageError(f"no such image: {path}") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UsageError(f"cannot read the image {path}: {error}") from error
+
+
+def davis_palette() -> np.ndarray:
+    """The colours that DAVIS and VOC give to mask values, 256 x 3 uint8.
+
+    Three bits of the value at a time set one bit of red, green and blue, highest first.
+    """
+    values = np.arange(256)
+    palette = np.zeros((256, 3), dtype=np.uint8)
+    for step in range(8):
+        for channel in range(3):
+            bit = values >> (3 * step + channel) & 1
+            palette[:, channel] |= (bit << (7 - step)).astype(np.uint8)
+    return palette
+
+
+def write_indexed_mask(path: Path, mask: np.ndarray) -> None:
+    """Write object numbers as a PNG with the DAVIS palette.
+
+    Args:
+        path: the file to make or replace.
+        mask: H x W of bool or of integers from 0 to 255.
+
+    Raises:
+        ValueError: another shape or other values.
+        UsageError: the file cannot be written.
+    """
+    integral = mask.dtype == bool or np.issubdtype(mask.dtype, np.integer)
+    if mask.ndim != 2 or not integral or (mask.size and not 0 <= mask.min() <= mask.max() <= 255):
+        raise ValueError(f"a mask is H x W of numbers 0 to 255, not {mask.shape} {mask.dtype}")
+    image = Image.fromarray(mask.astype(np.uint8))
+    image.putpalette(davis_palette().tobytes())
+    write_atomically(path, lambda temporary: image.save(temporary, format="PNG"))
+
+
+def _probe_video(path: Path) -> tuple[int | None, float | None, tuple[int, int]]:
+    """Frame count, frames per second, and height and width of a video file."""
+    if is_cut_short(path):
+        raise UsageError(f"the video {path} is truncated: copy or download it again")
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    try:
+        opened, frame = capture.read() if capture.isOpened() else (False, None)
+        if not opened:
+            raise UsageError(f"cannot read a frame of {path}: not a video, or damaged")
+        count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        rate = capture.get(cv2.CAP_PROP_FPS)
+        return (count if count > 0 else None), (rate if rate > 0 else None), frame.shape[:2]
+    finally:
+        capture.release()
+
+
+def _decode_video(path: Path, count: int | None) -> Iterator[tuple[str, np.ndarray]]:
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    decoded = 0
+    try:
+        while True:
+            succeeded, frame = capture.read()
+            if not succeeded:
+                break
+            yield f"frame {decoded} of {path}", cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+            decoded += 1
+    finally:
+        capture.release()
+    # only MP4 counts its frames exactly; an edit list may leave out a few at its ends
+    if count is not None and has_boxes(path) and decoded < count - 2:
+        raise UsageError(f"the video {path} is damaged: only {decoded} of {count} frames decode")
+
+
+def _natural_order(path: Path) -> tuple[list[tuple[int, str]], str]:
+    parts = re.split(r"(\d+)", path.stem)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts], path.name
+
+
+def _dimensions(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]} x {shape[0]} pixels"
