@@ -79,6 +79,12 @@ class TestBackbone:
         high = Backbone("half", Half()).high(trunk, mask)
         assert high[0, 0].tolist() == [[2, 0], [0, 0]]
 
+    def test_a_mask_too_small_for_the_trunk_does_not_vanish(self):
+        mask = torch.zeros(1, 1, 8, 8)
+        mask[..., 6, 1] = 1
+        high = Backbone("half", Half()).high(torch.ones(1, 3, 2, 2), mask)
+        assert high[0, 0].tolist() == [[0, 0], [2, 0]]
+
     def test_without_a_mask_everything_is_seen(self, small_resnet):
         trunk = small_resnet.extract(images(64)).trunk
         everywhere = torch.ones(1, 1, 64, 64)
