@@ -1,9 +1,40 @@
-"""Generated benchmarks: which pair of shape and texture is which class."""
+"""Generated benchmarks in the layouts of VOC 2012 and COCO 2014, which the real readers read.
 
-from data.drawing import SHAPES, TEXTURES
+python -m data.generated voc --root FOLDER --train 2400 --val 600 --seed 0
+python -m data.generated coco --root FOLDER --train 4000 --val 1000 --seed 0
+
+A class is a pair of shape and texture; a class of VOC is the same pair as COCO's category of that
+name. The folders VOC2012 and COCO2014 appear in FOLDER when they are complete.
+"""
+
+import argparse
+import io
+import json
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from common.errors import UsageError
+from data.drawing import SHAPES, TEXTURES, random_scene
+from data.files import write_atomically
+from data.folds import COCO_CATEGORY_IDS, COCO_CLASSES, VOC_TO_COCO
+from data.images import IGNORED
+from data.parallel import parallel_map
+from data.reader import DESCRIPTION_FILE
 
 SIDE = 128
 """Side of the generated images, in pixels."""
+MIN_PIXELS = 2 * (SIDE // 16) ** 2
+"""Stands for the 2 * 32 * 32 pixels of real images: the same part of the picture at 512 x 512."""
+JPEG_QUALITY = 95
+_SPLITS = ("train", "val")
 
 
 def _pairs(offsets: range) -> list[tuple[str, str]]:
@@ -19,3 +50,266 @@ PRETRAINING_PAIRS = _pairs(range(5))
 """The 60 pairs on which the tiny foundation models are trained, and nothing else is."""
 BENCHMARK_PAIRS = _pairs(range(5, 12))[:80]
 """The class of COCO category c (1 to 80) at position c - 1; VOC's classes are 20 of them."""
+
+VOC_PAIRS: dict[int, tuple[str, str]] = {
+    voc: BENCHMARK_PAIRS[coco - 1] for voc, coco in VOC_TO_COCO.items()
+}
+COCO_PAIRS: dict[int, tuple[str, str]] = dict(enumerate(BENCHMARK_PAIRS, start=1))
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """One file to draw; a picture depends on nothing else."""
+
+    seed: int
+    split: int
+    number: int
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """A picture before it is encoded."""
+
+    image: np.ndarray
+    """SIDE x SIDE x 3 uint8 RGB."""
+    instances: np.ndarray
+    """SIDE x SIDE; 0 for the background, else 1 + the position in `classes`."""
+    mixed: np.ndarray
+    """SIDE x SIDE bool: pixels on outlines."""
+    classes: list[int]
+    """Class id of every instance."""
+
+    def class_mask(self) -> np.ndarray:
+        return np.array([0, *self.classes], dtype=np.uint8)[self.instances]
+
+
+def _draw(picture: _Picture, pairs: Mapping[int, tuple[str, str]]) -> _Drawn:
+    """Draw a scene around the picture's own class; the classes take turns."""
+    random = np.random.default_rng((picture.seed, picture.split, picture.number))
+    target = list(pairs.values())[picture.number % len(pairs)]
+    others = [pair for pair in pairs.values() if pair != target]
+    instances, rendering = random_scene(random, SIDE, target, others)
+    class_of = {pair: number for number, pair in pairs.items()}
+    classes = [class_of[instance.shape, instance.texture] for instance in instances]
+    return _Drawn(rendering.image, rendering.instances, rendering.mixed, classes)
+
+
+def _jpeg(image: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return buffer.getvalue()
+
+
+def voc_palette() -> list[int]:
+    """The 256 RGB colours of VOC's masks, flat: bits 0, 3, 6 of an id become the high bits of red
+    from the top down, bits 1, 4, 7 those of green and bits 2, 5 those of blue."""
+    return [
+        sum((number >> (3 * place + channel) & 1) << (7 - place) for place in range(8))
+        for number in range(256)
+        for channel in range(3)
+    ]
+
+
+def _name(layout: str, picture: _Picture) -> str:
+    split = _SPLITS[picture.split]
+    if layout == "coco":
+        return f"COCO_{split}2014_{picture.number + 1:012d}"
+    return f"{split}_{picture.number + 1:06d}"
+
+
+def _write_voc_picture(picture: _Picture, folder: Path) -> None:
+    drawn = _draw(picture, VOC_PAIRS)
+    name = _name("voc", picture)
+    (folder / "JPEGImages" / f"{name}.jpg").write_bytes(_jpeg(drawn.image))
+    mask = Image.fromarray(np.where(drawn.mixed, IGNORED, drawn.class_mask()).astype(np.uint8), "P")
+    mask.putpalette(voc_palette())
+    mask.save(folder / "SegmentationClassAug" / f"{name}.png")
+
+
+def _write_coco_picture(picture: _Picture, folder: Path) -> list[dict[str, Any]]:
+    """Write the image and its class mask; return its annotations but for their ids."""
+    from pycocotools import mask as run_lengths
+
+    drawn = _draw(picture, COCO_PAIRS)
+    name, split = _name("coco", picture), f"{_SPLITS[picture.split]}2014"
+    (folder / split / f"{name}.jpg").write_bytes(_jpeg(drawn.image))
+    Image.fromarray(drawn.class_mask()).save(folder / "annotations" / split / f"{name}.png")
+    annotations = []
+    for position, class_id in enumerate(drawn.classes, start=1):
+        visible = drawn.instances == position
+        if not visible.any():
+            continue
+        encoded = run_lengths.encode(np.asfortranarray(visible, dtype=np.uint8))
+        annotations.append(
+            {
+                "image_id": picture.number + 1,
+                "category_id": COCO_CATEGORY_IDS[class_id],
+                "segmentation": {"size": encoded["size"], "counts": encoded["counts"].decode()},
+                "area": int(visible.sum()),
+                "bbox": [float(side) for side in run_lengths.toBbox(encoded)],
+                "iscrowd": 0,
+            }
+        )
+    return annotations
+
+
+def write_voc(
+    folder: Path, images: Mapping[str, int], seed: int = 0, workers: int | None = None
+) -> None:
+    """Write a VOC2012 folder of 20 classes; a finished one of the same parameters is kept.
+
+    Args:
+        folder: the VOC2012 folder itself; it appears when it is complete.
+        images: how many for "train" and "val".
+        workers: processes; None takes one per processor. The files do not depend on it.
+
+    Raises:
+        UsageError: the folder holds something else.
+    """
+    pictures = _pictures(images, seed)
+    first = _draw(pictures[0], VOC_PAIRS)
+    first_file = Path("JPEGImages", f"{_name('voc', pictures[0])}.jpg")
+    description = _description("pascal", images, seed)
+    if _is_finished(folder, description, first_file, _jpeg(first.image)):
+        return
+    unfinished = _unfinished(folder)
+    for inner in ("JPEGImages", "SegmentationClassAug", "ImageSets/Segmentation"):
+        (unfinished / inner).mkdir(parents=True)
+    write = partial(_write_voc_picture, folder=unfinished)
+    parallel_map(write, pictures, workers=workers, description="drawing VOC2012")
+    for number, split in enumerate(_SPLITS):
+        names = [_name("voc", picture) for picture in pictures if picture.split == number]
+        path = unfinished / "ImageSets" / "Segmentation" / f"{split}.txt"
+        path.write_text("".join(f"{name}\n" for name in names))
+    _finish(unfinished, folder, description)
+
+
+def write_coco(
+    folder: Path, images: Mapping[str, int], seed: int = 0, workers: int | None = None
+) -> None:
+    """Write a COCO2014 folder of 80 classes with class masks and instance annotations.
+
+    The arguments and errors are those of `write_voc`.
+    """
+    pictures = _pictures(images, seed)
+    first = _draw(pictures[0], COCO_PAIRS)
+    first_split = f"{_SPLITS[pictures[0].split]}2014"
+    first_file = Path(first_split, f"{_name('coco', pictures[0])}.jpg")
+    description = _description("coco", images, seed)
+    if _is_finished(folder, description, first_file, _jpeg(first.image)):
+        return
+    unfinished = _unfinished(folder)
+    for split in _SPLITS:
+        (unfinished / f"{split}2014").mkdir(parents=True)
+        (unfinished / "annotations" / f"{split}2014").mkdir(parents=True)
+    write = partial(_write_coco_picture, folder=unfinished)
+    found = parallel_map(write, pictures, workers=workers, description="drawing COCO2014")
+    for number, split in enumerate(_SPLITS):
+        mine = [(p, a) for p, a in zip(pictures, found, strict=True) if p.split == number]
+        path = unfinished / "annotations" / f"instances_{split}2014.json"
+        path.write_text(json.dumps(_instances(mine)))
+    _finish(unfinished, folder, description)
+
+
+def _instances(found: Sequence[tuple[_Picture, list[dict[str, Any]]]]) -> dict[str, Any]:
+    """The annotation file of one split, as COCO's are built."""
+    annotations = [annotation for _, some in found for annotation in some]
+    return {
+        "images": [
+            {
+                "id": picture.number + 1,
+                "file_name": f"{_name('coco', picture)}.jpg",
+                "height": SIDE,
+                "width": SIDE,
+            }
+            for picture, _ in found
+        ],
+        "annotations": [{"id": n, **a} for n, a in enumerate(annotations, start=1)],
+        "categories": [{"id": COCO_CATEGORY_IDS[c], "name": n} for c, n in COCO_CLASSES.items()],
+    }
+
+
+def _pictures(images: Mapping[str, int], seed: int) -> list[_Picture]:
+    if (
+        set(images) - set(_SPLITS)
+        or min(images.values(), default=0) < 0
+        or not sum(images.values())
+    ):
+        raise UsageError(f"number of images: a positive one for train and val, not {dict(images)}")
+    return [
+        _Picture(seed, split, number)
+        for split, name in enumerate(_SPLITS)
+        for number in range(images.get(name, 0))
+    ]
+
+
+def _description(benchmark: str, images: Mapping[str, int], seed: int) -> dict[str, Any]:
+    return {
+        "benchmark": benchmark,
+        "generated": True,
+        "images": {split: images.get(split, 0) for split in _SPLITS},
+        "seed": seed,
+        "side": SIDE,
+        "min_pixels": MIN_PIXELS,
+    }
+
+
+def _is_finished(folder: Path, description: dict[str, Any], file: Path, content: bytes) -> bool:
+    """Whether the folder is complete and what would be drawn now.
+
+    The first picture is compared too, so that pictures of an older way of drawing are noticed.
+    """
+    if not folder.exists():
+        return False
+    try:
+        found = json.loads((folder / DESCRIPTION_FILE).read_text())
+        same = found == description and (folder / file).read_bytes() == content
+    except (OSError, ValueError):
+        same = False
+    if not same:
+        raise UsageError(
+            f"{folder} holds something else than the data to be generated: give another folder, "
+            "or delete this one if it is not needed"
+        )
+    return True
+
+
+def _unfinished(folder: Path) -> Path:
+    """The place to draw in, emptied of an interrupted attempt."""
+    unfinished = folder.parent / f".{folder.name}.unfinished"
+    if unfinished.exists():
+        shutil.rmtree(unfinished)
+    return unfinished
+
+
+def _finish(unfinished: Path, folder: Path, description: dict[str, Any]) -> None:
+    write_atomically(unfinished / DESCRIPTION_FILE, json.dumps(description, indent=1) + "\n")
+    unfinished.rename(folder)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("layout", choices=["voc", "coco"], help="20 classes or 80")
+    parser.add_argument(
+        "--root", type=Path, required=True, help="folder to put VOC2012 or COCO2014 in"
+    )
+    parser.add_argument("--train", type=int, default=2400, help="training images (default: 2400)")
+    parser.add_argument("--val", type=int, default=600, help="validation images (default: 600)")
+    parser.add_argument("--seed", type=int, default=0, help="decides every picture (default: 0)")
+    parser.add_argument("--workers", type=int, help="processes (default: one per processor)")
+    flags = parser.parse_args()
+    write = {"voc": write_voc, "coco": write_coco}[flags.layout]
+    folder = flags.root / {"voc": "VOC2012", "coco": "COCO2014"}[flags.layout]
+    try:
+        write(folder, {"train": flags.train, "val": flags.val}, flags.seed, flags.workers)
+    except (UsageError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,107 @@
+"""The benchmarks by name: what is trained on and what is tested on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import UsageError
+from data.class_lists import ClassLists
+from data.coco import Coco
+from data.folds import Role, fold_classes
+from data.pascal import Pascal
+from data.reader import Reader
+
+
+class Split:
+    """The training or the test side of a benchmark: the images that show a fold's classes."""
+
+    def __init__(self, reader: Reader, role: Role) -> None:
+        self.reader = reader
+        self.role = role
+        self.benchmark = reader.benchmark
+        self.fold = reader.fold
+        self.classes: tuple[int, ...] = fold_classes(reader.benchmark, reader.fold, role)
+        self.class_names: Mapping[int, str] = {c: reader.class_names[c] for c in self.classes}
+
+    @cached_property
+    def class_lists(self) -> ClassLists:
+        """Image name -> ids of the fold's classes it counts for. The first use scans the masks."""
+        return self.reader.class_lists(self.role)
+
+    def read(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return an image (H x W x 3 uint8 RGB) and its class ids (H x W uint8; 255 ignored)."""
+        return self.reader.read(name)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Both sides of a benchmark for one fold; nothing is scanned before it is used."""
+
+    name: str
+    fold: int
+    training: Split
+    validation: Split
+    """Classes that training never sees (all 80 again for coco_all)."""
+
+
+def find_data_set(datapath: Path, folder: str) -> Path:
+    """Return `datapath/folder`, or `datapath` itself where it is that folder already.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
+    if not datapath.is_dir():
+        raise UsageError(f"no such folder: {datapath}")
+    if (datapath / folder).is_dir():
+        return datapath / folder
+    telltale = {"VOC2012": ("JPEGImages",), "COCO2014": ("train2014", "val2014")}[folder]
+    if any((datapath / inner).is_dir() for inner in telltale):
+        return datapath
+    kind = {"VOC2012": "pascal", "COCO2014": "coco"}[folder]
+    raise UsageError(
+        f"{datapath} holds no {folder} and has none of {', '.join(telltale)}. "
+        f"python -m data.prepare {kind} --root {datapath} says what is missing"
+    )
+
+
+def make_benchmark(
+    benchmark: str,
+    datapath: Path,
+    fold: int,
+    *,
+    training_list: str | None = None,
+    lists: Path | None = None,
+    workers: int | None = None,
+) -> Benchmark:
+    """Open a benchmark by name.
+
+    Args:
+        benchmark: "pascal", "coco", "coco_all" or "coco2pascal".
+        datapath: the folder that contains VOC2012 and COCO2014, or (where one is enough) that one.
+        fold: 0 to 3.
+        training_list: see `data.pascal.Pascal`.
+        lists: a folder with lists in the community's format, instead of scanning masks.
+        workers: processes that scan masks; None takes one per processor.
+
+    Raises:
+        UsageError: no such benchmark, fold or folder, a folder in another layout, or options that
+            do not go together.
+    """
+    fold_classes(benchmark, fold, "test")
+    if training_list is not None and benchmark != "pascal":
+        raise UsageError(f"a training list can be chosen for pascal only, not for {benchmark}")
+    if lists is not None and benchmark == "coco2pascal":
+        raise UsageError("coco2pascal reads two data sets and takes no lists")
+    common = {"benchmark": benchmark, "lists": lists, "workers": workers}
+    if benchmark == "pascal":
+        root = find_data_set(datapath, "VOC2012")
+        training = tested = Pascal(root, fold, training_list=training_list, **common)
+    elif benchmark == "coco2pascal":
+        training = Coco(find_data_set(datapath, "COCO2014"), fold, **common)
+        tested = Pascal(find_data_set(datapath, "VOC2012"), fold, **common)
+    else:
+        training = tested = Coco(find_data_set(datapath, "COCO2014"), fold, **common)
+    return Benchmark(benchmark, fold, Split(training, "train"), Split(tested, "test"))

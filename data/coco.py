@@ -1,0 +1,74 @@
+"""COCO-20i and COCO-all: COCO 2014 with class masks of its 80 categories.
+
+COCO2014/{train2014,val2014}/<name>.jpg and COCO2014/annotations/{train2014,val2014}/<name>.png
+(class ids 1 to 80). An image's name here contains its folder: `val2014/COCO_val2014_000000000785`.
+"""
+
+from pathlib import Path
+
+from common.errors import UsageError
+from data.class_lists import ImageFiles, name_some
+from data.folds import COCO_CLASSES, Role
+from data.reader import Reader
+
+_FOLDERS: dict[Role, str] = {"train": "train2014", "test": "val2014"}
+_REMEDY = "python -m data.prepare coco --root FOLDER says what is missing and makes it"
+
+
+class Coco(Reader):
+    """Reads a COCO2014 folder; of a folder with val2014 alone, what is needed to evaluate.
+
+    The arguments are `Reader`'s.
+    """
+
+    name = "coco"
+    class_names = COCO_CLASSES
+
+    def __init__(
+        self,
+        root: Path,
+        fold: int,
+        *,
+        benchmark: str = "coco",
+        lists: Path | None = None,
+        workers: int | None = None,
+    ) -> None:
+        super().__init__(root, fold, benchmark=benchmark, lists=lists, workers=workers)
+        if not any((root / folder).is_dir() for folder in _FOLDERS.values()):
+            raise UsageError(
+                f"{root} is not in the layout of COCO2014: it has neither train2014 nor val2014. "
+                f"{_REMEDY}"
+            )
+
+    def files(self, role: Role) -> dict[str, ImageFiles]:
+        folder = _FOLDERS[role]
+        images, masks = self.root / folder, self.root / "annotations" / folder
+        for path in (images, masks):
+            if not path.is_dir():
+                purpose = "training" if role == "train" else "evaluation"
+                raise UsageError(f"{purpose} needs {path}, which is not there. {_REMEDY}")
+        image_names = {path.stem for path in images.glob("*.jpg")}
+        mask_names = {path.stem for path in masks.glob("*.png")}
+        for names, what in (
+            (mask_names - image_names, f"masks of {masks} have no image in {images}"),
+            (image_names - mask_names, f"images of {images} have no mask in {masks}"),
+        ):
+            if names:
+                raise UsageError(f"{len(names)} {what}: {name_some(sorted(names))}. {_REMEDY}")
+        if not image_names:
+            raise UsageError(f"{images} holds no .jpg file. {_REMEDY}")
+        return {
+            f"{folder}/{name}": self.files_of(f"{folder}/{name}") for name in sorted(mask_names)
+        }
+
+    def files_of(self, name: str) -> ImageFiles:
+        return ImageFiles(
+            image=self.root / f"{name}.jpg", mask=self.root / "annotations" / f"{name}.png"
+        )
+
+    def name_of(self, listed_path: str) -> str:
+        path = Path(listed_path)
+        return f"{path.parent.name}/{path.stem}"
+
+    def cache(self, role: Role) -> Path:
+        return self.root / f"class_pixels_{_FOLDERS[role]}.json"

@@ -1,0 +1,88 @@
+"""The classes of every benchmark and how they are divided into folds.
+
+Class ids start at 1; 0 is the background and 255 an ignored pixel.
+"""
+
+from typing import Literal
+
+from common.errors import UsageError
+
+Role = Literal["train", "test"]
+
+BENCHMARKS = ("pascal", "coco", "coco_all", "coco2pascal")
+FOLDS = (0, 1, 2, 3)
+
+_VOC = """
+    aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, diningtable, dog, horse,
+    motorbike, person, pottedplant, sheep, sofa, train, tvmonitor
+"""
+_COCO = """
+    person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light,
+    fire hydrant, stop sign, parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant,
+    bear, zebra, giraffe, backpack, umbrella, handbag, tie, suitcase, frisbee, skis, snowboard,
+    sports ball, kite, baseball bat, baseball glove, skateboard, surfboard, tennis racket, bottle,
+    wine glass, cup, fork, knife, spoon, bowl, banana, apple, sandwich, orange, broccoli, carrot,
+    hot dog, pizza, donut, cake, chair, couch, potted plant, bed, dining table, toilet, tv, laptop,
+    mouse, remote, keyboard, cell phone, microwave, oven, toaster, sink, refrigerator, book, clock,
+    vase, scissors, teddy bear, hair drier, toothbrush
+"""
+
+
+def _numbered(names: str) -> dict[int, str]:
+    return {number: name.strip() for number, name in enumerate(names.split(","), start=1)}
+
+
+VOC_CLASSES: dict[int, str] = _numbered(_VOC)
+"""The 20 classes of PASCAL VOC by id."""
+COCO_CLASSES: dict[int, str] = _numbered(_COCO)
+"""The 80 categories of COCO, numbered 1 to 80 without the gaps of `COCO_CATEGORY_IDS`."""
+
+_UNUSED_CATEGORY_IDS = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
+COCO_CATEGORY_IDS: dict[int, int] = dict(
+    enumerate((i for i in range(1, 91) if i not in _UNUSED_CATEGORY_IDS), start=1)
+)
+"""Class id 1 to 80 -> `category_id` in COCO's instance annotations, 1 to 90."""
+
+_RENAMED = {
+    "aeroplane": "airplane",
+    "diningtable": "dining table",
+    "motorbike": "motorcycle",
+    "pottedplant": "potted plant",
+    "sofa": "couch",
+    "tvmonitor": "tv",
+}
+_COCO_IDS = {name: number for number, name in COCO_CLASSES.items()}
+VOC_TO_COCO: dict[int, int] = {
+    number: _COCO_IDS[_RENAMED.get(name, name)] for number, name in VOC_CLASSES.items()
+}
+"""VOC class id -> id of the COCO category that means the same."""
+COCO_TO_VOC: dict[int, int] = {coco: voc for voc, coco in VOC_TO_COCO.items()}
+
+
+def fold_classes(benchmark: str, fold: int, role: Role) -> tuple[int, ...]:
+    """Return the ids of the classes that a fold trains on or tests on, ascending.
+
+    pascal: five classes in a row are tested. coco: every fourth category is tested, starting with
+    category `fold + 1` (with categories counted from 0, category c is in fold c mod 4).
+    coco_all: all 80 categories in both roles; the fold does not matter. coco2pascal: trained on
+    the COCO categories of that fold (COCO ids), tested on the VOC classes whose category is
+    untrained (VOC ids; table 11).
+
+    Raises:
+        UsageError: there is no such benchmark or fold.
+    """
+    if benchmark not in BENCHMARKS:
+        raise UsageError(f"no benchmark {benchmark!r}: choose one of {', '.join(BENCHMARKS)}")
+    if fold not in FOLDS:
+        raise UsageError(f"no fold {fold}: choose 0, 1, 2 or 3")
+    if benchmark == "coco_all":
+        return tuple(COCO_CLASSES)
+    if benchmark == "pascal":
+        tested = set(range(5 * fold + 1, 5 * fold + 6))
+        classes = VOC_CLASSES
+    else:
+        tested = set(range(fold + 1, 81, 4))
+        classes = COCO_CLASSES
+        if benchmark == "coco2pascal" and role == "test":
+            return tuple(sorted(COCO_TO_VOC[c] for c in tested if c in COCO_TO_VOC))
+    return tuple(c for c in classes if (c in tested) == (role == "test"))

@@ -1,0 +1,95 @@
+"""PASCAL-5i: VOC 2012 with the masks of SBD (SegmentationClassAug).
+
+VOC2012/JPEGImages/<name>.jpg, VOC2012/SegmentationClassAug/<name>.png (class ids, 255 ignored) and
+VOC2012/ImageSets/Segmentation/<list>.txt.
+"""
+
+from pathlib import Path
+
+from common.errors import UsageError
+from data.class_lists import ImageFiles
+from data.folds import VOC_CLASSES, Role
+from data.reader import Reader
+
+PAPER_LIST = "train_sbd"
+"""VOC 2012 train and SBD train without VOC 2012 val: the 5,953 images the paper trains on."""
+LARGEST_LIST = "trainaug"
+"""VOC 2012 train and all of SBD without VOC 2012 val: 10,582 images."""
+VOC_LIST = "train"
+"""VOC 2012 train alone: 1,464 images."""
+
+_FOLDERS = ("JPEGImages", "SegmentationClassAug", "ImageSets/Segmentation")
+_REMEDY = "python -m data.prepare pascal --root FOLDER says what is missing and makes it"
+
+
+class Pascal(Reader):
+    """Reads a VOC2012 folder.
+
+    Args:
+        training_list: the list of `ImageSets/Segmentation` to train on: `PAPER_LIST`,
+            `LARGEST_LIST`, `VOC_LIST` or one of your own. None takes the paper's where it is
+            there and VOC's own else, but never leaves a larger list out silently.
+
+    The other arguments are `Reader`'s.
+    """
+
+    name = "pascal"
+    class_names = VOC_CLASSES
+
+    def __init__(
+        self,
+        root: Path,
+        fold: int,
+        *,
+        benchmark: str = "pascal",
+        training_list: str | None = None,
+        lists: Path | None = None,
+        workers: int | None = None,
+    ) -> None:
+        super().__init__(root, fold, benchmark=benchmark, lists=lists, workers=workers)
+        self._training_list = training_list
+        missing = [folder for folder in _FOLDERS if not (root / folder).is_dir()]
+        if missing:
+            raise UsageError(
+                f"{root} is not in the layout of VOC2012: it lacks {', '.join(missing)}. {_REMEDY}"
+            )
+
+    def list_path(self, role: Role) -> Path:
+        """The file that names the training or validation images.
+
+        Raises:
+            UsageError: there is none, or which of several is meant has to be said.
+        """
+        folder = self.root / "ImageSets" / "Segmentation"
+        chosen = "val" if role == "test" else self._training_list
+        if chosen is None and (folder / f"{PAPER_LIST}.txt").is_file():
+            chosen = PAPER_LIST
+        elif chosen is None and (folder / f"{LARGEST_LIST}.txt").is_file():
+            raise UsageError(
+                f"{folder} has {LARGEST_LIST}.txt but not {PAPER_LIST}.txt, the images the paper "
+                f"trains on: name the training list to use ({LARGEST_LIST}, {VOC_LIST}), or make "
+                f"the paper's. {_REMEDY}"
+            )
+        path = folder / f"{chosen or VOC_LIST}.txt"
+        if not path.is_file():
+            raise UsageError(f"missing image list: {path}. {_REMEDY}")
+        return path
+
+    def files(self, role: Role) -> dict[str, ImageFiles]:
+        path = self.list_path(role)
+        names = path.read_text().split()
+        if not names:
+            raise UsageError(f"the image list {path} is empty")
+        return {name: self.files_of(name) for name in names}
+
+    def files_of(self, name: str) -> ImageFiles:
+        return ImageFiles(
+            image=self.root / "JPEGImages" / f"{name}.jpg",
+            mask=self.root / "SegmentationClassAug" / f"{name}.png",
+        )
+
+    def name_of(self, listed_path: str) -> str:
+        return Path(listed_path).stem
+
+    def cache(self, role: Role) -> Path:
+        return self.root / f"class_pixels_{self.list_path(role).stem}.json"

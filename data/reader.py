@@ -1,0 +1,135 @@
+"""What the readers of PASCAL and COCO have in common: files -> class lists -> image and mask."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import UsageError
+from data.class_lists import (
+    MIN_PIXELS,
+    ImageFiles,
+    class_lists_from_pixels,
+    name_some,
+    read_given_lists,
+    scan_class_pixels,
+)
+from data.folds import Role, fold_classes
+from data.images import read_image, read_mask
+
+DESCRIPTION_FILE = "benchmark.json"
+"""Says, in a folder of generated data, how it was made and from how many pixels a class counts."""
+
+
+class Reader(ABC):
+    """Reads one data set's folder for one fold.
+
+    Args:
+        root: the data set's folder.
+        fold: 0 to 3.
+        benchmark: whose folds are meant, see `data.folds.fold_classes`.
+        lists: a folder with lists in the community's format to use instead of scanning masks.
+        workers: processes that scan masks; None takes one per processor.
+
+    Raises:
+        UsageError: no such benchmark or fold, or a folder in another layout.
+    """
+
+    name: str
+    """Of the data set, for messages and headers."""
+    class_names: Mapping[int, str]
+
+    def __init__(
+        self,
+        root: Path,
+        fold: int,
+        *,
+        benchmark: str,
+        lists: Path | None = None,
+        workers: int | None = None,
+    ) -> None:
+        self.root = root
+        self.fold = fold
+        self.benchmark = benchmark
+        self.lists = lists
+        self.workers = workers
+        fold_classes(benchmark, fold, "test")  # refuses a wrong name or fold at once
+
+    @cached_property
+    def min_pixels(self) -> int:
+        """How many pixels a class must cover for an image to count for it."""
+        path = self.root / DESCRIPTION_FILE
+        if not path.is_file():
+            return MIN_PIXELS
+        try:
+            return int(json.loads(path.read_text())["min_pixels"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"cannot read {path}: {error!r}") from None
+
+    @abstractmethod
+    def files(self, role: Role) -> dict[str, ImageFiles]:
+        """The files of all images of the training or validation set, by image name.
+
+        Raises:
+            UsageError: the folder has another layout, or lacks this part.
+        """
+
+    @abstractmethod
+    def files_of(self, name: str) -> ImageFiles:
+        """Where an image and its mask lie."""
+
+    @abstractmethod
+    def name_of(self, listed_path: str) -> str:
+        """The name of an image that a list in the community's format gives as a path."""
+
+    @abstractmethod
+    def cache(self, role: Role) -> Path:
+        """Where the counts of the mask scan are kept."""
+
+    def class_lists(self, role: Role) -> dict[str, tuple[int, ...]]:
+        """Return image name -> ids of the fold's classes it counts for, in the list's order.
+
+        Training images with a single pixel of a class that is not trained on are left out.
+
+        Raises:
+            UsageError: the data cannot be used, or no image shows any class of the fold.
+        """
+        classes = fold_classes(self.benchmark, self.fold, role)
+        if self.lists is not None:
+            found = read_given_lists(self.lists, role, self.fold, classes, self.name_of)
+            files = (self.files_of(name) for name in found)
+            missing = [str(p) for f in files for p in (f.image, f.mask) if not p.is_file()]
+            if missing:
+                raise UsageError(
+                    f"{len(missing)} files of {self.lists} are missing: {name_some(missing)}"
+                )
+            return found
+        pixels = scan_class_pixels(
+            self.files(role), self.cache(role), max(self.class_names), self.workers
+        )
+        dropped = set(self.class_names) - set(classes) if role == "train" else ()
+        found = class_lists_from_pixels(pixels, classes, self.min_pixels, dropped)
+        if not found:
+            names = ", ".join(self.class_names[c] for c in classes)
+            raise UsageError(
+                f"{self.root}: no {role} image shows a class of fold {self.fold} ({names})"
+            )
+        return found
+
+    def read(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return an image, H x W x 3 uint8 RGB, and its class ids, H x W uint8 (255: ignored).
+
+        Raises:
+            UsageError: a file is missing or corrupt, or the two differ in size.
+        """
+        files = self.files_of(name)
+        image, mask = read_image(files.image), read_mask(files.mask)
+        if image.shape[:2] != mask.shape:
+            raise UsageError(
+                f"sizes differ (height, width): {files.mask} {mask.shape}, "
+                f"{files.image} {image.shape[:2]}"
+            )
+        return image, mask
