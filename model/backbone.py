@@ -15,7 +15,6 @@ from torch.nn import functional as F
 from common.errors import UsageError
 from model.dino import Dino, vit_b14
 from model.masks import shrink_mask
-from model.masks import shrink_mask
 from model.resnet import SIZES, ResNet, ResNetSize
 from model.swin import SwinB
 from model.vgg import Vgg16
