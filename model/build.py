@@ -92,8 +92,27 @@ def build_segmenter(version: int, name: str, weights: Path | None) -> Segmenter:
     return segmenter
 
 
-def build_model(options: ModelOptions) -> DcSam:
+def build_generator(options: ModelOptions, middle_channels: int, channels: int) -> PromptGenerator:
+    """Build the learnable part for a backbone's middle features and a segmenter's embedding."""
+    release = RELEASE_SAM1 if options.sam_version == 1 else RELEASE_SAM2
+    return PromptGenerator(
+        middle_channels=middle_channels,
+        channels=channels,
+        num_query=options.num_query,
+        fusion="prior" if options.uses_prior_fusion else "full",
+        segmenter_fusion=options.segmenter_fusion,
+        negative_branch=options.negative_branch,
+        cyclic=options.cyclic,
+        levels=options.sam_version == 2,
+        wiring=PAPER if options.wiring == "paper" else release,
+    )
+
+
+def build_model(options: ModelOptions, read_backbone: bool = True) -> DcSam:
     """Build DC-SAM with the frozen parts' weights, the learnable part seeded by torch.
+
+    Args:
+        read_backbone: False leaves the backbone random, for a checkpoint that holds its weights.
 
     Raises:
         UsageError: a weights file is missing, broken or of another model.
@@ -107,20 +126,11 @@ def build_model(options: ModelOptions) -> DcSam:
         backbone_weights = options.backbone_weights
         if backbone_weights is None and options.backbone != "tiny":
             backbone_weights = official_path(options.backbone)
+    if not read_backbone:
+        backbone_weights = None
     backbone = build_backbone(options.backbone, backbone_weights)
     segmenter = build_segmenter(version, name, sam_weights)
-    release = RELEASE_SAM1 if version == 1 else RELEASE_SAM2
-    generator = PromptGenerator(
-        middle_channels=backbone.middle_channels,
-        channels=segmenter.channels,
-        num_query=options.num_query,
-        fusion="prior" if options.uses_prior_fusion else "full",
-        segmenter_fusion=options.segmenter_fusion,
-        negative_branch=options.negative_branch,
-        cyclic=options.cyclic,
-        levels=version == 2,
-        wiring=PAPER if options.wiring == "paper" else release,
-    )
+    generator = build_generator(options, backbone.middle_channels, segmenter.channels)
     return DcSam(backbone, segmenter, generator, options.position)
 
 
