@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from common.arguments import option
 from common.errors import UsageError
 from model import sam, sam2
-from model.backbone import BUILDERS, build_backbone
+from model.backbone import BUILDERS, Backbone, build_backbone
 from model.dc_sam import DcSam
 from model.prompt_generator import PAPER, RELEASE_SAM1, RELEASE_SAM2, PromptGenerator
 from model.segmenter import Segmenter
@@ -23,6 +23,21 @@ TINY_WEIGHTS = {
 }
 SAM_MODELS = {1: tuple(sam.SIZES), 2: sam2.NAMES}
 DEFAULT_SAM_MODEL = {1: "vit_h", 2: "sam2.1_hiera_l"}
+
+PRESETS = {
+    "paper": {},
+    "tiny": {
+        "backbone": "tiny",
+        "sam_model": "tiny",
+        "image_size": 128,
+        "num_query": 10,
+        "position": "sam",
+        "epochs": 8,
+        "bsz": 8,
+        "lr": 2e-3,
+    },
+}
+"""Defaults that go together; "tiny" is what trains on a laptop in minutes."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +134,8 @@ def build_model(options: ModelOptions, read_backbone: bool = True) -> DcSam:
     """
     version, name = options.sam_version, options.segmenter
     if options.random_weights:
-        sam_weights = backbone_weights = None
+        sam_weights = None
+        backbone = Backbone(options.backbone, BUILDERS[options.backbone]({}))
     else:
         default = TINY_WEIGHTS[version] if name == "tiny" else official_path(name)
         sam_weights = options.sam_weights or default
