@@ -133,18 +133,17 @@ def build_model(options: ModelOptions, read_backbone: bool = True) -> DcSam:
         UsageError: a weights file is missing, broken or of another model.
     """
     version, name = options.sam_version, options.segmenter
-    if options.random_weights:
-        sam_weights = None
-        backbone = Backbone(options.backbone, BUILDERS[options.backbone]({}))
-    else:
+    sam_weights = None
+    if not options.random_weights:
         default = TINY_WEIGHTS[version] if name == "tiny" else official_path(name)
         sam_weights = options.sam_weights or default
+    if options.random_weights or not read_backbone:
+        backbone = Backbone(options.backbone, BUILDERS[options.backbone]({}))
+    else:
         backbone_weights = options.backbone_weights
         if backbone_weights is None and options.backbone != "tiny":
             backbone_weights = official_path(options.backbone)
-    if not read_backbone:
-        backbone_weights = None
-    backbone = build_backbone(options.backbone, backbone_weights)
+        backbone = build_backbone(options.backbone, backbone_weights)
     segmenter = build_segmenter(version, name, sam_weights)
     generator = build_generator(options, backbone.middle_channels, segmenter.channels)
     return DcSam(backbone, segmenter, generator, options.position)
