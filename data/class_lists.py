@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UsageError
-from data.files import write_atomically
-from data.images import IGNORED, image_size, read_mask
+from common.files import write_atomically
+from data.image_files import IGNORED, image_size, read_mask
 from data.parallel import parallel_map
 
 MIN_PIXELS = 2 * 32 * 32
@@ -72,8 +72,9 @@ def scan_class_pixels(
 ) -> ClassPixels:
     """Count every mask's pixels by class, or read the counts of an earlier scan.
 
-    The counts are kept beside the data (in the user's cache folder where the data cannot be
-    written) with a fingerprint of the files; when a file has changed, all are scanned again.
+    The counts are kept beside the data with a fingerprint of the files; when a file has changed,
+    all are scanned again. Where the data cannot be written, or is marked as read-only (which does
+    not stop root), they go to the user's cache folder.
 
     Args:
         files: by image name.
@@ -101,11 +102,11 @@ def scan_class_pixels(
         raise UsageError(f"{len(problems)} of {len(files)} images cannot be used:\n  {lines}")
     pixels = dict(zip(files, found, strict=True))
     text = json.dumps({"fingerprint": stamp, "class_pixels": pixels})
-    try:
-        write_atomically(cache, text)
-    except OSError:
-        with contextlib.suppress(OSError):  # then it is scanned anew every time
-            write_atomically(_personal_copy(cache), text)
+    read_only = cache.parent.is_dir() and not cache.parent.stat().st_mode & 0o222
+    for place in (_personal_copy(cache),) if read_only else (cache, _personal_copy(cache)):
+        with contextlib.suppress(UsageError):  # without a cache, masks are scanned every time
+            write_atomically(place, lambda path: path.write_text(text))
+            break
     return pixels
 
 

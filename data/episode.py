@@ -16,9 +16,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from common.errors import UsageError
+from common.files import write_atomically
 from data.benchmarks import Split
-from data.files import write_atomically
-from data.images import IGNORED, squash_image, squash_mask
+from data.image_files import IGNORED
+from data.images import squash_image, squash_mask
 
 _EVALUATION = 2**31
 """Stands in the place of the epoch, so that evaluation never repeats a training epoch's numbers."""
@@ -128,6 +129,7 @@ class EpisodeSampler:
                 self._positions[c, name] = len(images)
                 images.append(name)
         self._names = list(self._classes)
+        self.split = split
         self.shots = shots
         self.seed = seed
         self.episodes_per_epoch = episodes_per_epoch or len(self._names)
@@ -257,7 +259,8 @@ def write_keys(
         "episodes": len(keys),
         "sha256": episode_hash(keys),
     }
-    write_atomically(path, "\n".join([json.dumps(header), *_lines(keys)]) + "\n")
+    text = "\n".join([json.dumps(header), *_lines(keys)]) + "\n"
+    write_atomically(path, lambda temporary: temporary.write_text(text))
 
 
 def read_keys(path: Path, *, benchmark: str, fold: int, shots: int) -> list[EpisodeKey]:

@@ -20,12 +20,13 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from pycocotools import mask as run_lengths
 
 from common.errors import UsageError
+from common.files import write_atomically
 from data.drawing import SHAPES, TEXTURES, random_scene
-from data.files import write_atomically
 from data.folds import COCO_CATEGORY_IDS, COCO_CLASSES, VOC_TO_COCO
-from data.images import IGNORED
+from data.image_files import IGNORED
 from data.parallel import parallel_map
 from data.reader import DESCRIPTION_FILE
 
@@ -128,8 +129,6 @@ def _write_voc_picture(picture: _Picture, folder: Path) -> None:
 
 def _write_coco_picture(picture: _Picture, folder: Path) -> list[dict[str, Any]]:
     """Write the image and its class mask; return its annotations but for their ids."""
-    from pycocotools import mask as run_lengths
-
     drawn = _draw(picture, COCO_PAIRS)
     name, split = _name("coco", picture), f"{_SPLITS[picture.split]}2014"
     (folder / split / f"{name}.jpg").write_bytes(_jpeg(drawn.image))
@@ -283,7 +282,8 @@ def _unfinished(folder: Path) -> Path:
 
 
 def _finish(unfinished: Path, folder: Path, description: dict[str, Any]) -> None:
-    write_atomically(unfinished / DESCRIPTION_FILE, json.dumps(description, indent=1) + "\n")
+    text = json.dumps(description, indent=1) + "\n"
+    write_atomically(unfinished / DESCRIPTION_FILE, lambda path: path.write_text(text))
     unfinished.rename(folder)
 
 

@@ -1,6 +1,4 @@
-"""Images and masks: read from files, and turned into the tensors the networks expect."""
-
-from pathlib import Path
+"""Images and masks as the tensors that every frozen network here expects."""
 
 import numpy as np
 import torch
@@ -8,72 +6,19 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from common.errors import UsageError
+from data.image_files import image_size, read_image, read_mask
+
+__all__ = ["image_size", "normalize", "read_image", "read_mask", "squash_image", "squash_mask"]
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
-IGNORED = 255
-"""The mask value of pixels that count neither in the loss nor in the metric."""
-
-_BROKEN_FILE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-"""What Pillow raises for files that are cut off or hold something else."""
 
 
 def normalize(image: np.ndarray) -> Tensor:
-    """Normalise an H x W x 3 uint8 RGB image as ImageNet: 3 x H x W float32, mean 0, deviation 1."""
+    """Normalise an H x W x 3 uint8 RGB image to ImageNet's statistics: 3 x H x W float32."""
     tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).float() / 255
     mean, std = torch.tensor(IMAGE_MEAN).view(3, 1, 1), torch.tensor(IMAGE_STD).view(3, 1, 1)
     return (tensor - mean) / std
-
-
-def read_image(path: Path) -> np.ndarray:
-    """Read an image as H x W x 3 uint8 RGB.
-
-    Raises:
-        UsageError: the file is missing or cannot be decoded.
-    """
-    try:
-        with Image.open(path) as image:
-            return np.array(image.convert("RGB"))
-    except FileNotFoundError:
-        raise UsageError(f"missing image: {path}") from None
-    except _BROKEN_FILE as error:
-        raise UsageError(f"corrupt image {path}: {error}") from None
-
-
-def read_mask(path: Path) -> np.ndarray:
-    """Read a class mask as H x W uint8; of a palette image the indices, not the colours.
-
-    Raises:
-        UsageError: the file is missing, cannot be decoded, or holds colours.
-    """
-    try:
-        with Image.open(path) as mask:
-            if mask.mode not in ("P", "L", "1"):
-                raise UsageError(
-                    f"mask {path} holds {mask.mode} colours: a class mask is a palette or "
-                    "grey image of class ids"
-                )
-            return np.array(mask, dtype=np.uint8)
-    except FileNotFoundError:
-        raise UsageError(f"missing mask: {path}") from None
-    except _BROKEN_FILE as error:
-        raise UsageError(f"corrupt mask {path}: {error}") from None
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """Return (height, width) from an image's header, without decoding its pixels.
-
-    Raises:
-        UsageError: the file is missing or is no image.
-    """
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except FileNotFoundError:
-        raise UsageError(f"missing image: {path}") from None
-    except _BROKEN_FILE as error:
-        raise UsageError(f"corrupt image {path}: {error}") from None
 
 
 def squash_image(image: np.ndarray, side: int) -> Tensor:

@@ -1,0 +1,198 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from common.errors import UsageError
+from data.benchmarks import make_benchmark
+from data.episode import (
+    EpisodeDataset,
+    EpisodeKey,
+    EpisodeSampler,
+    collate,
+    episode_hash,
+    read_keys,
+    write_keys,
+)
+
+
+def made_up_split(class_lists):
+    classes = tuple(sorted({c for shown in class_lists.values() for c in shown}))
+    return SimpleNamespace(
+        class_lists=class_lists,
+        classes=classes,
+        class_names={c: f"class {c}" for c in classes},
+        benchmark="pascal",
+        fold=0,
+        role="test",
+    )
+
+
+@pytest.fixture
+def split():
+    return made_up_split({f"image{n}": (1 + n % 3, 4) if n % 2 else (4,) for n in range(24)})
+
+
+@pytest.fixture(scope="module")
+def validation(generated):
+    return make_benchmark("pascal", generated, 0).validation
+
+
+@pytest.mark.parametrize("shots", [1, 3])
+def test_supports_are_other_images_of_the_class(split, shots):
+    for key in EpisodeSampler(split, shots, seed=0).evaluation_keys(200):
+        assert len({key.query, *key.support}) == shots + 1
+        assert all(key.class_id in split.class_lists[n] for n in (key.query, *key.support))
+
+
+def test_every_image_is_the_query_once_in_a_cycle(split):
+    keys = EpisodeSampler(split, 1, seed=0).evaluation_keys(48)
+    for cycle in (keys[:24], keys[24:]):
+        assert {key.query for key in cycle} == set(split.class_lists)
+    assert [k.query for k in keys[:24]] != [k.query for k in keys[24:]]
+
+
+def test_classes_and_supports_are_drawn_uniformly():
+    split = made_up_split({f"{n}": (1, 2) for n in range(4)})
+    keys = EpisodeSampler(split, 1, seed=0).evaluation_keys(4000)
+    assert 1900 < sum(key.class_id == 1 for key in keys) < 2100
+    supports = [key.support[0] for key in keys if key.query == "1"]
+    assert sorted(set(supports)) == ["0", "2", "3"]
+    assert all(280 < supports.count(name) < 390 for name in set(supports))
+
+
+def test_episodes_depend_on_seed_and_epoch_alone(split):
+    sampler = EpisodeSampler(split, 2, seed=7)
+    assert sampler.training_keys(3) == EpisodeSampler(split, 2, seed=7).training_keys(3)
+    assert len(sampler.training_keys(0)) == 24
+    different = [
+        sampler.training_keys(3),
+        sampler.training_keys(4),
+        sampler.evaluation_keys(24),
+        EpisodeSampler(split, 2, seed=8).training_keys(3),
+    ]
+    assert len({episode_hash(keys) for keys in different}) == 4
+
+
+def test_more_evaluation_episodes_begin_with_the_same_ones(split):
+    sampler = EpisodeSampler(split, 1, seed=0)
+    assert sampler.evaluation_keys(60)[:10] == sampler.evaluation_keys(10)
+
+
+def test_the_first_episodes_of_seed_zero_never_change(split):
+    keys = EpisodeSampler(split, 1, seed=0).evaluation_keys(100)
+    assert episode_hash(keys) == "7bdcde2822897209febddd20d2f14f8eb9ed2e024d4f4fc47a3f41967e4b2b8f"
+
+
+def test_a_class_with_too_few_images_is_refused_or_left_out():
+    split = made_up_split({"a": (1, 2), "b": (1,), "c": (1,), "d": (2,), "e": (3,)})
+    with pytest.raises(UsageError, match=r"at least 3 .*2 \(class 2\): 2, 3 \(class 3\): 1"):
+        EpisodeSampler(split, 2, seed=0)
+    sampler = EpisodeSampler(split, 2, seed=0, leave_out_rare=True)
+    assert sampler.left_out == {2: 2, 3: 1}
+    assert {(k.class_id, k.query) for k in sampler.training_keys(0)} == {
+        (1, "a"),
+        (1, "b"),
+        (1, "c"),
+    }
+    with pytest.raises(UsageError, match="at least 6 images"):
+        EpisodeSampler(split, 5, seed=0, leave_out_rare=True)
+
+
+def test_a_batch_has_the_shapes_and_values_it_promises(validation):
+    keys = EpisodeSampler(validation, 2, seed=0).evaluation_keys(3)
+    dataset = EpisodeDataset(validation, keys, image_size=96, keep_original=True)
+    batch = collate([dataset[index] for index in range(3)])
+    assert batch.size == 3
+    assert batch.query_image.shape == (3, 3, 96, 96)
+    assert batch.support_images.shape == (3, 2, 3, 96, 96)
+    assert batch.query_mask.shape == batch.query_ignore.shape == (3, 96, 96)
+    assert batch.support_masks.shape == (3, 2, 96, 96)
+    assert batch.query_ignore.dtype == torch.bool
+    for masks in (batch.query_mask, batch.support_masks):
+        assert masks.dtype == torch.float32
+        assert set(masks.unique().tolist()) == {0, 1}
+    assert batch.support_masks.flatten(2).any(2).all()
+    assert not (batch.query_mask.bool() & batch.query_ignore).any()
+    assert batch.class_ids.tolist() == [key.class_id for key in keys]
+    assert batch.keys == tuple(keys)
+    assert [tuple(mask.shape) for mask in batch.original_masks] == [(128, 128)] * 3
+    assert all(set(mask.unique().tolist()) == {0, 1, 255} for mask in batch.original_masks)
+    assert batch.to("cpu").keys == batch.keys
+
+
+def test_a_batch_at_the_images_own_size_is_the_mask_itself(validation):
+    key = EpisodeSampler(validation, 1, seed=0).evaluation_keys(1)[0]
+    batch = EpisodeDataset(validation, [key], 128, keep_original=True)[0]
+    _, mask = validation.read(key.query)
+    assert np.array_equal(batch.query_mask[0].bool(), mask == key.class_id)
+    assert np.array_equal(batch.query_ignore[0], mask == 255)
+    assert np.array_equal(batch.original_masks[0] == 1, mask == key.class_id)
+    assert EpisodeDataset(validation, [key], 128)[0].original_masks == ()
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+def test_episodes_are_the_same_for_any_number_of_workers(validation):
+    keys = EpisodeSampler(validation, 2, seed=0).training_keys(1)[:8]
+    dataset = EpisodeDataset(validation, keys, image_size=64, keep_original=True)
+    expected = None
+    for workers in (0, 1, 4):
+        batches = list(DataLoader(dataset, 3, num_workers=workers, collate_fn=collate))
+        found = [
+            (b.keys, *(t.numpy().tobytes() for t in (b.query_image, b.support_masks)))
+            for b in batches
+        ]
+        expected = expected or found
+        assert found == expected
+
+
+def test_an_empty_support_mask_is_refused(make_voc):
+    root = make_voc({"query": np.ones((64, 64)), "support": np.ones((64, 64))})
+    split = make_benchmark("pascal", root, 0).validation
+    with pytest.raises(UsageError, match=r"empty support mask: support .* class 2 \(bicycle\)"):
+        EpisodeDataset(split, [EpisodeKey(2, "query", ("support",))], 32)[0]
+
+
+def test_a_small_support_object_survives_the_squash(make_voc):
+    mask = np.zeros((64, 64))
+    mask[63, 63] = 1
+    root = make_voc({"query": np.ones((64, 64)), "support": mask})
+    (root / "benchmark.json").write_text('{"min_pixels": 1}')
+    split = make_benchmark("pascal", root, 0).validation
+    episode = EpisodeDataset(split, [EpisodeKey(1, "query", ("support",))], 16)[0]
+    assert episode.support_masks.sum() == episode.support_masks[0, 0, 15, 15] == 1
+
+
+def test_episodes_of_other_images_are_refused(split):
+    with pytest.raises(UsageError, match="the first is elsewhere"):
+        EpisodeDataset(split, [EpisodeKey(4, "image1", ("elsewhere",))], 32)
+
+
+def test_a_written_file_is_read_back(split, tmp_path):
+    keys = EpisodeSampler(split, 2, seed=0).evaluation_keys(20)
+    path = tmp_path / "episodes.jsonl"
+    write_keys(path, keys, benchmark="pascal", fold=0, seed=0)
+    assert read_keys(path, benchmark="pascal", fold=0, shots=2) == keys
+
+
+def test_files_that_do_not_fit_are_refused(split, tmp_path):
+    keys = EpisodeSampler(split, 2, seed=0).evaluation_keys(20)
+    path = tmp_path / "episodes.jsonl"
+    write_keys(path, keys, benchmark="pascal", fold=0, seed=0)
+    with pytest.raises(UsageError, match="made for benchmark pascal instead of coco, fold 0"):
+        read_keys(path, benchmark="coco", fold=1, shots=2)
+    with pytest.raises(UsageError, match="shots 2 instead of 1"):
+        read_keys(path, benchmark="pascal", fold=0, shots=1)
+
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(lines[:-1]))
+    with pytest.raises(UsageError, match="was changed"):
+        read_keys(path, benchmark="pascal", fold=0, shots=2)
+    for text in ("", "not json\n", "[]\n", f"{lines[0]}\n[1]\n"):
+        path.write_text(text)
+        with pytest.raises(UsageError, match="not an episode file"):
+            read_keys(path, benchmark="pascal", fold=0, shots=2)
+    with pytest.raises(UsageError, match="cannot read the episode file"):
+        read_keys(tmp_path / "nowhere", benchmark="pascal", fold=0, shots=2)
