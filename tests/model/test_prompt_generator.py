@@ -203,6 +203,51 @@ def test_one_shot_equals_the_path_without_shots():
         )
 
 
+def test_refining_gives_each_branch_its_own_prior_and_region():
+    generator = build()
+    contexts = learn(generator)
+    middle, features = random_images(2, 2)
+    maps = generator.maps(middle, features, SIDE)
+    priors = list(torch.rand(2, 2, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(3)))
+    pseudo_mask = random_masks(4, 2, 1)
+    small = pseudo_mask[..., ::4, ::4]
+    starts = [context.prompts + 1 for context in contexts]
+
+    refined = generator.refine(contexts, starts, maps, priors, pseudo_mask, positions())
+
+    for i, (branch, region) in enumerate(zip(generator.branches, (small, 1 - small), strict=True)):
+        tokens = branch.fused(maps, contexts[i].prototype, priors[i])
+        expected = branch.refine(starts[i], tokens, region.flatten(1), positions())
+        torch.testing.assert_close(refined[i], expected)
+
+
+def test_refined_prompts_look_at_the_query_and_then_at_each_other():
+    branch = build().positive
+    generator = torch.Generator().manual_seed(0)
+    prompts = torch.randn(2, PROMPTS, CHANNELS, generator=generator)
+    tokens = torch.randn(2, SIDE * SIDE, CHANNELS, generator=generator)
+    mask = random_masks(1, 2)[:, ::4, ::4].flatten(1)
+    with torch.no_grad():
+        located = branch.query_position.weight
+        gathered = branch.query_attention(prompts, tokens, mask, located, *positions())
+        heads = branch.self_attention
+        q, k, v = (
+            (source @ weight.T + bias).unflatten(2, (4, -1)).transpose(1, 2)
+            for source, weight, bias in zip(
+                (gathered + located, gathered + located, gathered),
+                heads.in_proj_weight.chunk(3),
+                heads.in_proj_bias.chunk(3),
+                strict=True,
+            )
+        )
+        weights = (q @ k.transpose(2, 3) / (CHANNELS // 4) ** 0.5).softmax(3)
+        looked = heads.out_proj((weights @ v).transpose(1, 2).flatten(2))
+        expected = branch.norm(gathered + looked)
+        torch.testing.assert_close(
+            branch.refine(prompts, tokens, mask, positions()), expected, atol=1e-5, rtol=1e-5
+        )
+
+
 def test_the_order_of_shots_does_not_matter():
     generator, shots = build(), 3
     middle, features = random_images(1, 2 * shots)
