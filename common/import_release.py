@@ -1,38 +1,49 @@
-"""Names of the released program's tensors, and the names they have here."""
+"""Turn a checkpoint of the released program, or of VRP-SAM, into one of this project.
 
-import re
+    python -m common.import_release best.pt --out pascal_fold0.safetensors --sam_model vit_h
 
-BACKBONE_RULES = [
-    (r"^layer0\.0\.", "network.conv1."),
-    (r"^layer0\.1\.", "network.bn1."),
-    (r"^layer0\.3\.", "network.conv2."),
-    (r"^layer0\.4\.", "network.bn2."),
-    (r"^layer0\.6\.", "network.conv3."),
-    (r"^layer0\.7\.", "network.bn3."),
-    (r"^(layer[1-4])\.", r"network.\1."),
-]
-GENERATOR_RULES = [
-    (r"^downsample_query\.0\.", "reduce.0."),
-    (r"^merge_1\.0\.", "positive.fuse."),
-    (r"^merge_2\.0\.", "negative.fuse."),
-    (r"^sam_downscaling\.0\.", "fold_levels.shrink_fine."),
-    (r"^sam_downscaling\.1\.", "fold_levels.norm."),
-    (r"^sam_downscaling\.3\.", "fold_levels.shrink_middle."),
-    (r"^neg_transformer_decoder\.", "negative."),
-    (r"^transformer_decoder\.", "positive."),
-    (r"transformer_self_attention_layers\.0\.self_attn\.", "self_attention."),
-    (r"transformer_self_attention_layers\.0\.norm\.", "norm."),
-    (r"transformer_cross_attention_layers\.0\.", "query_attention."),
-    (r"transformer_cross_attention_layers_0\.0\.", "support_attention."),
-    (r"multihead_attn\.in_proj_", "projection."),
-    (r"multihead_attn\.out_proj\.", "output."),
-    (r"supp_q_feat\.", "query."),
-    (r"q_embed\.", "query_position."),
-]
+The result holds the frozen backbone too, so that it needs no other file than SAM's.
+"""
+
+import argparse
+from pathlib import Path
+
+from common.arguments import refuse_problems, run_script, to_json
+from common.checkpoint import save_checkpoint
+from model.build import SAM_MODELS
+from model.release import read_release
 
 
-def rename(name: str, rules: list[tuple[str, str]]) -> str:
-    """Apply every rule that fits, in order."""
-    for pattern, replacement in rules:
-        name = re.sub(pattern, replacement, name)
-    return name
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m common.import_release",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("checkpoint", type=Path, metavar="CKPT", help="as the release saved it")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="safetensors file to write"
+    )
+    parser.add_argument(
+        "--sam_model",
+        choices=sorted({name for names in SAM_MODELS.values() for name in names} - {"tiny"}),
+        help="variant it was trained with, which the file does not tell (default: largest)",
+    )
+    return parser.parse_args()
+
+
+def main() -> int:
+    flags = parse_options()
+    options, weights = read_release(flags.checkpoint, flags.sam_model)
+    refuse_problems(options)
+    facts = {"model": to_json(options), "imported_from": flags.checkpoint.name}
+    save_checkpoint(flags.out, weights, facts)
+    print(
+        f"{flags.out}: {len(weights)} tensors; {options.backbone}, {options.segmenter}, "
+        f"{options.num_query} prompts per branch, wiring of the {options.wiring}"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_script(main))
