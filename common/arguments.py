@@ -6,7 +6,7 @@ import json
 import sys
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -54,6 +54,14 @@ def add_arguments(parser: argparse.ArgumentParser, options: type) -> None:
         )
 
 
+def apply_preset(parser: argparse.ArgumentParser, presets: Mapping[str, Mapping[str, Any]]) -> None:
+    """Let the preset named by the parser's --preset flag replace the defaults of other flags."""
+    only = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    only.add_argument("--preset", default=parser.get_default("preset"))
+    chosen = only.parse_known_args()[0].preset
+    parser.set_defaults(**presets.get(chosen, {}))
+
+
 def _plain_type(hint: Any) -> Callable[[str], Any]:
     """int for `int` and for `int | None`."""
     if isinstance(hint, types.UnionType):
@@ -86,7 +94,9 @@ def run_script(main: Callable[[], int]) -> int:
     try:
         return main()
     except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
+        # A DataLoader's worker process wraps the message in a traceback.
+        message = str(error).rpartition(f"{UsageError.__name__}: ")[2].strip()
+        print(f"error: {message}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

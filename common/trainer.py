@@ -92,6 +92,24 @@ class Trainer:
     def finished(self) -> bool:
         return self.update >= self.updates
 
+    def shares(self, updates: int) -> list[list[list[int]]]:
+        """This process's positions in the epoch's episodes: for each update a list of batches.
+
+        Which episodes make up an update depends on its size only, not on who computes them.
+        """
+        options, processes = self.options, self.processes
+        size = options.bsz * options.accumulate * processes.count
+        return [
+            [
+                [
+                    start + (batch * processes.count + processes.rank) * options.bsz + i
+                    for i in range(options.bsz)
+                ]
+                for batch in range(options.accumulate)
+            ]
+            for start in range(0, updates * size, size)
+        ]
+
     def step(self, batches: list[Any], loss_of: Callable[[nn.Module, Any], Tensor]) -> float:
         """One update from this process's share of the batches; returns their mean loss.
 

@@ -1,16 +1,18 @@
 """The benchmarks by name: what is trained on and what is tested on."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from common.distributed import Processes
 from common.errors import UsageError
 from data.class_lists import ClassLists
 from data.coco import Coco
 from data.folds import Role, fold_classes
+from data.options import DataOptions
 from data.pascal import Pascal
 from data.reader import Reader
 
@@ -18,18 +20,20 @@ from data.reader import Reader
 class Split:
     """The training or the test side of a benchmark: the images that show a fold's classes."""
 
-    def __init__(self, reader: Reader, role: Role) -> None:
+    def __init__(self, reader: Reader, images: Role, classes: Role) -> None:
+        """images: from the training or the validation set; classes: those trained or tested on."""
         self.reader = reader
-        self.role = role
+        self.images = images
+        self.role = classes
         self.benchmark = reader.benchmark
         self.fold = reader.fold
-        self.classes: tuple[int, ...] = fold_classes(reader.benchmark, reader.fold, role)
+        self.classes: tuple[int, ...] = fold_classes(reader.benchmark, reader.fold, classes)
         self.class_names: Mapping[int, str] = {c: reader.class_names[c] for c in self.classes}
 
     @cached_property
     def class_lists(self) -> ClassLists:
         """Image name -> ids of the fold's classes it counts for. The first use scans the masks."""
-        return self.reader.class_lists(self.role)
+        return self.reader.class_lists(self.images, self.role)
 
     def read(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Return an image (H x W x 3 uint8 RGB) and its class ids (H x W uint8; 255 ignored)."""
@@ -43,6 +47,8 @@ class Benchmark:
     name: str
     fold: int
     training: Split
+    held_out: Split
+    """Validation images of the classes that are trained on: a checkpoint may be chosen by them."""
     validation: Split
     """Classes that training never sees (all 80 again for coco_all)."""
 
@@ -104,4 +110,32 @@ def make_benchmark(
         tested = Pascal(find_data_set(datapath, "VOC2012"), fold, **common)
     else:
         training = tested = Coco(find_data_set(datapath, "COCO2014"), fold, **common)
-    return Benchmark(benchmark, fold, Split(training, "train"), Split(tested, "test"))
+    return Benchmark(
+        name=benchmark,
+        fold=fold,
+        training=Split(training, images="train", classes="train"),
+        held_out=Split(training, images="test", classes="train"),
+        validation=Split(tested, images="test", classes="test"),
+    )
+
+
+def open_benchmark(
+    data: DataOptions, processes: Processes, splits: Callable[[Benchmark], Sequence[Split]]
+) -> Benchmark:
+    """Open what the flags name; the main process scans the masks, the others read its cache.
+
+    Args:
+        splits: those that will be used.
+    """
+    benchmark = make_benchmark(
+        data.benchmark,
+        data.datapath,
+        data.fold,
+        training_list=data.training_list,
+        lists=data.lists,
+    )
+    if processes.is_main:
+        for split in splits(benchmark):
+            _ = split.class_lists
+    processes.wait()
+    return benchmark

@@ -47,8 +47,8 @@ class Coco(Reader):
             if not path.is_dir():
                 purpose = "training" if role == "train" else "evaluation"
                 raise UsageError(f"{purpose} needs {path}, which is not there. {_REMEDY}")
-        image_names = {path.stem for path in images.glob("*.jpg")}
-        mask_names = {path.stem for path in masks.glob("*.png")}
+        image_names = {path.stem for path in images.glob("[!.]*.jpg")}
+        mask_names = {path.stem for path in masks.glob("[!.]*.png")}
         for names, what in (
             (mask_names - image_names, f"masks of {masks} have no image in {images}"),
             (image_names - mask_names, f"images of {images} have no mask in {masks}"),

@@ -19,7 +19,7 @@ from common.errors import UsageError
 from common.files import write_atomically
 from data.class_lists import name_some
 from data.folds import COCO_CATEGORY_IDS, VOC_CLASSES
-from data.images import read_mask
+from data.image_files import read_mask
 from data.parallel import parallel_map
 
 CLASS_OF_CATEGORY = {category: number for number, category in COCO_CATEGORY_IDS.items()}

@@ -264,7 +264,10 @@ def place(
             candidate = random_instance(random, side, shape, texture, hue)
             solid = draw_instance(scratch, candidate) > 0.5
             left = np.bincount(labels[~solid], minlength=len(placed) + 1)[1:]
-            if all(l >= SMALLEST_VISIBLE_FRACTION * a for l, a in zip(left, areas, strict=True)):
+            if all(
+                seen >= SMALLEST_VISIBLE_FRACTION * area
+                for seen, area in zip(left, areas, strict=True)
+            ):
                 placed.append(candidate)
                 areas.append(int(solid.sum()))
                 labels[solid] = len(placed)

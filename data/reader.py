@@ -18,7 +18,7 @@ from data.class_lists import (
     scan_class_pixels,
 )
 from data.folds import Role, fold_classes
-from data.images import read_image, read_mask
+from data.image_files import read_image, read_mask
 
 DESCRIPTION_FILE = "benchmark.json"
 """Says, in a folder of generated data, how it was made and from how many pixels a class counts."""
@@ -89,10 +89,15 @@ class Reader(ABC):
     def cache(self, role: Role) -> Path:
         """Where the counts of the mask scan are kept."""
 
-    def class_lists(self, role: Role) -> dict[str, tuple[int, ...]]:
+    def class_lists(self, images: Role, role: Role) -> dict[str, tuple[int, ...]]:
         """Return image name -> ids of the fold's classes it counts for, in the list's order.
 
         Training images with a single pixel of a class that is not trained on are left out.
+
+        Args:
+            images: of the training or the validation set.
+            role: the classes that are trained or tested on. Given lists have no validation
+                images of training classes: their training images stand in for them.
 
         Raises:
             UsageError: the data cannot be used, or no image shows any class of the fold.
@@ -108,14 +113,14 @@ class Reader(ABC):
                 )
             return found
         pixels = scan_class_pixels(
-            self.files(role), self.cache(role), max(self.class_names), self.workers
+            self.files(images), self.cache(images), max(self.class_names), self.workers
         )
-        dropped = set(self.class_names) - set(classes) if role == "train" else ()
+        dropped = set(self.class_names) - set(classes) if images == "train" else ()
         found = class_lists_from_pixels(pixels, classes, self.min_pixels, dropped)
         if not found:
             names = ", ".join(self.class_names[c] for c in classes)
             raise UsageError(
-                f"{self.root}: no {role} image shows a class of fold {self.fold} ({names})"
+                f"{self.root}: no {images} image shows a {role} class of fold {self.fold} ({names})"
             )
         return found
 

@@ -4,8 +4,10 @@ Shapes: B batch, K shots, N prompts of a branch, C channels, M middle channels o
 S side of the backbone's map, on which everything here lives, T = S*S.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -146,6 +148,7 @@ class PromptGenerator(nn.Module):
             levels: the segmenter has three feature levels (SAM 2).
         """
         super().__init__()
+        self.channels = channels
         self.fusion, self.segmenter_fusion, self.wiring = fusion, segmenter_fusion, wiring
         if fusion == "full":
             self.reduce = nn.Sequential(
@@ -208,7 +211,7 @@ class PromptGenerator(nn.Module):
         positions = tuple(p if p is None else p.repeat(shots, 1) for p in positions)
         contexts = []
         for branch, mask in zip(self.branches, (small, 1 - small), strict=False):
-            shot_prototypes = _mask_average(maps[0], mask)
+            shot_prototypes = mask_average(maps[0], mask)
             prototype = shot_prototypes.unflatten(0, (batch, shots)).mean(1)
             shared = prototype.repeat_interleave(shots, 0)
             tokens = branch.fused(maps, shared, mask).unflatten(0, (batch, shots)).flatten(1, 2)
@@ -247,7 +250,23 @@ class PromptGenerator(nn.Module):
         return refined
 
 
-def _mask_average(features: Tensor, mask: Tensor) -> Tensor:
+def kept_channels(seeds: Sequence[Sequence[int]], images: int, channels: int) -> Tensor:
+    """Draw which channels the dropout keeps, one seed for each episode of a batch.
+
+    Whole channels of an image are kept or lost, as by Dropout2d.
+
+    Args:
+        seeds: B seeds such as (seed, epoch, index).
+        images: how many images an episode has.
+
+    Returns:
+        B x images x channels, bool.
+    """
+    drawn = [np.random.default_rng(seed).random((images, channels)) for seed in seeds]
+    return torch.from_numpy(np.stack(drawn)) >= DROPOUT
+
+
+def mask_average(features: Tensor, mask: Tensor) -> Tensor:
     """Mean of B x C x S x S features over a mask, B x 1 x S x S: B x C x 1 x 1."""
     area = mask.sum((2, 3), keepdim=True) + AREA_OFFSET
     return (features * mask).sum((2, 3), keepdim=True) / area

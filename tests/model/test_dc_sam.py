@@ -9,6 +9,7 @@ from model.build import ModelOptions, build_model, learnable_weights
 from model.dc_sam import Concept, DcSam, Prediction
 from model.losses import mask_loss
 from model.prior_mask import prior_mask
+from model.segmenter import POINT_NEGATIVE, POINT_POSITIVE
 from model.sine_position import sine_position
 
 SIZE, SIDE = 64, 8
@@ -352,6 +353,43 @@ def test_an_option_without_parameters_changes_the_result(version: int, option: d
     assert not torch.allclose(
         predict(paper, episodes).logits, predict(other, episodes).logits, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_refinement_starts_from_shifted_prompts_in_the_release_with_sam_1_alone(
+    version: int, monkeypatch: pytest.MonkeyPatch
+):
+    model = build(sam_version=version, wiring="release")
+    query, support, masks = random_episodes(0)
+    started = []
+    refine = model.generator.refine
+
+    def recorded(contexts, prompts, *others):
+        started.extend(prompts)
+        return refine(contexts, prompts, *others)
+
+    monkeypatch.setattr(model.generator, "refine", recorded)
+    with torch.no_grad():
+        concept = model.learn(support, masks)
+        model.segment(query, concept)
+
+    table = model.segmenter.prompt_encoder.point_embeddings
+    for context, start, label in zip(
+        concept.contexts, started, (POINT_POSITIVE, POINT_NEGATIVE), strict=True
+    ):
+        shift = table[label].weight if version == 1 else torch.zeros(1)
+        torch.testing.assert_close(start, context.prompts + shift)
+
+
+def test_positions_are_on_the_keys_alone_or_on_the_values_too(model: DcSam):
+    like = torch.zeros(1, model.segmenter.channels, SIDE, SIDE)
+    keys, values = model.positions(SIDE, like)
+    assert values is None
+    assert torch.equal(keys, sine_position(model.segmenter.channels, SIDE))
+
+    keys, values = build(position="sam").positions(SIDE, torch.zeros(1, 128, SIDE, SIDE))
+    assert keys.shape == (SIDE * SIDE, 128)
+    assert torch.equal(keys, values)
 
 
 def test_half_precision_gives_finite_masks_and_gradients(model: DcSam):

@@ -1,0 +1,41 @@
+# Everything a newcomer needs: `make demo` and `make test`. Both install what they need first.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+# Waiting threads sleep: without this, several processes on few cores slow each other down.
+export OMP_WAIT_POLICY = PASSIVE
+
+.PHONY: demo demo-folds test test-slow lint format install clean
+
+demo: install
+	$(RUN) demo.py --output runs/demo
+
+demo-folds: install
+	$(RUN) demo.py --output runs/demo-folds --folds 0 1 2 3
+
+test: install
+	$(RUN) -m pytest -q
+
+test-slow: install
+	$(RUN) -m pytest -q -m slow
+
+lint: install
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+format: install
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+install: $(VENV)/.installed
+
+# uv takes builds of torch and torchvision that belong together, also without CUDA.
+$(VENV)/.installed: requirements.txt requirements-dev.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check uv
+	$(VENV)/bin/uv pip install --python $(RUN) -r requirements.txt -r requirements-dev.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) runs Datasets/generated

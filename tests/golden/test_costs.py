@@ -1,0 +1,118 @@
+"""Learnable parameters and floating-point operations are those of the release."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from model.backbone import BUILDERS, Backbone
+from model.build import ModelOptions, build_generator
+from model.prompt_generator import PromptGenerator
+from model.sam import Sam
+from model.sam2 import Sam2
+from model.segmenter import SegmenterFeatures
+from model.sine_position import sine_position
+
+MIDDLE_CHANNELS = {"resnet50": 1536, "vgg16": 768}
+CHANNELS = 256
+SIDE = {"resnet50": 64, "vgg16": 32}
+
+
+def generator_of(options: ModelOptions) -> PromptGenerator:
+    return build_generator(options, MIDDLE_CHANNELS[options.backbone], CHANNELS)
+
+
+def learnable(options: ModelOptions) -> int:
+    with torch.device("meta"):
+        return sum(p.numel() for p in generator_of(options).parameters())
+
+
+def giga_operations(call: Callable, *inputs) -> float:
+    """One multiply-add counts as 2."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        call(*inputs)
+    return counter.get_total_flops() / 1e9
+
+
+@pytest.fixture(scope="module")
+def operations(golden_file) -> dict[str, float]:
+    return json.loads(golden_file("flops.json").read_text())
+
+
+@pytest.mark.parametrize(("backbone", "count"), [("resnet50", 2_394_624), ("vgg16", 2_198_016)])
+def test_learnable_parameters_of_the_full_fusion(backbone, count):
+    assert learnable(ModelOptions(backbone=backbone)) == count
+    assert learnable(ModelOptions(backbone=backbone, sam_version=2)) == count + 74_176
+
+
+def test_the_papers_1_9_million_parameters_are_those_of_the_prior_fusion():
+    assert learnable(ModelOptions(prior=True)) == 1_870_336
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("backbone", ["resnet50", "vgg16"])
+def test_counts_of_the_released_models(backbone, version, golden_file):
+    counts = json.loads(golden_file("state_dicts/_counts.json").read_text())
+    options = ModelOptions(backbone=backbone, sam_version=version)
+    expected = counts[f"dcsam_{backbone}_samv{version}"]
+    assert learnable(options) == expected["params_requires_grad"]
+    with torch.device("meta"):
+        frozen = sum(p.numel() for p in Backbone(backbone, BUILDERS[backbone]({})).parameters())
+    assert learnable(options) + frozen == expected["params_total"]
+
+
+@pytest.mark.parametrize("name", ["resnet50", "vgg16"])
+def test_operations_of_a_backbone(name, operations):
+    with torch.device("meta"):
+        backbone = Backbone(name, BUILDERS[name]({}))
+        images = torch.empty(1, 3, 512, 512)
+        trunk = backbone.extract(images).trunk
+    per_image = giga_operations(backbone.extract, images)
+    assert per_image == pytest.approx(operations[f"{name}_layers0-3_per_image"], abs=0.01)
+    per_call = giga_operations(backbone.high, trunk, None)
+    assert per_call == pytest.approx(operations[f"{name}_layer4_per_call"], abs=0.01)
+
+
+def test_operations_of_sam(operations):
+    with torch.device("meta"):
+        sam = Sam("vit_b")
+        images, tokens = torch.empty(1, 3, 1024, 1024), torch.empty(1, 50, CHANNELS)
+        features = SegmenterFeatures(torch.empty(1, CHANNELS, 64, 64))
+    encoding = giga_operations(sam.encode, images)
+    assert encoding == pytest.approx(operations["sam1_vit_b_image_encoder_1024"], abs=0.01)
+    decoding = giga_operations(sam.decode_all, features, tokens)
+    assert decoding == pytest.approx(operations["sam1_mask_decoder_50tok"], abs=0.01)
+
+
+def test_operations_of_sam2(operations):
+    sam2 = Sam2("sam2.1_hiera_t").to("meta")
+    encoder = sam2.network.image_encoder
+    encoding = giga_operations(encoder, torch.empty(1, 3, 1024, 1024, device="meta"))
+    assert encoding == pytest.approx(operations["sam2_hiera_t_image_encoder_1024"], abs=0.01)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("backbone", ["resnet50", "vgg16"])
+def test_operations_of_the_prompt_generator(backbone, version, operations):
+    generator = generator_of(ModelOptions(backbone=backbone, sam_version=version)).eval()
+    side = SIDE[backbone]
+    middle = torch.zeros(1, MIDDLE_CHANNELS[backbone], side, side)
+    levels = (torch.zeros(1, 32, 256, 256), torch.zeros(1, 64, 128, 128))
+    features = SegmenterFeatures(torch.zeros(1, CHANNELS, 64, 64), levels if version == 2 else ())
+    mask, prior = torch.ones(1, 1, 512, 512), torch.ones(1, 1, side, side)
+    positions = (sine_position(CHANNELS, side), None)
+
+    def both_stages() -> None:
+        maps = generator.maps(middle, features, side)
+        contexts = generator.learn(maps, mask, positions)
+        maps = generator.maps(middle, features, side)
+        prompts = [context.prompts for context in contexts]
+        generator.refine(contexts, prompts, maps, [prior, prior], mask, positions)
+
+    name = f"dcsam_{backbone}_v{version}"
+    stage_1 = operations[f"{name}_stage1_without_backbone(2x trunk + 3x layer4)"]
+    stage_1 -= 2 * operations[f"prior_mask_bmm_{backbone}_each"]
+    expected = stage_1 + operations[f"{name}_stage2"]
+    assert giga_operations(both_stages) == pytest.approx(expected, rel=0.01, abs=0.03)

@@ -1,0 +1,278 @@
+"""Train DC-SAM on few-shot segmentation of images.
+
+One machine, CPU or one GPU:  python train_image.py --benchmark pascal --fold 0
+Four GPUs:                    torchrun --nproc_per_node=4 train_image.py --benchmark coco --fold 0
+A laptop, generated images:   python train_image.py --preset tiny --datapath Datasets/generated
+
+A run's folder holds TensorBoard logs, log.jsonl, last.safetensors, best.safetensors (chosen on
+held-out images of the training classes, never on the test classes) and state.pt, from which
+--resume continues.
+"""
+
+import argparse
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from common.arguments import (
+    add_arguments,
+    apply_preset,
+    from_namespace,
+    option,
+    refuse_problems,
+    run_script,
+    to_json,
+)
+from common.distributed import Processes, process_group
+from common.errors import UsageError
+from common.logger import RunLogger, quiet_libraries
+from common.trainer import Trainer, TrainingOptions
+from data.benchmarks import Benchmark, open_benchmark
+from data.episode import Episode, EpisodeDataset, EpisodeSampler, collate, episode_hash
+from data.options import DataOptions
+from data.sheet import episode_sheet
+from model.build import (
+    PRESETS,
+    ModelOptions,
+    build_model,
+    frozen_fingerprint,
+    learnable_weights,
+    load_learnable,
+)
+from model.dc_sam import DcSam
+from model.evaluation import Evaluation, evaluate
+from model.losses import mask_loss
+from model.prompt_generator import kept_channels
+
+PAPER_EPOCHS_AND_RATE = {"pascal": (100, 2e-4), "coco": (50, 1e-4)}
+"""Section 5: what --epochs and --lr are by default for a benchmark; the others are as coco."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a run writes, and how it is watched."""
+
+    output: Path | None = option(None, "the run's folder (default: runs/LOGPATH)")
+    logpath: str = option("image", "name of the run's folder under runs/")
+    resume: bool = option(False, "continue the run in that folder where it stopped")
+    pseudo_weight: float = option(0.0, "weight of a loss on the pseudo mask; the paper has none")
+    validation_episodes: int = option(
+        100, "held-out episodes of training classes scored each epoch"
+    )
+    episodes_per_epoch: int | None = option(None, "default: one for each training image")
+
+    @property
+    def folder(self) -> Path:
+        return self.output or Path("runs") / self.logpath
+
+    def problems(self) -> list[str]:
+        """Every reason why these options cannot be used."""
+        found = []
+        if self.resume and not (self.folder / "state.pt").is_file():
+            found.append(f"--resume: nothing to continue in {self.folder} (no state.pt)")
+        if not self.resume and (self.folder / "state.pt").is_file():
+            found.append(f"{self.folder} holds a run already: add --resume or choose --output")
+        if self.validation_episodes < 1:
+            found.append("--validation_episodes must be at least 1")
+        return found
+
+
+def main() -> int:
+    data, model_options, training, run = parse_options()
+    quiet_libraries()
+    with process_group(training.device) as processes:
+        benchmark = open_benchmark(data, processes, lambda b: [b.training, b.held_out])
+        torch.manual_seed(training.seed)
+        model = build_model(model_options).to(processes.device)
+        sampler = EpisodeSampler(
+            benchmark.training,
+            data.nshot,
+            training.seed,
+            episodes_per_epoch=run.episodes_per_epoch,
+            leave_out_rare=True,
+        )
+        validation = EpisodeSampler(
+            benchmark.held_out, data.nshot, training.seed, leave_out_rare=True
+        )
+        say_what_is_left_out(sampler, benchmark, processes)
+        update_size = training.bsz * training.accumulate * processes.count
+        if len(sampler.training_keys(0)) < update_size:
+            raise UsageError(
+                f"an epoch of {len(sampler.training_keys(0))} episodes is smaller than one update "
+                f"of {update_size}: lower --bsz or --accumulate"
+            )
+        trainer = Trainer(
+            model,
+            [p for p in model.parameters() if p.requires_grad],
+            training,
+            processes,
+            epoch_length=len(sampler.training_keys(0)) // update_size,
+        )
+        if run.resume:
+            load_learnable(model, trainer.resume(run.folder), run.folder)
+        log = RunLogger(run.folder, processes)
+        facts = {
+            "model": to_json(model_options),
+            "data": to_json(data),
+            "training": to_json(training),
+            "frozen": frozen_fingerprint(model),
+            "training_episodes": episode_hash(sampler.training_keys(0)),
+        }
+        while not trainer.finished:
+            start = time.time()
+            loss = train_one_epoch(trainer, sampler, model_options, run, processes)
+            scores, sheet = validate(model, validation, model_options, training, run, processes)
+            miou = scores.squashed.miou()
+            record = {
+                "epoch": trainer.epoch + 1,
+                "update": trainer.update,
+                "loss": loss,
+                "learning_rate": trainer.schedule.get_last_lr()[0],
+                "held_out_miou": miou,
+                "held_out_fb_iou": scores.squashed.fb_iou(),
+                "seconds": round(time.time() - start, 1),
+            }
+            report(log, record, sheet, processes)
+            facts["metrics"] = record
+            trainer.finish_epoch(run.folder, learnable_weights(model), facts, miou)
+        log.close()
+        if processes.is_main:
+            print(f"trained {trainer.epoch} epochs; weights in {run.folder / 'last.safetensors'}")
+    return 0
+
+
+def parse_options() -> tuple[DataOptions, ModelOptions, TrainingOptions, RunOptions]:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--preset",
+        choices=tuple(PRESETS),
+        default="paper",
+        help="defaults of the paper, or of the tiny models that train on a laptop",
+    )
+    groups = (DataOptions, ModelOptions, TrainingOptions, RunOptions)
+    for group in groups:
+        add_arguments(parser, group)
+    parser.add_argument("--local-rank", "--local_rank", type=int, help=argparse.SUPPRESS)
+    parser.set_defaults(epochs=None, lr=None)
+    apply_preset(parser, PRESETS)
+    namespace = parser.parse_args()
+    epochs, rate = PAPER_EPOCHS_AND_RATE.get(namespace.benchmark, PAPER_EPOCHS_AND_RATE["coco"])
+    namespace.epochs = epochs if namespace.epochs is None else namespace.epochs
+    namespace.lr = rate if namespace.lr is None else namespace.lr
+    options = tuple(from_namespace(group, namespace) for group in groups)
+    refuse_problems(*options)
+    return options
+
+
+def say_what_is_left_out(
+    sampler: EpisodeSampler, benchmark: Benchmark, processes: Processes
+) -> None:
+    if sampler.left_out and processes.is_main:
+        names = ", ".join(benchmark.training.class_names[c] for c in sampler.left_out)
+        print(f"too few training images for an episode, left out: {names}")
+
+
+def train_one_epoch(
+    trainer: Trainer,
+    sampler: EpisodeSampler,
+    model_options: ModelOptions,
+    run: RunOptions,
+    processes: Processes,
+) -> float:
+    """Make this epoch's updates; returns the mean loss of all processes."""
+    epoch, options = trainer.epoch, trainer.options
+    trainer.model.train()
+    episodes = EpisodeDataset(sampler.split, sampler.training_keys(epoch), model_options.image_size)
+    updates = min(trainer.epoch_length, trainer.updates - trainer.update)
+    shares = trainer.shares(updates)
+    loader = DataLoader(
+        episodes,
+        batch_sampler=[positions for update in shares for positions in update],
+        num_workers=options.nworker,
+        collate_fn=collate,
+        pin_memory=processes.device.type == "cuda",
+    )
+    read = iter(loader)
+    title = f"epoch {epoch + 1}/{math.ceil(trainer.updates / trainer.epoch_length)}"
+    total = 0.0
+    with tqdm(shares, title, unit="update", disable=not processes.is_main) as bar:
+        for update in bar:
+            batches = [(positions, next(read)) for positions in update]
+            loss = trainer.step(
+                batches, lambda model, batch: loss_of(model, batch, epoch, trainer, run)
+            )
+            total += loss
+            bar.set_postfix(loss=f"{loss:.3f}")
+    return sum(processes.gather(total / updates)) / processes.count
+
+
+def loss_of(
+    model: nn.Module,
+    batch: tuple[list[int], Episode],
+    epoch: int,
+    trainer: Trainer,
+    run: RunOptions,
+) -> Tensor:
+    """Equation 23 of the final mask, and of the pseudo mask where that is asked for."""
+    positions, episodes = batch
+    episodes = episodes.to(trainer.processes.device)
+    generator = trainer.model.generator
+    kept = kept_channels(
+        [(trainer.options.seed, epoch, position) for position in positions],
+        1 + episodes.support_images.shape[1],
+        generator.channels,
+    ).to(trainer.processes.device)
+    found = model(episodes.query_image, episodes.support_images, episodes.support_masks, kept)
+    loss = mask_loss(found.logits, episodes.query_mask, episodes.query_ignore).mean()
+    if run.pseudo_weight:
+        pseudo = mask_loss(found.pseudo_logits, episodes.query_mask, episodes.query_ignore)
+        loss = loss + run.pseudo_weight * pseudo.mean()
+    return loss
+
+
+def validate(
+    model: DcSam,
+    sampler: EpisodeSampler,
+    model_options: ModelOptions,
+    training: TrainingOptions,
+    run: RunOptions,
+    processes: Processes,
+) -> tuple[Evaluation, Any]:
+    """Score held-out images of the training classes; also a sheet with the first of them."""
+    model.eval()
+    keys = sampler.evaluation_keys(run.validation_episodes)
+    episodes = EpisodeDataset(sampler.split, keys, model_options.image_size, keep_original=True)
+
+    def segment(batch: Episode) -> Tensor:
+        return model(batch.query_image, batch.support_images, batch.support_masks).logits
+
+    scores = evaluate(segment, episodes, collate, processes, training.nworker, "held-out classes")
+    sheet = episode_sheet(segment, episodes, range(4), processes) if processes.is_main else None
+    return scores, sheet
+
+
+def report(log: RunLogger, record: dict[str, Any], sheet: Any, processes: Processes) -> None:
+    log.line(record)
+    log.scalars(
+        record["update"],
+        {name: record[name] for name in ("loss", "learning_rate", "held_out_miou")},
+    )
+    if processes.is_main:
+        log.picture(record["update"], "held-out classes", sheet)
+        print(
+            f"epoch {record['epoch']}: loss {record['loss']:.3f}, held-out mIoU of training "
+            f"classes {record['held_out_miou']:.1f} ({record['seconds']:.0f} s)"
+        )
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_script(main))
