@@ -96,23 +96,32 @@ def test_operations_of_sam2(operations):
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("backbone", ["resnet50", "vgg16"])
 def test_operations_of_the_prompt_generator(backbone, version, operations):
-    generator = generator_of(ModelOptions(backbone=backbone, sam_version=version)).eval()
+    model = f"dcsam_{backbone}_v{version}"
+    if f"{model}_stage2" not in operations:
+        pytest.skip(f"this set does not count {model}")
+    generator = generator_of(ModelOptions(backbone=backbone, sam_version=version))
+    generator.eval().requires_grad_(False)
     side = SIDE[backbone]
     middle = torch.zeros(1, MIDDLE_CHANNELS[backbone], side, side)
     levels = (torch.zeros(1, 32, 256, 256), torch.zeros(1, 64, 128, 128))
     features = SegmenterFeatures(torch.zeros(1, CHANNELS, 64, 64), levels if version == 2 else ())
-    mask, prior = torch.ones(1, 1, 512, 512), torch.ones(1, 1, side, side)
+    mask, small = torch.ones(1, 1, 512, 512), torch.ones(1, 1, side, side)
     positions = (sine_position(CHANNELS, side), None)
+    maps = generator.maps(middle, features, side)
+    contexts = generator.learn(maps, mask, positions)
 
-    def both_stages() -> None:
-        maps = generator.maps(middle, features, side)
-        contexts = generator.learn(maps, mask, positions)
-        maps = generator.maps(middle, features, side)
-        prompts = [context.prompts for context in contexts]
-        generator.refine(contexts, prompts, maps, [prior, prior], mask, positions)
+    def learn_and_fuse() -> None:
+        generator.learn(generator.maps(middle, features, side), mask, positions)
+        query_maps = generator.maps(middle, features, side)
+        for branch, context in zip(generator.branches, contexts, strict=True):
+            branch.fused(query_maps, context.prototype, small)
 
-    name = f"dcsam_{backbone}_v{version}"
-    stage_1 = operations[f"{name}_stage1_without_backbone(2x trunk + 3x layer4)"]
-    stage_1 -= 2 * operations[f"prior_mask_bmm_{backbone}_each"]
-    expected = stage_1 + operations[f"{name}_stage2"]
-    assert giga_operations(both_stages) == pytest.approx(expected, rel=0.01, abs=0.03)
+    def refine() -> None:
+        for branch, context in zip(generator.branches, contexts, strict=True):
+            branch.refine(context.prompts, context.tokens, small.flatten(1), positions)
+
+    # the release multiplies the vectors' lengths out as well, which these per cents allow for
+    stage_1 = operations[f"{model}_stage1_without_backbone(2x trunk + 3x layer4)"]
+    without_priors = stage_1 - 2 * operations[f"prior_mask_bmm_{backbone}_each"]
+    assert giga_operations(learn_and_fuse) == pytest.approx(without_priors, rel=0.01)
+    assert giga_operations(refine) == pytest.approx(operations[f"{model}_stage2"], abs=0.01)
