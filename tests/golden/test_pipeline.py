@@ -140,7 +140,7 @@ def decoder_inputs(case, segmenter: Segmenter, levels: bool) -> tuple[SegmenterF
 
 
 @torch.no_grad()
-def test_sam_decodes_tokens_to_the_same_logits(case, small_sam, expected_sam):
+def test_sam_decodes_tokens_to_the_same_logits(expected_sam, case, small_sam):
     features, tokens = decoder_inputs(case, small_sam, levels=False)
     logits, quality = small_sam.select(small_sam.decode_all(features, tokens), fallback=True)
     found = {
@@ -156,7 +156,7 @@ def test_sam_decodes_tokens_to_the_same_logits(case, small_sam, expected_sam):
 
 @torch.no_grad()
 def test_sam2_decodes_tokens_to_the_same_logits_and_replaces_the_unstable_ones(
-    case, sam2, expected_sam2
+    expected_sam2, case, sam2
 ):
     features, tokens = decoder_inputs(case, sam2, levels=True)
     decoded = sam2.decode_all(features, tokens)
@@ -211,7 +211,7 @@ def assert_agrees(found: Weights, expected: Weights) -> None:
     assert_close(found, expected, FLIPPED_TOLERANCE if share else TOLERANCE)
 
 
-def test_from_images_to_masks_with_sam(case, sam_model, expected_sam):
+def test_from_images_to_masks_with_sam(expected_sam, case, sam_model):
     found, starts = run(case, sam_model, [0])
     expected = expectations(expected_sam, "e2e_b1_0/")
     moved = (starts[0] - found["pos1"]).abs().max()
@@ -220,7 +220,7 @@ def test_from_images_to_masks_with_sam(case, sam_model, expected_sam):
     assert moved == pytest.approx(expected["protos_mutated_by_decode"].item(), abs=TOLERANCE)
 
 
-def test_from_images_to_masks_with_sam2_through_an_imported_file(case, sam2_model, expected_sam2):
+def test_from_images_to_masks_with_sam2_through_an_imported_file(expected_sam2, case, sam2_model):
     found, starts = run(case, sam2_model, [0])
     expected = expectations(expected_sam2, "e2e_b1_0/")
     assert torch.equal(starts[0], found["pos1"])
@@ -229,7 +229,7 @@ def test_from_images_to_masks_with_sam2_through_an_imported_file(case, sam2_mode
 
 
 @torch.no_grad()
-def test_sam2_encodes_images_alike(case, sam2, expected_sam2):
+def test_sam2_encodes_images_alike(expected_sam2, case, sam2):
     features = sam2.encode(case.image("query_img")[:1])
     fine, middle = features.levels
     found = {
@@ -241,7 +241,7 @@ def test_sam2_encodes_images_alike(case, sam2, expected_sam2):
 
 
 @torch.no_grad()
-def test_sam_encodes_images_alike(case, small_sam, expected_sam):
+def test_sam_encodes_images_alike(expected_sam, case, small_sam):
     features = small_sam.encode(case.image("query_img"))
     found = {"query_sam_s": features.embedding[:, ::8, ::4, ::4]}
     assert_close(found, expectations(expected_sam, "e2e_b2/"))

@@ -1,0 +1,134 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+
+import eval_image
+from common.checkpoint import read_facts, save_checkpoint
+from data.generated import write_voc
+
+
+@pytest.fixture
+def flags(trained, generated):
+    """Flags of a short evaluation."""
+    return (
+        *("--ckpt", trained, "--datapath", generated, "--test_episodes", 9),
+        *("--nworker", 0, "--device", "cpu", "--sheet_rows", 2),
+    )
+
+
+def test_an_evaluation_writes_results_episodes_and_a_sheet(script, flags, tmp_path):
+    outcome = script(eval_image, *flags, "--baselines", "--output", tmp_path)
+
+    assert outcome.code == 0
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["episodes"] == 9
+    assert len(results["baselines"]) == 4
+    assert {"miou", "fb_iou", "per_class", "miou_original_size", "episode_hash"} <= results.keys()
+    assert cv2.imread(str(tmp_path / "contact_sheet.png")).shape[2] == 3
+
+
+def test_any_number_of_processes_gives_the_same_numbers(torchrun, flags, tmp_path):
+    for processes in (1, 2):
+        torchrun(processes, "eval_image.py", *flags, "--output", tmp_path / str(processes))
+
+    one, two = (json.loads((tmp_path / n / "results.json").read_text()) for n in "12")
+    for result in (one, two):
+        del result["seconds"]
+    assert one == two
+
+
+def test_workers_change_nothing(script, flags, tmp_path):
+    results = []
+    for workers in (0, 2):
+        place = tmp_path / str(workers)
+        assert script(eval_image, *flags, "--nworker", workers, "--output", place).code == 0
+        results.append(json.loads((place / "results.json").read_text()))
+        del results[-1]["seconds"]
+
+    assert results[0] == results[1]
+
+
+def test_episodes_from_a_file_are_evaluated_again(script, flags, tmp_path):
+    file = tmp_path / "episodes.jsonl"
+    first = script(eval_image, *flags, "--episodes", file, "--output", tmp_path / "a")
+    second = script(eval_image, *flags, "--episodes", file, "--seed", 7, "--output", tmp_path / "b")
+
+    assert first.code == second.code == 0
+    a, b = (json.loads((tmp_path / n / "results.json").read_text()) for n in "ab")
+    assert a["episode_hash"] == b["episode_hash"]
+    assert a["miou"] == b["miou"]
+
+
+def test_episodes_of_another_fold_are_refused(script, flags, tmp_path):
+    file = tmp_path / "episodes.jsonl"
+    assert script(eval_image, *flags, "--episodes", file, "--output", tmp_path / "a").code == 0
+
+    outcome = script(eval_image, *flags, "--episodes", file, "--fold", 1, "--output", tmp_path)
+
+    assert outcome.code == 2
+    assert "fold" in outcome.error
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(script, flags, trained, tmp_path):
+    facts = read_facts(trained)
+    facts["model"]["num_query"] = 3
+    save_checkpoint(tmp_path / "other.safetensors", load_file(trained), facts)
+
+    outcome = script(eval_image, *flags, "--ckpt", tmp_path / "other.safetensors")
+
+    assert outcome.code == 2
+    assert "another configuration" in outcome.error
+
+
+@pytest.mark.parametrize("content", [b"", b"not safetensors at all" * 10])
+def test_a_file_that_is_no_checkpoint_is_refused(script, flags, tmp_path, content):
+    path = tmp_path / "broken.safetensors"
+    path.write_bytes(content)
+
+    outcome = script(eval_image, *flags, "--ckpt", path)
+
+    assert outcome.code == 2
+    assert "broken.safetensors" in outcome.error
+    assert len(outcome.error.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("damage", ["missing image", "missing mask", "corrupt image", "sizes"])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_damaged_data_is_named(script, flags, tmp_path, damage, workers):
+    root = tmp_path / "VOC2012"
+    write_voc(root, {"train": 20, "val": 30}, seed=1, workers=0)
+    name = (root / "ImageSets" / "Segmentation" / "val.txt").read_text().split()[0]
+    image = root / "JPEGImages" / f"{name}.jpg"
+    mask = root / "SegmentationClassAug" / f"{name}.png"
+    if damage == "missing image":
+        image.unlink()
+    elif damage == "missing mask":
+        mask.unlink()
+    elif damage == "corrupt image":
+        image.write_bytes(image.read_bytes()[:300])
+    else:
+        cv2.imwrite(str(image), np.zeros((60, 128, 3), np.uint8))
+
+    outcome = script(
+        eval_image,
+        *flags,
+        *("--datapath", tmp_path, "--test_episodes", 60, "--nworker", workers),
+        *("--output", tmp_path / "out"),
+    )
+
+    assert outcome.code == 2
+    assert name in outcome.error
+    assert "Traceback" not in outcome.error
+    assert not (tmp_path / "out" / "results.json").exists()
+
+
+def test_a_folder_in_another_layout_is_explained(script, flags, tmp_path):
+    (tmp_path / "VOC2012").mkdir()
+
+    outcome = script(eval_image, *flags, "--datapath", tmp_path)
+
+    assert outcome.code == 2
+    assert "data.prepare" in outcome.error

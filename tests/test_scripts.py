@@ -1,0 +1,20 @@
+import importlib
+import runpy
+import sys
+
+import pytest
+
+MODULES = ["train_image", "eval_image", "demo", "data.generated", "data.prepare"]
+MODULES += ["pretrain.backbone", "pretrain.segmenter", "common.import_release"]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_help_is_given(name, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    importlib.import_module(name)
+
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_module(name, run_name="__main__")
+
+    assert stop.value.code == 0
+    assert "usage" in capsys.readouterr().out

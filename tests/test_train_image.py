@@ -1,0 +1,143 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import train_image
+
+
+def test_a_run_leaves_weights_logs_and_facts(script, tiny_flags, tmp_path):
+    outcome = script(
+        train_image, *tiny_flags, "--output", tmp_path / "run", "--max_iterations", 2, "--bsz", 2
+    )
+
+    assert outcome.code == 0
+    assert {"last.safetensors", "best.safetensors", "state.pt", "log.jsonl", "tensorboard"} <= {
+        path.name for path in (tmp_path / "run").iterdir()
+    }
+    [record] = map(json.loads, (tmp_path / "run" / "log.jsonl").read_text().splitlines())
+    assert record["update"] == 2
+    weights = load_file(tmp_path / "run" / "last.safetensors")
+    assert all(name.startswith("generator.") for name in weights)
+
+
+@pytest.mark.parametrize(
+    "ablation",
+    [
+        ["--no_negative_branch"],
+        ["--no_sam_fusion"],
+        ["--no_cyclic"],
+        ["--no_negative_branch", "--no_sam_fusion", "--no_cyclic"],
+        ["--prior"],
+        ["--nshot", "2"],
+        ["--wiring", "release"],
+        ["--sam_version", "2"],
+    ],
+    ids=" ".join,
+)
+def test_ablations_and_variants_train(script, tiny_flags, tmp_path, ablation):
+    flags = ("--output", tmp_path, "--max_iterations", 1, "--bsz", 2, *ablation)
+
+    assert script(train_image, *tiny_flags, *flags).code == 0
+    assert all(
+        value.isfinite().all() for value in load_file(tmp_path / "last.safetensors").values()
+    )
+
+
+def test_two_processes_learn_what_one_learns_from_the_same_global_batch(
+    torchrun, tiny_flags, tmp_path
+):
+    flags = ["train_image.py", *tiny_flags, "--max_iterations", "3"]
+
+    torchrun(1, *flags, "--bsz", 4, "--output", tmp_path / "one")
+    torchrun(2, *flags, "--bsz", 2, "--output", tmp_path / "two")
+
+    one = load_file(tmp_path / "one" / "last.safetensors")
+    two = load_file(tmp_path / "two" / "last.safetensors")
+    for name, value in one.items():
+        torch.testing.assert_close(value, two[name], atol=2e-4, rtol=1e-3, msg=name)
+
+
+def test_accumulated_batches_learn_what_one_large_batch_learns(script, tiny_flags, tmp_path):
+    for name, flags in {"large": ["--bsz", 4], "small": ["--bsz", 2, "--accumulate", 2]}.items():
+        assert (
+            script(
+                train_image, *tiny_flags, *flags, "--max_iterations", 2, "--output", tmp_path / name
+            ).code
+            == 0
+        )
+
+    large = load_file(tmp_path / "large" / "last.safetensors")
+    small = load_file(tmp_path / "small" / "last.safetensors")
+    for name, value in large.items():
+        torch.testing.assert_close(value, small[name], atol=2e-4, rtol=1e-3, msg=name)
+
+
+def test_a_killed_run_resumes_to_the_same_weights(script, tiny_flags, tmp_path):
+    flags = [*tiny_flags, "--bsz", "2", "--epochs", "2", "--episodes_per_epoch", "6"]
+    assert script(train_image, *flags, "--output", tmp_path / "whole").code == 0
+
+    command = [sys.executable, train_image.__file__, *flags, "--output", str(tmp_path / "killed")]
+    process = subprocess.Popen(command)
+    deadline = time.time() + 200
+    while not (tmp_path / "killed" / "state.pt").exists() and time.time() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    state = torch.load(tmp_path / "killed" / "state.pt", weights_only=True)
+    assert script(train_image, *flags, "--output", tmp_path / "killed", "--resume").code == 0
+
+    assert state["epoch"] == 1
+    whole = load_file(tmp_path / "whole" / "last.safetensors")
+    resumed = load_file(tmp_path / "killed" / "last.safetensors")
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+
+
+def test_all_conflicting_flags_are_told_at_once(script, tmp_path):
+    outcome = script(
+        train_image,
+        *("--datapath", tmp_path / "nowhere", "--backbone", "dinov2_b", "--nshot", 11),
+        *("--bsz", 0, "--sam_model", "vit_x", "--resume", "--output", tmp_path / "empty"),
+    )
+
+    assert outcome.code == 2
+    for part in ("nowhere", "--prior", "--nshot", "--bsz", "vit_x", "--resume"):
+        assert part in outcome.error
+    assert "Traceback" not in outcome.error
+    assert not (tmp_path / "empty").exists()
+
+
+def test_a_folder_that_holds_a_run_is_not_overwritten(script, tiny_flags, tmp_path):
+    (tmp_path / "state.pt").write_bytes(b"precious")
+
+    outcome = script(train_image, *tiny_flags, "--output", tmp_path)
+
+    assert outcome.code == 2
+    assert "--resume" in outcome.error
+    assert (tmp_path / "state.pt").read_bytes() == b"precious"
+
+
+def test_missing_official_weights_are_named_with_their_address(script, tiny_flags, tmp_path):
+    outcome = script(
+        train_image,
+        *tiny_flags,
+        *("--sam_model", "vit_b", "--sam_weights", tmp_path / "sam_vit_b_01ec64.pth"),
+        *("--output", tmp_path / "run"),
+    )
+
+    assert outcome.code == 2
+    assert "sam_vit_b_01ec64.pth" in outcome.error
+    assert "https://" in outcome.error
+
+
+@pytest.mark.parametrize("flag", ["--local-rank", "--local_rank"])
+def test_the_launchers_flag_is_tolerated(script, tiny_flags, tmp_path, flag):
+    flags = (f"{flag}=0", "--max_iterations", 1, "--bsz", 2, "--output", tmp_path)
+
+    assert script(train_image, *tiny_flags, *flags).code == 0
