@@ -1,4 +1,7 @@
-"""A trained model from its checkpoint alone: the configuration comes from the header."""
+"""A trained model from its checkpoint alone: the configuration comes from the header.
+
+Checkpoints of the released program are imported on the way.
+"""
 
 import dataclasses
 import sys
@@ -6,11 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
-from common.checkpoint import read_facts, read_weights
+from common.arguments import to_json
+from common.checkpoint import FORMAT, code_version, read_facts, read_weights
 from common.errors import UsageError
 from model.build import ModelOptions, build_model, frozen_fingerprint, load_learnable
 from model.dc_sam import DcSam
+from model.release import read_release
+from model.weights import load_strictly
+
+BACKBONE = "backbone."
+"""Start of the names of a frozen backbone that a checkpoint holds."""
 
 PATH_FIELDS = ("backbone_weights", "sam_weights")
 
@@ -29,17 +40,47 @@ def model_options(facts: dict[str, Any], source: Path) -> ModelOptions:
     return ModelOptions(**{**stored, **paths})
 
 
+def read_model(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read a checkpoint's facts and weights; one of the released program is imported.
+
+    Raises:
+        UsageError: the file is missing, broken or of another model.
+    """
+    if not path.is_file() or _is_own(path):
+        return read_facts(path), read_weights(path)
+    options, weights = read_release(path)
+    facts = {"model": to_json(options), "imported_from": path.name, "version": code_version()}
+    return facts, weights
+
+
+def restore_model(options: ModelOptions, weights: dict[str, Tensor], source: object) -> DcSam:
+    """Build DC-SAM with a checkpoint's weights; a backbone that it holds needs no file.
+
+    Args:
+        source: what to call the checkpoint in messages.
+
+    Raises:
+        UsageError: the weights are of another configuration, or a frozen part's file is missing.
+    """
+    frozen = {n.removeprefix(BACKBONE): v for n, v in weights.items() if n.startswith(BACKBONE)}
+    learned = {n: v for n, v in weights.items() if not n.startswith(BACKBONE)}
+    model = build_model(options, read_backbone=not frozen)
+    if frozen:
+        load_strictly(model.backbone, frozen, source)
+    load_learnable(model, learned, source)
+    return model
+
+
 def load_model(path: Path, device: torch.device) -> tuple[DcSam, dict[str, Any]]:
     """Build a checkpoint's model in evaluation mode; returns it with the header's facts.
 
     Raises:
         UsageError: the checkpoint or a file of its frozen parts is missing or does not fit.
     """
-    facts = read_facts(path)
+    facts, weights = read_model(path)
     options = model_options(facts, path)
     torch.manual_seed(facts.get("training", {}).get("seed", 0))  # what random weights were drawn by
-    model = build_model(options)
-    load_learnable(model, read_weights(path), path)
+    model = restore_model(options, weights, path)
     if facts.get("frozen") not in (None, frozen_fingerprint(model)):
         print(
             f"warning: {path} was trained with other weights of {options.backbone} or "
@@ -47,3 +88,14 @@ def load_model(path: Path, device: torch.device) -> tuple[DcSam, dict[str, Any]]
             file=sys.stderr,
         )
     return model.eval().to(device), facts
+
+
+def _is_own(path: Path) -> bool:
+    """Whether it is a safetensors file of this project, or at least one that claims to be."""
+    if path.suffix == ".safetensors":
+        return True
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("format") == FORMAT
+    except (SafetensorError, OSError):
+        return False

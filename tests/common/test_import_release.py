@@ -1,4 +1,5 @@
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,8 @@ from common.checkpoint import read_facts
 from common.errors import UsageError
 from common.import_release import main
 from model.build import ModelOptions
+from model.checkpoint import model_options, read_model, restore_model
 from model.release import import_release, read_release, released_name
-from model.restore import read_model, restore_model, saved_options
 
 WIDTH = 128
 """Of prompts and embedding: that of the tiny SAM, so that whole models stay small."""
@@ -233,9 +234,9 @@ def test_the_file_restores_the_model_without_the_backbones_file(tmp_path, monkey
 
     assert read_facts(ours)["imported_from"] == "best.pt"
     facts, weights = read_model(ours)
-    options = saved_options(facts)
+    options = model_options(facts, ours)
     assert options == ModelOptions(backbone="vgg16", sam_model="vit_b", wiring="release")
-    tiny = saved_options(facts, sam_model="tiny", random_weights=True)
+    tiny = replace(options, sam_model="tiny", random_weights=True)
     model = restore_model(tiny, weights, ours).state_dict()
     for name in weights:
         assert torch.equal(model[name], state[f"module.{released_name(name)}"]), name
@@ -244,15 +245,14 @@ def test_the_file_restores_the_model_without_the_backbones_file(tmp_path, monkey
 def test_a_released_file_can_be_used_directly(tmp_path, state):
     torch.save(state, tmp_path / "best.pt")
     facts, weights = read_model(tmp_path / "best.pt")
-    assert saved_options(facts) == ModelOptions(backbone="vgg16", wiring="release")
+    assert model_options(facts, tmp_path) == ModelOptions(backbone="vgg16", wiring="release")
     assert weights.keys() == import_release(state, "best.pt")[1].keys()
 
 
 def test_weights_of_another_configuration_are_refused(state):
     options, weights = import_release(state, "best.pt")
     del weights["generator.negative.fuse.weight"]
-    facts = {"model": vars(options)}
-    tiny = saved_options(facts, sam_model="tiny", random_weights=True)
+    tiny = replace(options, sam_model="tiny", random_weights=True)
     with pytest.raises(UsageError, match=r"best\.pt.*generator\.negative\.fuse\.weight"):
         restore_model(tiny, weights, "best.pt")
 

@@ -13,10 +13,10 @@ from common.import_release import main as import_release_file
 from model import cyclic_attention
 from model.backbone import build_backbone
 from model.build import build_generator
+from model.checkpoint import model_options, read_model, restore_model
 from model.dc_sam import DcSam
 from model.prompt_generator import RELEASE_SAM1, RELEASE_SAM2
 from model.release import import_release
-from model.restore import read_model, restore_model, saved_options
 from model.sam import Sam, SamSize
 from model.sam2 import Sam2
 from model.segmenter import Segmenter, SegmenterFeatures
@@ -118,7 +118,8 @@ def sam2_model(case, sam2, tmp_path_factory) -> DcSam:
         patch.setattr(sys, "argv", [*command, "--sam_model", SAM_2])
         assert import_release_file() == 0
     facts, weights = read_model(folder / "ours.safetensors")
-    options = saved_options(facts, sam_weights=folder / "sam2.safetensors")
+    options = model_options(facts, folder / "ours.safetensors")
+    options = replace(options, sam_weights=folder / "sam2.safetensors")
     model = restore_model(options, weights, "golden").eval()
     assert model.generator.wiring == RELEASE_SAM2
     return model
