@@ -1,46 +1,15 @@
-"""Images and masks as the tensors that every frozen network here expects."""
+"""Images and masks, from their files to the tensors that every frozen network here expects."""
 
-import numpy as np
-import torch
-from PIL import Image
-from torch import Tensor
-from torch.nn import functional as F
-
+from common.pixels import IMAGE_MEAN, IMAGE_STD, normalize, squash_image, squash_mask
 from data.image_files import image_size, read_image, read_mask
 
-__all__ = ["image_size", "normalize", "read_image", "read_mask", "squash_image", "squash_mask"]
-
-IMAGE_MEAN = (0.485, 0.456, 0.406)
-IMAGE_STD = (0.229, 0.224, 0.225)
-
-
-def normalize(image: np.ndarray) -> Tensor:
-    """Normalise an H x W x 3 uint8 RGB image to ImageNet's statistics: 3 x H x W float32."""
-    tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).float() / 255
-    mean, std = torch.tensor(IMAGE_MEAN).view(3, 1, 1), torch.tensor(IMAGE_STD).view(3, 1, 1)
-    return (tensor - mean) / std
-
-
-def squash_image(image: np.ndarray, side: int) -> Tensor:
-    """Resize H x W x 3 uint8 RGB to a square and normalise it: 3 x side x side, float32.
-
-    Bilinear with a filter as wide as the reduction, so that small images show no aliasing.
-    """
-    if image.shape[:2] != (side, side):
-        resized = Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR)
-        image = np.array(resized)
-    return normalize(image)
-
-
-def squash_mask(mask: np.ndarray, side: int, keep_small: bool = False) -> Tensor:
-    """Resize an H x W mask of 0 and 1 (or bool) to side x side float32, exactly 0 or 1 (nearest).
-
-    Args:
-        keep_small: where nothing would be left of the mask, mark every cell that contains any of
-            it instead.
-    """
-    tensor = torch.from_numpy(np.ascontiguousarray(mask)).float()[None, None]
-    squashed = F.interpolate(tensor, size=(side, side), mode="nearest")
-    if keep_small and not squashed.any():
-        squashed = F.adaptive_max_pool2d(tensor, side)
-    return squashed[0, 0]
+__all__ = [
+    "IMAGE_MEAN",
+    "IMAGE_STD",
+    "image_size",
+    "normalize",
+    "read_image",
+    "read_mask",
+    "squash_image",
+    "squash_mask",
+]
