@@ -28,6 +28,32 @@ class Concept:
     high: list[Tensor]
     """High-level support features of each branch, B x K x channels x S x S."""
 
+    def expand(self, batch: int) -> "Concept":
+        """A concept of one support (B = 1) for each of so many queries, without copies."""
+        if self.masks.shape[0] == batch:
+            return self
+
+        def repeat(tensor: Tensor) -> Tensor:
+            return tensor.expand(batch, *tensor.shape[1:])
+
+        contexts = [
+            SupportContext(repeat(c.prompts), repeat(c.prototype), repeat(c.tokens))
+            for c in self.contexts
+        ]
+        return Concept(contexts, repeat(self.masks), [repeat(high) for high in self.high])
+
+
+@dataclass(frozen=True)
+class EncodedImages:
+    """Query images after the frozen networks: what any number of concepts is looked for in."""
+
+    features: SegmenterFeatures
+    extracted: BackboneFeatures
+    high: Tensor
+    """High-level features, B x channels x S x S."""
+    size: tuple[int, int]
+    """H and W."""
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -109,21 +135,31 @@ class DcSam(nn.Module):
         contexts = self.generator.learn(maps, masks, self.positions(side, maps[0]))
         return Concept(contexts, masks, high)
 
+    @torch.no_grad()
+    def encode(self, images: Tensor) -> EncodedImages:
+        """Take in query images, B x 3 x H x W: step 1."""
+        extracted = self.backbone.extract(images)
+        high = self.backbone.high(extracted.trunk, None)
+        return EncodedImages(self.segmenter.encode(images), extracted, high, images.shape[-2:])
+
     def segment(self, images: Tensor, concept: Concept, kept: Tensor | None = None) -> Prediction:
         """Segment query images, B x 3 x H x W, by what the support showed: steps 1, 5, 6, 7.
 
         Args:
             kept: in training, the channels which the dropout keeps, B x C.
         """
+        return self.find(self.encode(images), concept, kept)
+
+    def find(
+        self, images: EncodedImages, concept: Concept, kept: Tensor | None = None
+    ) -> Prediction:
+        """What `segment` does once the images are encoded."""
         generator, segmenter = self.generator, self.segmenter
-        size = images.shape[-2:]
+        features, extracted, size = images.features, images.extracted, images.size
         with torch.no_grad():
-            features = segmenter.encode(images)
-            extracted = self.backbone.extract(images)
-            query_high = self.backbone.high(extracted.trunk, None)
             regions = (concept.masks, 1 - concept.masks)
             priors = [
-                prior_mask(query_high, high, region, generator.wiring.normalize_prior)
+                prior_mask(images.high, high, region, generator.wiring.normalize_prior)
                 for high, region in zip(concept.high, regions, strict=False)
             ]
         prompts = [context.prompts for context in concept.contexts]
@@ -133,7 +169,7 @@ class DcSam(nn.Module):
         if generator.wiring.shift_prompts:
             labels = (POINT_POSITIVE, POINT_NEGATIVE)
             prompts = [segmenter.label(p, label) for p, label in zip(prompts, labels, strict=False)]
-        side = _map_side(extracted, query_high)
+        side = _map_side(extracted, images.high)
         maps = generator.maps(extracted.middle, features, side, kept)
         refined = generator.refine(
             concept.contexts,
