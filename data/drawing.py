@@ -18,6 +18,8 @@ Texture = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 
 OVERSAMPLING = 4
 SMALLEST_VISIBLE_FRACTION = 0.5
+RADII = (0.1, 0.22)
+"""Smallest and largest radius of an object, in units of the image's side."""
 
 
 def _polygon(*points: tuple[float, float]) -> list[np.ndarray]:
@@ -144,7 +146,12 @@ def hue_of(shape: str, texture: str) -> float:
 
 
 def random_instance(
-    random: np.random.Generator, side: int, shape: str, texture: str, hue: float | None = None
+    random: np.random.Generator,
+    side: int,
+    shape: str,
+    texture: str,
+    hue: float | None = None,
+    radii: tuple[float, float] = RADII,
 ) -> Instance:
     """An object at a random place of an image of `side` pixels, coloured near `hue`."""
     centre_hue = hue_of(shape, texture) if hue is None else hue
@@ -156,7 +163,7 @@ def random_instance(
     else:
         figure = colorsys.hsv_to_rgb(hue, saturation * random.uniform(0.0, 0.3), 1.0)
         ground = colorsys.hsv_to_rgb(hue, max(saturation, 0.6), value * 0.8)
-    radius = side * random.uniform(0.1, 0.22)
+    radius = side * random.uniform(*radii)
     margin = 0.6 * radius
     return Instance(
         shape=shape,
@@ -249,7 +256,10 @@ def render(
 
 
 def place(
-    random: np.random.Generator, side: int, wanted: Sequence[tuple[str, str, float | None]]
+    random: np.random.Generator,
+    side: int,
+    wanted: Sequence[tuple[str, str, float | None]],
+    radii: tuple[float, float] = RADII,
 ) -> list[Instance]:
     """Place objects (shape, texture, hue) so that of each at least half stays visible.
 
@@ -261,7 +271,7 @@ def place(
     scratch = np.zeros((side, side, 3), dtype=np.float32)
     for shape, texture, hue in wanted:
         for _ in range(10):
-            candidate = random_instance(random, side, shape, texture, hue)
+            candidate = random_instance(random, side, shape, texture, hue, radii)
             solid = draw_instance(scratch, candidate) > 0.5
             left = np.bincount(labels[~solid], minlength=len(placed) + 1)[1:]
             if all(
@@ -280,6 +290,7 @@ def random_scene(
     side: int,
     target: tuple[str, str],
     others: Sequence[tuple[str, str]],
+    radii: tuple[float, float] = RADII,
 ) -> tuple[list[Instance], Rendering]:
     """A picture with one to three objects of the target class among one to three distractors.
 
@@ -287,6 +298,7 @@ def random_scene(
 
     Args:
         others: the (shape, texture) pairs from which distractors are drawn; without the target.
+        radii: smallest and largest radius of an object, in units of the side.
     """
     hue = hue_of(*target)
     wanted = [(*target, hue)] * int(random.choice([1, 2, 3], p=[0.5, 0.3, 0.2]))
@@ -294,8 +306,8 @@ def random_scene(
         pair = others[int(random.integers(len(others)))]
         wanted.append((*pair, hue if number == 0 else None))
     order = random.permutation(len(wanted))
-    instances = place(random, side, [wanted[i] for i in order])
+    instances = place(random, side, [wanted[i] for i in order], radii)
     if not any((i.shape, i.texture) == target for i in instances):
-        instances = place(random, side, wanted[:1])
+        instances = place(random, side, wanted[:1], radii)
     noise = random.normal(0, 0.02, (side, side, 3)).astype(np.float32)
     return instances, render(background(random, side), instances, noise)

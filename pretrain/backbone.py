@@ -2,9 +2,10 @@
 
     python -m pretrain.backbone --output segment-anything/tiny_backbone.safetensors
 
-The objective has three parts, all on unit-length stage-4 features: the families of the object at
-every place, and the families of one object whose stage-3 features alone were let through, as the
-prior mask does, at its places and on average over it. The heads are thrown away.
+Scenes come in partners that share a class. The objective, on unit-length stage-4 features: name the
+families of the object at every place; name those of the shared class from stage-3 features that
+are masked by it, as for the prior mask, at its places and on average; and find the shared class in
+the partner by the highest cosine with those masked features. The heads are thrown away.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from tqdm import tqdm
 
 from data.drawing import SHAPES, TEXTURES
 from model.resnet import SIZES, ResNet
+from model.weights import read_weights
 from pretrain.scenes import ObjectBatches, Objects, batches
 from pretrain.weights import save_weights
 
@@ -33,12 +35,39 @@ class Heads(nn.Module):
         super().__init__()
         self.shape = nn.Linear(channels, len(SHAPES) + 1)
         self.texture = nn.Linear(channels, len(TEXTURES) + 1)
+        self.steepness = nn.Parameter(torch.tensor(10.0))
+        self.threshold = nn.Parameter(torch.tensor(0.6))
 
     def loss(self, features: Tensor, shapes: Tensor, textures: Tensor) -> Tensor:
         """Mean cross-entropy. features: M x channels; targets: M, -1 is left out."""
         unit = SHARPNESS * F.normalize(features.float(), dim=1)
         return F.cross_entropy(self.shape(unit), shapes, ignore_index=-1) + F.cross_entropy(
             self.texture(unit), textures, ignore_index=-1
+        )
+
+    def matching(self, seen: Tensor, alone: Tensor, shared: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy of finding the shared class in the partner by its prior mask.
+
+        Its places, those of other objects and the background weigh the same.
+
+        Args:
+            seen: stage 4 of the whole scenes, B x C x S x S.
+            alone: stage 4 of the shared class alone.
+            shared, labels: where it is, and all objects, B x S x S.
+        """
+        partner = torch.arange(len(seen)).view(-1, 2).flip(1).flatten()
+        keys = F.normalize(alone[partner].float().flatten(2), dim=1)
+        queries = F.normalize(seen.float().flatten(2), dim=1)
+        similarity = torch.einsum("bck,bcq->bkq", keys, queries)
+        inside = shared[partner].flatten(1).unsqueeze(2)
+        prior = similarity.masked_fill(~inside, 0).amax(1)  # B S*S
+        logit = self.steepness * (prior - self.threshold)
+        truth, labels = shared.flatten(1), labels.flatten(1)
+        loss = F.binary_cross_entropy_with_logits(logit, truth.float(), reduction="none")
+        usable = shared[partner].flatten(1).any(1, keepdim=True) & (labels >= 0)
+        kinds = (truth, (labels > 0) & ~truth, labels == 0)
+        return sum(
+            (loss * (kind & usable)).sum() / (kind & usable).sum().clamp_min(1) for kind in kinds
         )
 
     def hits(self, features: Tensor, shapes: Tensor, textures: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,37 +98,37 @@ def flatten(features: Tensor) -> Tensor:
     return features.permute(0, 2, 3, 1).flatten(0, 2)
 
 
-def losses(network: ResNet, heads: Heads, batch: Objects, generator: torch.Generator) -> Tensor:
+def losses(network: ResNet, heads: Heads, batch: Objects) -> Tensor:
     """The loss of one batch."""
     labels, shapes, textures = places(batch)
     _, stage3 = network.middle(batch.images)
-    everywhere = heads.loss(flatten(network.high(stage3)), shapes.flatten(), textures.flatten())
+    seen = network.high(stage3)
+    everywhere = heads.loss(flatten(seen), shapes.flatten(), textures.flatten())
 
-    present = F.one_hot(labels.clamp_min(0), batch.shapes.shape[1] + 1).flatten(1, 2).any(1)
-    weights = present.float()
-    weights[:, 0] = 1e-6  # only where nothing else is left
-    one = torch.multinomial(weights, 1, generator=generator).view(-1, 1, 1)
-    only = (labels == one) & (one > 0)
-    alone = network.high(stage3 * only.unsqueeze(1))
+    is_target = F.pad(batch.targets, (1, 0)).gather(1, labels.clamp_min(0).flatten(1))
+    shared = is_target.view_as(labels) & (labels > 0)  # B S S
+    alone = network.high(stage3 * shared.unsqueeze(1))
     masked = heads.loss(
         flatten(alone),
-        torch.where(only, shapes, -1).flatten(),
-        torch.where(only, textures, -1).flatten(),
+        torch.where(shared, shapes, -1).flatten(),
+        torch.where(shared, textures, -1).flatten(),
     )
-    share = only.flatten(1).float()
-    share = share / share.sum(1, keepdim=True).clamp_min(1)
+    share = shared.flatten(1).float()
     pooled = torch.einsum("bcs,bs->bc", alone.flatten(2).float(), share)
-    found = only.flatten(1).any(1)
-    shape_of, texture_of = (torch.where(only, c, 0).flatten(1).amax(1) for c in (shapes, textures))
+    found = shared.flatten(1).any(1)
+    shape_of, texture_of = (
+        torch.where(shared, c, 0).flatten(1).amax(1) for c in (shapes, textures)
+    )
     average = heads.loss(
         pooled, torch.where(found, shape_of, -1), torch.where(found, texture_of, -1)
     )
-    return everywhere + 0.5 * masked + 0.5 * average
+    return everywhere + 0.5 * masked + 0.5 * average + heads.matching(seen, alone, shared, labels)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--output", type=Path, required=True, help="safetensors file to write")
+    parser.add_argument("--start", type=Path, help="weights to go on from (default: random)")
     parser.add_argument("--steps", type=int, default=6000, help="optimiser steps")
     parser.add_argument("--batch_size", type=int, default=24, help="scenes a step")
     parser.add_argument("--lr", type=float, default=2e-3, help="peak learning rate of AdamW")
@@ -111,8 +140,9 @@ def main() -> int:
 
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
-    generator = torch.Generator().manual_seed(options.seed)
     network = ResNet(SIZES["tiny"])
+    if options.start:
+        network.load_state_dict({k: v.float() for k, v in read_weights(options.start).items()})
     heads = Heads(SIZES["tiny"].planes[-1] * 4)
     parameters = [*network.parameters(), *heads.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=options.lr, weight_decay=0.02)
@@ -123,7 +153,7 @@ def main() -> int:
     start, progress = time.time(), tqdm(batches(data, options.workers), mininterval=5)
     for step, batch in enumerate(progress):
         with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
-            loss = losses(network, heads, batch, generator)
+            loss = losses(network, heads, batch)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)

@@ -37,6 +37,11 @@ class Objects(NamedTuple):
     """B x MOST_OBJECTS, index of the shape family; -1 where there are fewer objects."""
     textures: Tensor
     """The same for the texture family."""
+    targets: Tensor
+    """B x MOST_OBJECTS, bool: objects of the class which a scene shares with its partner.
+
+    Scenes 2i and 2i + 1 are partners.
+    """
 
 
 class Prompts(NamedTuple):
@@ -52,14 +57,16 @@ class Prompts(NamedTuple):
     """B x P x N: labels of `model.segmenter`."""
 
 
-def draw(random: np.random.Generator) -> tuple[list[Instance], Rendering]:
-    """One scene of pre-training classes."""
-    target = PRETRAINING_PAIRS[random.integers(len(PRETRAINING_PAIRS))]
+def draw(
+    random: np.random.Generator, target: tuple[str, str] | None = None
+) -> tuple[list[Instance], Rendering]:
+    """One scene of pre-training classes, with objects of the target class or of a random one."""
+    target = target or PRETRAINING_PAIRS[random.integers(len(PRETRAINING_PAIRS))]
     return random_scene(random, SIDE, target, [p for p in PRETRAINING_PAIRS if p != target])
 
 
 class ObjectBatches(Dataset):
-    """Batches of `Objects`."""
+    """Batches of `Objects`; the batch size is even."""
 
     def __init__(self, seed: int, batches: int, batch_size: int) -> None:
         self.seed, self.batches, self.batch_size = seed, batches, batch_size
@@ -69,10 +76,14 @@ class ObjectBatches(Dataset):
 
     def __getitem__(self, number: int) -> Objects:
         random = np.random.default_rng((self.seed, number))
-        images, labels, shapes, textures = [], [], [], []
-        for _ in range(self.batch_size):
-            instances, rendering = draw(random)
+        images, labels, shapes, textures, targets = [], [], [], [], []
+        for position in range(self.batch_size):
+            if position % 2 == 0:
+                target = PRETRAINING_PAIRS[random.integers(len(PRETRAINING_PAIRS))]
+            instances, rendering = draw(random, target)
             missing = [-1] * (MOST_OBJECTS - len(instances))
+            ours = [(i.shape, i.texture) == target for i in instances]
+            targets.append(ours + [False] * len(missing))
             images.append(normalize(rendering.image))
             labels.append(np.where(rendering.mixed, -1, rendering.instances))
             shapes.append([list(SHAPES).index(i.shape) for i in instances] + missing)
@@ -82,6 +93,7 @@ class ObjectBatches(Dataset):
             torch.from_numpy(np.stack(labels)).long(),
             torch.tensor(shapes),
             torch.tensor(textures),
+            torch.tensor(targets),
         )
 
 
