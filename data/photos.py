@@ -74,16 +74,17 @@ def find_photos(sources: Sequence[str]) -> list[Path]:
     return list(found)
 
 
-def short_names(paths: Sequence[Path]) -> list[str]:
-    """A name for the results of each file: its path below their common folder, without suffix.
-
-    Where two would have the same name, all keep their suffixes.
-    """
+def relative_names(paths: Sequence[Path]) -> list[str]:
+    """Each file's path below the folder that all have in common, with forward slashes."""
     whole = [Path(os.path.abspath(path)) for path in paths]
     root = os.path.commonpath([path.parent for path in whole])
-    relative = [path.relative_to(root) for path in whole]
-    names = [path.with_suffix("").as_posix() for path in relative]
-    return names if len(set(names)) == len(names) else [path.as_posix() for path in relative]
+    return [path.relative_to(root).as_posix() for path in whole]
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Relative names without their suffixes; where two would be the same, all keep theirs."""
+    short = [Path(name).with_suffix("").as_posix() for name in names]
+    return short if len(set(short)) == len(short) else list(names)
 
 
 def read_photo(path: Path, large: int = LARGE) -> Photo:

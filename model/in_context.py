@@ -104,19 +104,20 @@ class InContextSegmenter:
 
     @classmethod
     def from_checkpoint(
-        cls, path: Path | str, device: str = "auto", precision: str = "fp32"
+        cls, path: Path | str, device: str | torch.device = "auto", precision: str = "fp32"
     ) -> "InContextSegmenter":
         """Build the model of a checkpoint file.
 
         Args:
-            device: auto, cpu, cuda or mps.
+            device: auto, cpu, cuda or mps; or a particular one.
 
         Raises:
             UsageError: the file is missing, broken or no model, or there is no such device.
             ValueError: there is no such precision.
         """
         with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they were
-            model, facts = load_model(Path(path), choose_device(device))
+            where = choose_device(device) if isinstance(device, str) else device
+            model, facts = load_model(Path(path), where)
         return cls(model, facts["model"]["image_size"], precision)
 
     def learn(

@@ -1,10 +1,12 @@
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from common.errors import UsageError
-from data.photos import find_photos, read_photo, read_reference, short_names
+from data.photos import find_photos, read_photo, read_reference, relative_names, short_names
 
 ORIENTATION = 0x0112
 GREY = np.array([[0, 100, 200], [255, 50, 150]], dtype=np.uint8)
@@ -201,7 +203,13 @@ def test_photos_are_found_by_file_folder_and_pattern(tmp_path):
         found("*.gif")
 
 
-def test_short_names_stay_apart(tmp_path):
-    assert short_names([tmp_path / "a.jpg", tmp_path / "b" / "a.jpg"]) == ["a", "b/a"]
-    assert short_names([tmp_path / "a.jpg", tmp_path / "a.png"]) == ["a.jpg", "a.png"]
-    assert short_names([tmp_path / "x" / "a.b.jpg"]) == ["a.b"]
+def test_names_are_relative_to_the_common_folder(tmp_path, monkeypatch):
+    assert relative_names([tmp_path / "a.jpg", tmp_path / "b" / "a.jpg"]) == ["a.jpg", "b/a.jpg"]
+    assert relative_names([tmp_path / "x" / "a.jpg"]) == ["a.jpg"]
+    monkeypatch.chdir(tmp_path)
+    assert relative_names([Path("x/a.jpg"), tmp_path / "b.jpg"]) == ["x/a.jpg", "b.jpg"]
+
+
+def test_short_names_stay_apart():
+    assert short_names(["a.b.jpg", "b/a.jpg"]) == ["a.b", "b/a"]
+    assert short_names(["a.jpg", "a.png", "b.png"]) == ["a.jpg", "a.png", "b.png"]

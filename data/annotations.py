@@ -1,0 +1,117 @@
+"""Masks as other tools read them: COCO annotations, polygons, and LabelMe files.
+
+Coordinates are pixels from the upper left corner; the pixel in column x covers x to x + 1.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from pycocotools import mask as run_lengths
+
+SIMPLIFICATION = 0.5
+"""How far a polygon may stray from the mask's outline, in pixels."""
+
+LABELME_VERSION = "5.5.0"
+"""The LabelMe whose format is written."""
+
+
+def coco_annotation(mask: np.ndarray, category_id: int, score: float) -> dict[str, Any]:
+    """A mask, H x W bool and not empty, as a COCO annotation; without the ids of it and its image.
+
+    The segmentation is a compressed run-length encoding, area and box are those of the mask.
+    """
+    encoded = run_lengths.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return {
+        "category_id": category_id,
+        "segmentation": {"size": encoded["size"], "counts": encoded["counts"].decode()},
+        "area": int(np.count_nonzero(mask)),
+        "bbox": [float(side) for side in run_lengths.toBbox(encoded)],
+        "iscrowd": 0,
+        "score": round(score, 4),
+    }
+
+
+def coco_file(records: Iterable[Mapping[str, Any]], classes: Mapping[int, str]) -> dict[str, Any]:
+    """Number images and their annotations, from 1, and join them.
+
+    Args:
+        records: "image", an entry of COCO without id, and "annotations", from `coco_annotation`.
+        classes: class id -> name.
+    """
+    images, annotations = [], []
+    for image_id, record in enumerate(records, start=1):
+        images.append({"id": image_id, **record["image"]})
+        annotations += [{"image_id": image_id, **one} for one in record["annotations"]]
+    return {
+        "images": images,
+        "annotations": [{"id": number, **one} for number, one in enumerate(annotations, start=1)],
+        "categories": [{"id": c, "name": name} for c, name in sorted(classes.items())],
+    }
+
+
+def with_polygons(coco: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a COCO file with polygons in the place of run lengths."""
+    annotations = []
+    for annotation in coco["annotations"]:
+        mask = run_lengths.decode(annotation["segmentation"]).astype(bool)
+        flat = [polygon.flatten().tolist() for polygon in polygons(mask)]
+        annotations.append({**annotation, "segmentation": flat})
+    return {**coco, "annotations": annotations}
+
+
+def polygons(mask: np.ndarray, simplification: float = SIMPLIFICATION) -> list[np.ndarray]:
+    """The outer outlines of a mask's parts; holes are lost.
+
+    Args:
+        mask: H x W bool.
+        simplification: how far the outline may be off, in pixels.
+
+    Returns:
+        For each part its corners x, y: an array N x 2, N at least 3.
+    """
+    left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    part = mask[top : top + height, left : left + width].astype(np.uint8)
+    # contours run through the centres of pixels: of doubled ones a quarter of a pixel from the edge
+    doubled = part.repeat(2, axis=0).repeat(2, axis=1)
+    contours, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    outlines = []
+    for contour in contours:
+        simple = cv2.approxPolyDP(contour, 2 * simplification, closed=True)
+        corners = simple if len(simple) > 2 else contour
+        outlines.append((corners[:, 0] + 0.5) / 2 + (left, top))
+    return outlines
+
+
+def labelme_file(
+    masks: Sequence[tuple[str, np.ndarray]], image_path: str, size: tuple[int, int]
+) -> dict[str, Any]:
+    """The content of a LabelMe file.
+
+    Args:
+        masks: label and H x W bool of each class.
+        image_path: the picture's place, relative to the file's folder.
+        size: height and width.
+    """
+    shapes = [
+        {
+            "label": label,
+            "points": outline.tolist(),
+            "group_id": None,
+            "description": "",
+            "shape_type": "polygon",
+            "flags": {},
+        }
+        for label, mask in masks
+        for outline in polygons(mask)
+    ]
+    return {
+        "version": LABELME_VERSION,
+        "flags": {},
+        "shapes": shapes,
+        "imagePath": image_path,
+        "imageData": None,
+        "imageHeight": size[0],
+        "imageWidth": size[1],
+    }
