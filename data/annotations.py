@@ -13,6 +13,9 @@ from pycocotools import mask as run_lengths
 SIMPLIFICATION = 0.5
 """How far a polygon may stray from the mask's outline, in pixels."""
 
+HUGE = 10_000_000
+"""Pixels above which a part's outline may lie half a pixel inside of its edge, to save memory."""
+
 LABELME_VERSION = "5.5.0"
 """The LabelMe whose format is written."""
 
@@ -74,13 +77,14 @@ def polygons(mask: np.ndarray, simplification: float = SIMPLIFICATION) -> list[n
     left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
     part = mask[top : top + height, left : left + width].astype(np.uint8)
     # contours run through the centres of pixels: of doubled ones a quarter of a pixel from the edge
-    doubled = part.repeat(2, axis=0).repeat(2, axis=1)
-    contours, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    scale = 2 if part.size < HUGE else 1
+    part = part.repeat(scale, axis=0).repeat(scale, axis=1)
+    contours, _ = cv2.findContours(part, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     outlines = []
     for contour in contours:
-        simple = cv2.approxPolyDP(contour, 2 * simplification, closed=True)
+        simple = cv2.approxPolyDP(contour, scale * simplification, closed=True)
         corners = simple if len(simple) > 2 else contour
-        outlines.append((corners[:, 0] + 0.5) / 2 + (left, top))
+        outlines.append((corners[:, 0] + 0.5) / scale + (left, top))
     return outlines
 
 

@@ -129,7 +129,7 @@ class LabelFolder:
         """
         files = self.files(target)
         write_indexed_mask(files["masks"], labels)
-        found = [c for c in np.unique(labels).tolist() if c]
+        found = [c for c in self.classes if (labels == c).any()]
         if self.overlays:
             write_png(files["overlays"], draw_overlay(picture, labels, found))
         if self.labelme:

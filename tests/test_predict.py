@@ -262,7 +262,7 @@ def test_everything_that_is_missing_is_named_at_once(script):
 
 @pytest.mark.parametrize("value", [0, 128])
 def test_masks_that_cannot_teach_are_refused(script, flags, tmp_path, value):
-    mask = np.full((50, 70), 0, dtype=np.uint8)
+    mask = np.zeros((50, 70), dtype=np.uint8)
     mask[:20], mask[20:22] = 2 * value - (value > 0), value
     Image.fromarray(mask).save(tmp_path / "mask.png")
     outcome = script(predict, *flags)
