@@ -72,6 +72,9 @@ class Prediction:
 class DcSam(nn.Module):
     """The image model. Backbone and segmenter are frozen; the prompt generator learns."""
 
+    align_corners = True
+    """How masks are resized to the images' size."""
+
     def __init__(
         self,
         backbone: Backbone,
@@ -138,9 +141,14 @@ class DcSam(nn.Module):
     @torch.no_grad()
     def encode(self, images: Tensor) -> EncodedImages:
         """Take in query images, B x 3 x H x W: step 1."""
+        return self.describe(images, self.segmenter.encode(images))
+
+    @torch.no_grad()
+    def describe(self, images: Tensor, features: SegmenterFeatures) -> EncodedImages:
+        """What `encode` does once the segmenter's features are there."""
         extracted = self.backbone.extract(images)
         high = self.backbone.high(extracted.trunk, None)
-        return EncodedImages(self.segmenter.encode(images), extracted, high, images.shape[-2:])
+        return EncodedImages(features, extracted, high, images.shape[-2:])
 
     def segment(self, images: Tensor, concept: Concept, kept: Tensor | None = None) -> Prediction:
         """Segment query images, B x 3 x H x W, by what the support showed: steps 1, 5, 6, 7.
@@ -154,6 +162,14 @@ class DcSam(nn.Module):
         self, images: EncodedImages, concept: Concept, kept: Tensor | None = None
     ) -> Prediction:
         """What `segment` does once the images are encoded."""
+        prompts, pseudo_logits = self.prompts(images, concept, kept)
+        logits, quality, object_logit = self._draw(images.features, prompts, images.size)
+        return Prediction(logits, pseudo_logits, quality, object_logit)
+
+    def prompts(
+        self, images: EncodedImages, concept: Concept, kept: Tensor | None = None
+    ) -> tuple[list[Tensor], Tensor]:
+        """Refined prompts of each branch, B x N x C, and the pseudo mask's logits, B x H x W."""
         generator, segmenter = self.generator, self.segmenter
         features, extracted, size = images.features, images.extracted, images.size
         with torch.no_grad():
@@ -179,18 +195,25 @@ class DcSam(nn.Module):
             pseudo_mask.to(maps[0].dtype),
             self.positions(side, maps[0]),
         )
-        logits, quality, object_logit = self._draw(features, refined, size)
-        return Prediction(logits, pseudo_logits, quality, object_logit)
+        return refined, pseudo_logits
 
     def _draw(
         self, features: SegmenterFeatures, prompts: list[Tensor], size: tuple[int, int]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Decode prompts: logits B x H x W, quality B, object logit B."""
-        positive, negative = prompts[0], prompts[1] if len(prompts) > 1 else None
-        decoded = self.segmenter.decode_all(features, self.segmenter.prompt(positive, negative))
+        decoded = self.segmenter.decode_all(features, self.tokens(prompts))
         logits, quality = self.segmenter.select(decoded, fallback=not self.training)
-        logits = F.interpolate(logits.float(), size=size, mode="bilinear", align_corners=True)
-        return logits.squeeze(1), quality.squeeze(1), decoded.object_logit.squeeze(1)
+        return self.enlarge(logits, size), quality.squeeze(1), decoded.object_logit.squeeze(1)
+
+    def tokens(self, prompts: list[Tensor]) -> Tensor:
+        """Labelled tokens of the branches' prompts, B x N or 2N x C."""
+        return self.segmenter.prompt(prompts[0], prompts[1] if len(prompts) > 1 else None)
+
+    def enlarge(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
+        """Bring the decoder's logits, B x 1 x 4S x 4S, to the images' size: B x H x W, float32."""
+        return F.interpolate(
+            logits.float(), size=size, mode="bilinear", align_corners=self.align_corners
+        ).squeeze(1)
 
     def forward(
         self, query: Tensor, support: Tensor, support_masks: Tensor, kept: Tensor | None = None

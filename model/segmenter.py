@@ -29,6 +29,13 @@ class SegmenterFeatures:
             self.embedding[index], tuple(level[index] for level in self.levels)
         )
 
+    def expand(self, batch: int) -> "SegmenterFeatures":
+        """The features of one image (B = 1) for each of so many prompts, without copies."""
+        return SegmenterFeatures(
+            self.embedding.expand(batch, -1, -1, -1),
+            tuple(level.expand(batch, -1, -1, -1) for level in self.levels),
+        )
+
     def detach(self) -> "SegmenterFeatures":
         return SegmenterFeatures(
             self.embedding.detach(), tuple(level.detach() for level in self.levels)
@@ -44,6 +51,8 @@ class DecodedMasks(NamedTuple):
     """B x 4, the decoder's own estimate of each mask's IoU."""
     object_logit: Tensor
     """B x 1, above 0 where the prompted object is in the picture (SAM 2; constant for SAM)."""
+    tokens: Tensor | None = None
+    """SAM 2 only: the decoder's token of each mask, B x 4 x C."""
 
 
 class Segmenter(nn.Module):
