@@ -27,7 +27,7 @@ from common.pixels import normalize, rgb_pixels, squash, squash_mask
 from common.trainer import PRECISIONS, autocast
 from model.checkpoint import load_model
 from model.dc_sam import Concept, DcSam
-from model.presence import presence
+from model.presence import PresenceScale
 
 STRIP = 2**24
 """Logits enlarged at a time, so that huge pictures need little memory."""
@@ -87,12 +87,19 @@ class FoundClasses(NamedTuple):
 class InContextSegmenter:
     """Segments in any picture what reference pictures showed. Threads may share one."""
 
-    def __init__(self, model: DcSam, image_size: int, precision: str = "fp32") -> None:
+    def __init__(
+        self,
+        model: DcSam,
+        image_size: int,
+        precision: str = "fp32",
+        presence: PresenceScale | None = None,
+    ) -> None:
         """Use a model that is in evaluation mode and on its device.
 
         Args:
             image_size: S, the side to which pictures are squashed.
             precision: of the forward pass: fp32, bf16 or fp16.
+            presence: calibration of the scores (default: that of a tiny model).
 
         Raises:
             ValueError: there is no such precision.
@@ -101,6 +108,7 @@ class InContextSegmenter:
             raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, not {precision}")
         self.model, self.image_size, self.precision = model, image_size, precision
         self.device = next(model.parameters()).device
+        self.presence = presence or PresenceScale()
 
     @classmethod
     def from_checkpoint(
@@ -118,7 +126,8 @@ class InContextSegmenter:
         with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they were
             where = choose_device(device) if isinstance(device, str) else device
             model, facts = load_model(Path(path), where)
-        return cls(model, facts["model"]["image_size"], precision)
+        scale = PresenceScale.from_json(facts["presence"]) if "presence" in facts else None
+        return cls(model, facts["model"]["image_size"], precision, scale)
 
     def learn(
         self,
@@ -221,11 +230,13 @@ class InContextSegmenter:
         batch = torch.stack([normalize(squash(image, self.image_size)) for image in pixels])
         with autocast(self.device, self.precision):
             images = self.model.encode(batch.to(self.device))
-            found = [
-                self.model.find(images, concept.support.expand(len(pixels))) for concept in concepts
-            ]
-        logits = torch.stack([prediction.logits.float() for prediction in found])
-        return logits, torch.stack([presence(prediction) for prediction in found])
+            supports = [concept.support.expand(len(pixels)) for concept in concepts]
+            found = [self.model.find(images, support) for support in supports]
+        scores = [
+            self.presence(prediction, images, support)
+            for prediction, support in zip(found, supports, strict=True)
+        ]
+        return torch.stack([prediction.logits for prediction in found]), torch.stack(scores)
 
     @torch.no_grad()
     def _learn(

@@ -15,9 +15,9 @@ from common.errors import UsageError
 from common.pixels import squash_image, squash_mask
 from model import InContextSegmenter
 from model.build import ModelOptions, build_model, learnable_weights
-from model.dc_sam import Prediction
+from model.dc_sam import Concept, EncodedImages, Prediction
 from model.in_context import enlarge
-from model.presence import presence
+from model.presence import PresenceScale
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = ModelOptions(
@@ -60,11 +60,12 @@ def concept(segmenter):
 def test_a_mask_is_the_models_at_the_pictures_own_size(segmenter, concept):
     photo = picture(1, 90, 40)
     with torch.no_grad():
-        found = segmenter.model(
-            squash_image(photo, 64)[None],
-            squash_image(picture(0), 64)[None, None],
-            squash_mask(mask(), 64)[None, None],
+        model = segmenter.model
+        support = model.learn(
+            squash_image(picture(0), 64)[None, None], squash_mask(mask(), 64)[None, None]
         )
+        images = model.encode(squash_image(photo, 64)[None])
+        found = model.find(images, support)
     logits = F.interpolate(found.logits[None], (90, 40), mode="bilinear", align_corners=False)
 
     result, score = segmenter.segment(photo, concept)
@@ -72,7 +73,7 @@ def test_a_mask_is_the_models_at_the_pictures_own_size(segmenter, concept):
     assert result.dtype == bool
     assert 0 < result.mean() < 1
     assert np.array_equal(result, logits[0, 0].numpy() > 0)
-    assert score == pytest.approx(float(presence(found)))
+    assert score == pytest.approx(float(PresenceScale()(found, images, support)))
 
 
 def test_pictures_and_masks_of_any_kind_mean_the_same(segmenter, concept):
@@ -112,26 +113,26 @@ class FixedLogits:
     """Stands in for the model: concepts are logits that every picture shows."""
 
     def encode(self, images):
-        return images
+        return EncodedImages(None, None, torch.ones(len(images), 1, 2, 2), (2, 2))
 
     def find(self, images, concept):
-        logits = concept.expand(len(images), -1, -1)
-        sure = torch.ones(len(images))
+        logits = concept.logits.expand(len(images.high), -1, -1)
+        sure = torch.ones(len(logits))
         return Prediction(logits, logits, sure, 20 * sure)
 
 
-class FixedConcept:
+class FixedConcept(Concept):
     def __init__(self, *rows):
-        self.support = self
-        self.logits = torch.tensor(rows, dtype=torch.float32)[None]
+        super().__init__([], torch.ones(1, 1, 2, 2), [torch.ones(1, 1, 1, 2, 2)])
+        object.__setattr__(self, "logits", torch.tensor(rows, dtype=torch.float32)[None])
 
-    def expand(self, batch):
-        return self.logits.expand(batch, -1, -1)
+    support = property(lambda self: self)
 
 
 @pytest.fixture
 def fixed(segmenter):
-    made = InContextSegmenter(segmenter.model, 2)
+    """Its presence score is the logistic function of the sureness."""
+    made = InContextSegmenter(segmenter.model, 2, presence=PresenceScale((0.0, 1.0, 0.0), 0.0))
     made.model = FixedLogits()
     return made
 
@@ -144,20 +145,13 @@ def test_classes_compete_for_every_pixel(fixed):
 
 def test_an_absent_class_does_not_compete(fixed):
     unsure, sure = FixedConcept([0.2, 0.2], [-1, 0.2]), FixedConcept([-1, 0.1], [9, -1])
-    [found] = fixed.segment_classes([np.zeros((2, 2, 3), np.uint8)], [unsure, sure], threshold=0.3)
+    [found] = fixed.segment_classes([np.zeros((2, 2, 3), np.uint8)], [unsure, sure], threshold=0.6)
     assert found.labels.tolist() == [[0, 2], [2, 0]]
-    assert found.scores[0] == pytest.approx(np.tanh(0.1))
+    assert found.scores[0] == pytest.approx(1 / (1 + np.exp(-np.tanh(0.1))))
 
-    [empty] = fixed.segment_batch([np.zeros((5, 4, 3), np.uint8)], unsure, threshold=0.3)
+    [empty] = fixed.segment_batch([np.zeros((5, 4, 3), np.uint8)], unsure, threshold=0.6)
     assert empty.mask.shape == (5, 4)
     assert not empty.mask.any()
-
-
-def test_presence_is_a_product_of_sureness_quality_and_object_score():
-    logits = torch.tensor([[[2.0, 4.0], [-9.0, -9.0]], [[-1.0, -1.0], [-1.0, -1.0]]])
-    found = Prediction(logits, logits, torch.tensor([0.5, 0.9]), torch.tensor([0.0, 9.0]))
-    sureness = (np.tanh(1) + np.tanh(2)) / 2
-    torch.testing.assert_close(presence(found), torch.tensor([sureness * 0.5 * 0.5, 0]).float())
 
 
 @pytest.mark.parametrize("size", [(37, 91), (8, 8), (5, 3)])
