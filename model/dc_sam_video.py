@@ -43,6 +43,12 @@ PACKAGE_VIDEO = VideoWiring(align_corners=False, time_by_length=True, best_of_th
 """SAM 2's own video predictor, for masks that are given on the first frame."""
 
 
+PARTS = ("decoder", "memory")
+"""What of SAM 2 can learn beside the prompt generator (table 7)."""
+_HEADS = ("pred_obj_score_head.", "iou_prediction_head.")
+_LEVELS = ("conv_s0.", "conv_s1.")
+
+
 @dataclass(frozen=True)
 class EncodedFrame:
     """A frame of one video (B = 1), or one frame of each of B videos, after SAM 2's encoder."""
@@ -100,6 +106,30 @@ class DcSamVideo(DcSam):
             raise ValueError(f"videos need SAM 2, not {model.segmenter.name}")
         video = cls(model.backbone, model.segmenter, model.generator, model.position, wiring)
         return video.train(model.training)
+
+    def unfreeze(self, parts: Sequence[str], levels: bool = True) -> None:
+        """Let parts of SAM 2 learn too; they stay in evaluation mode, without dropout.
+
+        Args:
+            parts: of `PARTS`. The decoder learns without its estimates of presence and of IoU,
+                which the loss does not reach.
+            levels: with the decoder, also the convolutions that bring SAM 2's finer feature levels
+                to it; False for training on images.
+
+        Raises:
+            ValueError: there is no such part.
+        """
+        unknown = [part for part in parts if part not in PARTS]
+        if unknown:
+            raise ValueError(f"no part {unknown[0]!r} of SAM 2 can learn: choose of {PARTS}")
+        network = self.segmenter.network
+        if "memory" in parts:
+            network.memory_attention.requires_grad_(True)
+            network.memory_encoder.requires_grad_(True)
+        if "decoder" in parts:
+            frozen = _HEADS if levels else _HEADS + _LEVELS
+            for name, parameter in network.sam_mask_decoder.named_parameters():
+                parameter.requires_grad_(not name.startswith(frozen))
 
     def encode_frame(self, images: Tensor) -> EncodedFrame:
         """Take in a frame, B x 3 x H x W; what only prompting needs is computed when it prompts."""
