@@ -95,7 +95,7 @@ def squash(image: np.ndarray, side: int) -> np.ndarray:
 
 def normalize(image: np.ndarray) -> Tensor:
     """Normalise an H x W x 3 uint8 RGB image to ImageNet's statistics: 3 x H x W float32."""
-    tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).float() / 255
+    tensor = torch.from_numpy(np.array(image, order="C")).permute(2, 0, 1).float() / 255
     mean, std = torch.tensor(IMAGE_MEAN).view(3, 1, 1), torch.tensor(IMAGE_STD).view(3, 1, 1)
     return (tensor - mean) / std
 
