@@ -18,8 +18,6 @@ Texture = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 
 OVERSAMPLING = 4
 SMALLEST_VISIBLE_FRACTION = 0.5
-RADII = (0.1, 0.22)
-"""Smallest and largest radius of an object, in units of the image's side."""
 
 
 def _polygon(*points: tuple[float, float]) -> list[np.ndarray]:
@@ -106,6 +104,20 @@ TEXTURES: dict[str, Texture] = {
 
 
 @dataclass(frozen=True)
+class SceneStyle:
+    """How hard scenes are; the defaults are those of pre-training, harder than any benchmark's."""
+
+    radii: tuple[float, float] = (0.1, 0.22)
+    """Smallest and largest radius of an object, in units of the image's side."""
+    most_distractors: int = 3
+    ground_contrast: float = 1.0
+    """Multiplies the differences within the background."""
+
+
+PRETRAINING = SceneStyle()
+
+
+@dataclass(frozen=True)
 class Instance:
     """One object of a scene with everything that decides how it looks."""
 
@@ -151,7 +163,7 @@ def random_instance(
     shape: str,
     texture: str,
     hue: float | None = None,
-    radii: tuple[float, float] = RADII,
+    style: SceneStyle = PRETRAINING,
 ) -> Instance:
     """An object at a random place of an image of `side` pixels, coloured near `hue`."""
     centre_hue = hue_of(shape, texture) if hue is None else hue
@@ -163,7 +175,7 @@ def random_instance(
     else:
         figure = colorsys.hsv_to_rgb(hue, saturation * random.uniform(0.0, 0.3), 1.0)
         ground = colorsys.hsv_to_rgb(hue, max(saturation, 0.6), value * 0.8)
-    radius = side * random.uniform(*radii)
+    radius = side * random.uniform(*style.radii)
     margin = 0.6 * radius
     return Instance(
         shape=shape,
@@ -179,7 +191,7 @@ def random_instance(
     )
 
 
-def background(random: np.random.Generator, side: int) -> np.ndarray:
+def background(random: np.random.Generator, side: int, contrast: float = 1.0) -> np.ndarray:
     """A soft, faintly patterned ground; side x side x 3, float32 in [0, 1]."""
     coarse = random.random((4, 4, 3), dtype=np.float32) * 0.5 + random.uniform(0.1, 0.4)
     fine = random.random((side // 8, side // 8, 1), dtype=np.float32) - 0.5
@@ -189,7 +201,8 @@ def background(random: np.random.Generator, side: int) -> np.ndarray:
     y, x = np.mgrid[:side, :side].astype(np.float32)
     wave = np.sin((np.cos(angle) * x + np.sin(angle) * y) * (2 * np.pi / period))
     canvas += random.uniform(0.0, 0.1) * wave[..., None]
-    return np.clip(canvas, 0, 1)
+    average = canvas.mean()
+    return np.clip(average + contrast * (canvas - average), 0, 1)
 
 
 def draw_instance(canvas: np.ndarray, instance: Instance) -> np.ndarray:
@@ -259,7 +272,7 @@ def place(
     random: np.random.Generator,
     side: int,
     wanted: Sequence[tuple[str, str, float | None]],
-    radii: tuple[float, float] = RADII,
+    style: SceneStyle = PRETRAINING,
 ) -> list[Instance]:
     """Place objects (shape, texture, hue) so that of each at least half stays visible.
 
@@ -271,7 +284,7 @@ def place(
     scratch = np.zeros((side, side, 3), dtype=np.float32)
     for shape, texture, hue in wanted:
         for _ in range(10):
-            candidate = random_instance(random, side, shape, texture, hue, radii)
+            candidate = random_instance(random, side, shape, texture, hue, style)
             solid = draw_instance(scratch, candidate) > 0.5
             left = np.bincount(labels[~solid], minlength=len(placed) + 1)[1:]
             if all(
@@ -290,24 +303,23 @@ def random_scene(
     side: int,
     target: tuple[str, str],
     others: Sequence[tuple[str, str]],
-    radii: tuple[float, float] = RADII,
+    style: SceneStyle = PRETRAINING,
 ) -> tuple[list[Instance], Rendering]:
-    """A picture with one to three objects of the target class among one to three distractors.
+    """A picture with one to three objects of the target class among distractors, at least one.
 
     The first distractor wears the target's hue, so that colour does not give the target away.
 
     Args:
         others: the (shape, texture) pairs from which distractors are drawn; without the target.
-        radii: smallest and largest radius of an object, in units of the side.
     """
     hue = hue_of(*target)
     wanted = [(*target, hue)] * int(random.choice([1, 2, 3], p=[0.5, 0.3, 0.2]))
-    for number in range(int(random.integers(1, 4))):
+    for number in range(int(random.integers(1, style.most_distractors + 1))):
         pair = others[int(random.integers(len(others)))]
         wanted.append((*pair, hue if number == 0 else None))
     order = random.permutation(len(wanted))
-    instances = place(random, side, [wanted[i] for i in order], radii)
+    instances = place(random, side, [wanted[i] for i in order], style)
     if not any((i.shape, i.texture) == target for i in instances):
-        instances = place(random, side, wanted[:1], radii)
+        instances = place(random, side, wanted[:1], style)
     noise = random.normal(0, 0.02, (side, side, 3)).astype(np.float32)
-    return instances, render(background(random, side), instances, noise)
+    return instances, render(background(random, side, style.ground_contrast), instances, noise)

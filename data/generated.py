@@ -24,7 +24,7 @@ from pycocotools import mask as run_lengths
 
 from common.errors import UsageError
 from common.files import write_atomically
-from data.drawing import SHAPES, TEXTURES, random_scene
+from data.drawing import SHAPES, TEXTURES, SceneStyle, random_scene
 from data.folds import COCO_CATEGORY_IDS, COCO_CLASSES, VOC_TO_COCO
 from data.image_files import IGNORED
 from data.parallel import parallel_map
@@ -32,8 +32,8 @@ from data.reader import DESCRIPTION_FILE
 
 SIDE = 128
 """Side of the generated images, in pixels."""
-BENCHMARK_RADII = (0.15, 0.24)
-"""Radius of the benchmarks' objects, in units of the side; pre-training draws smaller ones too."""
+BENCHMARK_STYLE = SceneStyle(radii=(0.15, 0.25), most_distractors=2, ground_contrast=0.5)
+"""Objects cover about as much of a picture as in VOC; pre-training has smaller and more of them."""
 MIN_PIXELS = 2 * (SIDE // 16) ** 2
 """Stands for the 2 * 32 * 32 pixels of real images: the same part of the picture at 512 x 512."""
 JPEG_QUALITY = 95
@@ -91,7 +91,7 @@ def _draw(picture: _Picture, pairs: Mapping[int, tuple[str, str]]) -> _Drawn:
     random = np.random.default_rng((picture.seed, picture.split, picture.number))
     target = list(pairs.values())[picture.number % len(pairs)]
     others = [pair for pair in pairs.values() if pair != target]
-    instances, rendering = random_scene(random, SIDE, target, others, BENCHMARK_RADII)
+    instances, rendering = random_scene(random, SIDE, target, others, BENCHMARK_STYLE)
     class_of = {pair: number for number, pair in pairs.items()}
     classes = [class_of[instance.shape, instance.texture] for instance in instances]
     return _Drawn(rendering.image, rendering.instances, rendering.mixed, classes)

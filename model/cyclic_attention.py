@@ -65,18 +65,23 @@ class CyclicAttention(nn.Module):
             tokens: fused image features, B x T x C.
             mask: exactly 0 or 1, B x T: the region which this branch is about.
             prompt_position: added to the queries, N x C.
-            key_position, value_position: added to keys and values, T x C.
+            key_position: added to the keys, T x C.
+            value_position: gathered beside the values, past their projection, so that a prompt
+                says where it looked in the code of `value_position` itself; T x C.
 
         Returns:
             B x N x C.
         """
         q = self._split(prompts + prompt_position, 0)
         k = self._split(tokens + key_position, 1)
-        v = self._split(tokens if value_position is None else tokens + value_position, 2)
+        v = self._split(tokens, 2)
         # The arg-maxima and the softmax must see the same numbers, also under autocast.
         affinity = (q * q.shape[-1] ** -0.5 @ k.transpose(2, 3)).float()  # B h N T
         if self.cyclic:
             consistent = cyclic_consistency(affinity, mask)
             affinity = affinity.masked_fill(~consistent.unsqueeze(2), -torch.inf)
-        gathered = affinity.softmax(dim=3).to(v.dtype) @ v  # B h N C/h
-        return self.norm(prompts + self.output(gathered.transpose(1, 2).flatten(2)))
+        weights = affinity.softmax(dim=3).to(v.dtype)
+        gathered = self.output((weights @ v).transpose(1, 2).flatten(2))  # B N C
+        if value_position is not None:
+            gathered = gathered + weights.mean(dim=1) @ value_position
+        return self.norm(prompts + gathered)

@@ -4,6 +4,7 @@ Shapes: B batch, K shots, N prompts of a branch, C channels, H and W image heigh
 S side of a feature map.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -45,7 +46,7 @@ class Concept:
 
 @dataclass(frozen=True)
 class EncodedImages:
-    """Query images after the frozen networks: what any number of concepts is looked for in."""
+    """Images after the frozen networks: what any number of concepts is looked for in."""
 
     features: SegmenterFeatures
     extracted: BackboneFeatures
@@ -53,6 +54,23 @@ class EncodedImages:
     """High-level features, B x channels x S x S."""
     size: tuple[int, int]
     """H and W."""
+
+    @staticmethod
+    def join(parts: Sequence["EncodedImages"]) -> "EncodedImages":
+        """One batch of several; all of the same size."""
+        middle = [part.extracted.middle for part in parts]
+        return EncodedImages(
+            SegmenterFeatures(
+                torch.cat([part.features.embedding for part in parts]),
+                tuple(map(torch.cat, zip(*(part.features.levels for part in parts), strict=True))),
+            ),
+            BackboneFeatures(
+                None if middle[0] is None else torch.cat(middle),
+                torch.cat([part.extracted.trunk for part in parts]),
+            ),
+            torch.cat([part.high for part in parts]),
+            parts[0].size,
+        )
 
 
 @dataclass(frozen=True)
@@ -120,16 +138,26 @@ class DcSam(nn.Module):
         Raises:
             ValueError: a support mask is empty.
         """
+        with torch.no_grad():
+            flat = images.flatten(0, 1)
+            features, extracted = self.segmenter.encode(flat), self.backbone.extract(flat)
+        return self._learn(features, extracted, masks, kept)
+
+    def _learn(
+        self,
+        features: SegmenterFeatures,
+        extracted: BackboneFeatures,
+        masks: Tensor,
+        kept: Tensor | None,
+    ) -> Concept:
+        """What `learn` does once the B*K images are encoded."""
         if (masks.flatten(2).amax(2) == 0).any():
             raise ValueError("empty support mask: the reference shows no object")
-        shots = masks.shape[:2]
-        flat_images, flat_masks = images.flatten(0, 1), masks.flatten(0, 1).unsqueeze(1)
+        flat_masks = masks.flatten(0, 1).unsqueeze(1)
+        regions = (flat_masks, 1 - flat_masks)[: len(self.generator.branches)]
         with torch.no_grad():
-            features = self.segmenter.encode(flat_images)
-            extracted = self.backbone.extract(flat_images)
-            regions = (flat_masks, 1 - flat_masks)[: len(self.generator.branches)]
             high = [
-                self.backbone.high(extracted.trunk, region).unflatten(0, shots)
+                self.backbone.high(extracted.trunk, region).unflatten(0, masks.shape[:2])
                 for region in regions
             ]
         side = _map_side(extracted, high[0])
@@ -140,7 +168,7 @@ class DcSam(nn.Module):
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> EncodedImages:
-        """Take in query images, B x 3 x H x W: step 1."""
+        """Take in images, B x 3 x H x W: step 1."""
         return self.describe(images, self.segmenter.encode(images))
 
     @torch.no_grad()
@@ -216,16 +244,28 @@ class DcSam(nn.Module):
         ).squeeze(1)
 
     def forward(
-        self, query: Tensor, support: Tensor, support_masks: Tensor, kept: Tensor | None = None
+        self,
+        query: Tensor | EncodedImages,
+        support: Tensor | EncodedImages,
+        support_masks: Tensor,
+        kept: Tensor | None = None,
     ) -> Prediction:
-        """Both steps for a batch of episodes; shapes as in `segment` and `learn`.
+        """Both steps for a batch of episodes.
 
         Args:
+            query: B x 3 x H x W, or the same images encoded before.
+            support: B x K x 3 x H x W, or B*K images encoded before.
+            support_masks: exactly 0 or 1, B x K x H x W.
             kept: in training, the channels which the dropout keeps: B x (1 + K) x C, the query's
                 first.
         """
         query_kept, support_kept = (None, None) if kept is None else (kept[:, 0], kept[:, 1:])
-        return self.segment(query, self.learn(support, support_masks, support_kept), query_kept)
+        if isinstance(support, EncodedImages):
+            concept = self._learn(support.features, support.extracted, support_masks, support_kept)
+        else:
+            concept = self.learn(support, support_masks, support_kept)
+        images = query if isinstance(query, EncodedImages) else self.encode(query)
+        return self.find(images, concept, query_kept)
 
 
 def _map_side(extracted: BackboneFeatures, high: Tensor) -> int:

@@ -129,6 +129,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--output", type=Path, required=True, help="safetensors file to write")
     parser.add_argument("--start", type=Path, help="weights to go on from (default: random)")
+    parser.add_argument(
+        "--fixed_norm",
+        action="store_true",
+        help="keep BatchNorm's statistics, as the frozen backbone does: masked and whole scenes "
+        "have different ones, which training mode would hide",
+    )
     parser.add_argument("--steps", type=int, default=6000, help="optimiser steps")
     parser.add_argument("--batch_size", type=int, default=24, help="scenes a step")
     parser.add_argument("--lr", type=float, default=2e-3, help="peak learning rate of AdamW")
@@ -150,6 +156,7 @@ def main() -> int:
         optimizer, options.lr, options.steps, pct_start=0.05
     )
     data = ObjectBatches(options.seed, options.steps, options.batch_size)
+    network.train(not options.fixed_norm)
     start, progress = time.time(), tqdm(batches(data, options.workers), mininterval=5)
     for step, batch in enumerate(progress):
         with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
@@ -164,7 +171,7 @@ def main() -> int:
             with torch.no_grad():
                 network.eval()
                 features = flatten(network.high(network.middle(batch.images)[1]))
-                network.train()
+                network.train(not options.fixed_norm)
             right = heads.hits(features, shapes.flatten(), textures.flatten())
             progress.set_postfix(
                 loss=f"{loss.item():.3f}",

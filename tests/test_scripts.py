@@ -1,17 +1,16 @@
-import importlib
 import runpy
 import sys
 
 import pytest
 
-MODULES = ["train_image", "eval_image", "demo", "data.generated", "data.prepare"]
-MODULES += ["pretrain.backbone", "pretrain.segmenter", "common.import_release"]
+MODULES = ["train_image", "eval_image", "predict", "demo", "data.generated", "data.prepare"]
+MODULES += ["calibrate", "pretrain.backbone", "pretrain.segmenter", "common.import_release"]
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_help_is_given(name, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [name, "--help"])
-    importlib.import_module(name)
+    monkeypatch.delitem(sys.modules, name, raising=False)
 
     with pytest.raises(SystemExit) as stop:
         runpy.run_module(name, run_name="__main__")

@@ -53,12 +53,12 @@ def reference(
 ) -> Tensor:
     """Equations 17 to 20 as loops over samples, heads, prompts and tokens."""
     weights, biases = layer.projection.weight, layer.projection.bias
-    values_in = tokens if value_position is None else tokens + value_position
-    sources = (prompts + prompt_position, tokens + key_position, values_in)
+    sources = (prompts + prompt_position, tokens + key_position, tokens)
     width = CHANNELS // HEADS
     result = torch.zeros_like(prompts)
     for b in range(len(prompts)):
         gathered = torch.zeros(PROMPTS, CHANNELS)
+        places = torch.zeros(PROMPTS, CHANNELS)
         for head in range(HEADS):
             rows = [
                 slice(p * CHANNELS + head * width, p * CHANNELS + (head + 1) * width)
@@ -79,10 +79,13 @@ def reference(
                     a if keep else -math.inf for a, keep in zip(affinity[i], kept, strict=True)
                 ]
                 powers = [math.exp(s - max(scores)) for s in scores]
+                if value_position is not None:
+                    for j, p in enumerate(powers):
+                        places[i] += p / sum(powers) / HEADS * value_position[j]
                 for c in range(width):
                     weighted = sum(p * v[j][c] for j, p in enumerate(powers))
                     gathered[i, head * width + c] = weighted / sum(powers)
-        after = prompts[b] + gathered @ layer.output.weight.T + layer.output.bias
+        after = prompts[b] + gathered @ layer.output.weight.T + layer.output.bias + places
         centred = after - after.mean(1, keepdim=True)
         spread = (centred.square().mean(1, keepdim=True) + layer.norm.eps).sqrt()
         result[b] = centred / spread * layer.norm.weight + layer.norm.bias
