@@ -200,7 +200,9 @@ class EpisodeDataset(Dataset[Episode]):
     def __getitem__(self, index: int) -> Episode:
         key = self.keys[index]
         image, mask = self.split.read(key.query)
-        support = [self._support(name, key.class_id) for name in key.support]
+        support = [
+            read_support(self.split, name, key.class_id, self.image_size) for name in key.support
+        ]
         original = np.where(mask == IGNORED, IGNORED, mask == key.class_id).astype(np.uint8)
         return Episode(
             query_image=squash_image(image, self.image_size)[None],
@@ -213,15 +215,21 @@ class EpisodeDataset(Dataset[Episode]):
             original_masks=(torch.from_numpy(original),) if self.keep_original else (),
         )
 
-    def _support(self, name: str, class_id: int) -> tuple[Tensor, Tensor]:
-        image, mask = self.split.read(name)
-        if not (mask == class_id).any():
-            raise UsageError(
-                f"empty support mask: {name} shows no pixel of class {class_id} "
-                f"({self.split.class_names.get(class_id)})"
-            )
-        marked = squash_mask(mask == class_id, self.image_size, keep_small=True)
-        return squash_image(image, self.image_size), marked
+
+def read_support(split: Split, name: str, class_id: int, image_size: int) -> tuple[Tensor, Tensor]:
+    """A support image, 3 x H x W, and its mask, H x W, exactly 0 or 1 and never empty.
+
+    Raises:
+        UsageError: a file is missing or corrupt, or the image does not show the class.
+    """
+    image, mask = split.read(name)
+    if not (mask == class_id).any():
+        raise UsageError(
+            f"empty support mask: {name} shows no pixel of class {class_id} "
+            f"({split.class_names.get(class_id)})"
+        )
+    marked = squash_mask(mask == class_id, image_size, keep_small=True)
+    return squash_image(image, image_size), marked
 
 
 def collate(episodes: Sequence[Episode]) -> Episode:

@@ -1,0 +1,161 @@
+"""IC-VOS: videos whose masks belong to COCO classes, and supports from COCO's validation images.
+
+<video>/JPEGImages/<frame>.jpg and <video>/Annotations/<class id 1 to 80>/<frame>.png (0 outside,
+one other value inside), one for each frame. An item is one class of one video.
+"""
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from common.errors import UsageError
+from data.benchmarks import Split, find_data_set
+from data.coco import Coco
+from data.episode import EpisodeKey, read_support
+from data.folds import COCO_CLASSES
+from data.videos import AnnotatedVideo, open_video
+
+FRAMES, MASKS = "JPEGImages", "Annotations"
+
+
+class IcVos:
+    """Reads a folder of videos. What is wrong with one video does not hide the others.
+
+    Args:
+        root: the folder that contains the videos.
+
+    Raises:
+        UsageError: there is no such folder, or nothing in it is such a video.
+    """
+
+    def __init__(self, root: Path) -> None:
+        if not root.is_dir():
+            raise UsageError(f"no such folder of IC-VOS: {root}")
+        self.root = root
+        self.items: list[tuple[str, int]] = []
+        """Video and class id of every item, sorted."""
+        self.problems: dict[str, str] = {}
+        """Video -> why no item of it could be listed."""
+        videos = sorted(p for p in root.iterdir() if p.is_dir() and p.name[0] != ".")
+        for video in videos:
+            try:
+                self.items += [(video.name, class_id) for class_id in _classes_of(video)]
+            except UsageError as error:
+                self.problems[video.name] = str(error)
+        if not self.items:
+            reason = next(iter(self.problems.values()), "it holds no folder")
+            raise UsageError(
+                f"{root} is not in the layout of IC-VOS, <video>/{FRAMES}/<frame>.jpg and "
+                f"<video>/{MASKS}/<class id>/<frame>.png: {reason}"
+            )
+
+    def open(self, video: str, class_id: int) -> AnnotatedVideo:
+        """Look at an item's folders.
+
+        Raises:
+            UsageError: frames or masks are missing.
+        """
+        folder = self.root / video
+        masks = folder / MASKS / str(class_id)
+        return open_video(video, folder / FRAMES, masks, every_frame=True)
+
+
+def read_class_mask(video: AnnotatedVideo, number: int) -> np.ndarray:
+    """Where a frame of an item shows the class, H0 x W0 bool.
+
+    Raises:
+        UsageError: the mask is missing, corrupt, of another size or not binary.
+    """
+    mask = video.read_mask(number)
+    inside = np.unique(mask[mask != 0]).tolist()
+    if len(inside) > 1:
+        raise UsageError(
+            f"{video.masks[number]} is not binary: it holds {inside[0]} and {inside[1]}"
+        )
+    return mask != 0
+
+
+def check_shows_class(video: AnnotatedVideo) -> None:
+    """Refuse an item none of whose masks shows anything. Reads masks up to the first that does.
+
+    Raises:
+        UsageError: all masks are empty, or one cannot be read.
+    """
+    if not any(read_class_mask(video, number).any() for number in video.masks):
+        folder = video.masks[0].parent
+        raise UsageError(f"annotation without the class: every mask in {folder} is empty")
+
+
+def support_split(coco: Path) -> Split:
+    """The images that supports are drawn from: COCO's validation images, of all 80 classes.
+
+    Args:
+        coco: the folder COCO2014 or the one that contains it.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
+    reader = Coco(find_data_set(coco, "COCO2014"), 0, benchmark="coco_all")
+    return Split(reader, images="test", classes="test")
+
+
+class Supports:
+    """Draws an item's support images as a pure function of (seed, video, class).
+
+    An item's support does not depend on which other items there are.
+
+    Args:
+        split: from `support_split`.
+        shots: K.
+    """
+
+    def __init__(self, split: Split, shots: int, seed: int) -> None:
+        self.split, self.shots, self.seed = split, shots, seed
+        self._images: dict[int, list[str]] = {}
+        for name in sorted(split.class_lists):
+            for class_id in split.class_lists[name]:
+                self._images.setdefault(class_id, []).append(name)
+
+    def key(self, video: str, class_id: int) -> EpisodeKey:
+        """The item as an episode whose query is the video.
+
+        Raises:
+            UsageError: the class has fewer than K images.
+        """
+        images = self._images.get(class_id, [])
+        if len(images) < self.shots:
+            raise UsageError(
+                f"support for video {video}: {self.split.reader.root} has {len(images)} images of "
+                f"class {class_id} ({COCO_CLASSES.get(class_id)}), and {self.shots} are needed"
+            )
+        random = np.random.default_rng((self.seed, class_id, zlib.crc32(video.encode())))
+        chosen = random.choice(len(images), size=self.shots, replace=False)
+        return EpisodeKey(class_id, video, tuple(images[i] for i in chosen))
+
+
+def read_supports(split: Split, key: EpisodeKey, image_size: int) -> tuple[Tensor, Tensor]:
+    """An item's support: images 1 x K x 3 x H x W, normalised, and masks 1 x K x H x W of 0 and 1.
+
+    Raises:
+        UsageError: an image is missing, corrupt or does not show the class.
+    """
+    support = [read_support(split, name, key.class_id, image_size) for name in key.support]
+    images, masks = zip(*support, strict=True)
+    return torch.stack(images)[None], torch.stack(masks)[None]
+
+
+def _classes_of(video: Path) -> list[int]:
+    """The ids of the classes that a video has masks of, ascending."""
+    masks = video / MASKS
+    if not masks.is_dir():
+        raise UsageError(f"video {video.name} has no folder of masks: {masks}")
+    names = [p.name for p in masks.iterdir() if p.is_dir() and p.name[0] != "."]
+    if not names:
+        raise UsageError(f"video {video.name} has no annotated class: {masks} is empty")
+    wrong = sorted(name for name in names if name not in map(str, COCO_CLASSES))
+    if wrong:
+        raise UsageError(f"{masks / wrong[0]} is not the id of a COCO class, 1 to 80")
+    return sorted(map(int, names))

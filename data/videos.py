@@ -1,0 +1,92 @@
+"""Annotated videos: a folder of frames, and a folder of masks with the frames' names.
+
+Shapes: H0 and W0 a video's own height and width.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import UsageError
+from common.video_io import FrameReader, list_frames
+from data.class_lists import name_some
+from data.image_files import IGNORED, image_size, read_mask
+
+
+@dataclass(frozen=True)
+class AnnotatedVideo:
+    """Where the frames and masks of a video lie, in the order of time."""
+
+    name: str
+    folder: Path
+    """Of the frames."""
+    frames: tuple[Path, ...]
+    masks: Mapping[int, Path]
+    """Number of a frame, from 0 -> its mask. The first frame has one."""
+    size: tuple[int, int]
+    """H0 and W0, of the first frame; its reader refuses frames of another size."""
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def reader(self, ahead: int = 4) -> FrameReader:
+        """The frames as H0 x W0 x 3 uint8, decoded ahead in a background thread."""
+        return FrameReader(self.folder, ahead)
+
+    def read_mask(self, number: int) -> np.ndarray:
+        """The mask of a frame that has one: object numbers, H0 x W0 uint8.
+
+        Raises:
+            UsageError: it is missing, corrupt or of another size than the frames.
+        """
+        path = self.masks[number]
+        mask = read_mask(path)
+        if mask.shape != self.size:
+            raise UsageError(
+                f"sizes differ (height, width): mask {path} {mask.shape}, "
+                f"frame {self.frames[0]} {self.size}"
+            )
+        return mask
+
+    def appearances(self) -> dict[int, int]:
+        """Object number -> the first annotated frame that shows it. Reads all masks."""
+        found: dict[int, int] = {}
+        for number in self.masks:
+            for value in np.unique(self.read_mask(number)).tolist():
+                if value not in (0, IGNORED):
+                    found.setdefault(value, number)
+        return dict(sorted(found.items()))
+
+
+def open_video(name: str, frames: Path, masks: Path, every_frame: bool) -> AnnotatedVideo:
+    """Look at the folders of a video.
+
+    Args:
+        name: what the video is called.
+        every_frame: every frame has to have a mask, else only the first.
+
+    Raises:
+        UsageError: a folder or a mask is missing, there is no frame, or a mask has no frame.
+    """
+    for folder, what in ((frames, "frames"), (masks, "masks")):
+        if not folder.is_dir():
+            raise UsageError(f"video {name} has no folder of {what}: {folder}")
+    images = list_frames(frames)
+    numbers: dict[str, int] = {}
+    for number, path in enumerate(images):
+        if path.stem in numbers:
+            other = images[numbers[path.stem]]
+            raise UsageError(f"two frames of one name: {other} and {path}")
+        numbers[path.stem] = number
+    found = {path.stem: path for path in masks.glob("[!.]*.png")}
+    alone = sorted(str(path) for stem, path in found.items() if stem not in numbers)
+    if alone:
+        raise UsageError(f"{len(alone)} masks without a frame in {frames}: {name_some(alone)}")
+    wanted = numbers if every_frame else [images[0].stem]
+    missing = [str(masks / f"{stem}.png") for stem in wanted if stem not in found]
+    if missing:
+        raise UsageError(f"{len(missing)} missing masks of video {name}: {name_some(missing)}")
+    by_number = {number: found[stem] for stem, number in numbers.items() if stem in found}
+    return AnnotatedVideo(name, frames, tuple(images), by_number, image_size(images[0]))
