@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from common.arguments import option
 from common.checkpoint import read_training_state, save_checkpoint, save_training_state
 from common.distributed import DEVICES, Processes
+from common.errors import UsageError
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 STATE_FILE = "state.pt"
@@ -157,9 +158,16 @@ class Trainer:
         self.processes.wait()
 
     def resume(self, folder: Path) -> dict[str, Tensor]:
-        """Continue where the run in this folder stopped; returns the weights to load."""
+        """Continue where the run in this folder stopped; returns the weights to load.
+
+        Raises:
+            UsageError: its state is broken, or other weights learned in it.
+        """
         state = read_training_state(folder / STATE_FILE)
-        self.optimizer.load_state_dict(state["optimizer"])
+        try:
+            self.optimizer.load_state_dict(state["optimizer"])
+        except ValueError:
+            raise UsageError(f"--resume: other weights learn in the run in {folder}") from None
         self.schedule.load_state_dict(state["schedule"])
         self.scaler.load_state_dict(state["scaler"])
         self.update, self.epoch, self.best = state["update"], state["epoch"], state["best"]

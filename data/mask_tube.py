@@ -89,7 +89,7 @@ def mask_tube(image: Tensor, maps: Tensor, random: np.random.Generator) -> tuple
 
 
 class MaskTubeDataset(Dataset[MaskTubes]):
-    """Reads episodes and makes a tube of each query; each item is a batch of one.
+    """Reads episodes and makes a tube of each query; each item is a batch of one tube.
 
     Items are a pure function of (seed, epoch, index) and of the episodes.
 
@@ -98,16 +98,23 @@ class MaskTubeDataset(Dataset[MaskTubes]):
         keys: which episodes, those of one epoch.
         image_size: the side H = W to which images and masks are squashed.
         seed, epoch: what the tubes are drawn from, with an episode's index.
+        still: leave each query as it is, a tube of one frame.
 
     Raises:
         UsageError: a key names an image that the split does not have.
     """
 
     def __init__(
-        self, split: Split, keys: Sequence[EpisodeKey], image_size: int, seed: int, epoch: int
+        self,
+        split: Split,
+        keys: Sequence[EpisodeKey],
+        image_size: int,
+        seed: int,
+        epoch: int,
+        still: bool = False,
     ) -> None:
         self.episodes = EpisodeDataset(split, keys, image_size)
-        self.seed, self.epoch = seed, epoch
+        self.seed, self.epoch, self.still = seed, epoch, still
 
     def __len__(self) -> int:
         return len(self.episodes)
@@ -116,7 +123,8 @@ class MaskTubeDataset(Dataset[MaskTubes]):
         episode = self.episodes[index]
         random = np.random.default_rng((self.seed, self.epoch, index, _TUBE))
         maps = torch.cat([episode.query_mask, episode.query_ignore.float()])
-        frames, moved = mask_tube(episode.query_image[0], maps, random)
+        image = episode.query_image[0]
+        frames, moved = (image[None], maps[None]) if self.still else mask_tube(image, maps, random)
         return MaskTubes(
             frames=frames[None],
             masks=moved[None, :, 0],

@@ -1,6 +1,7 @@
 """The one place that knows names and sizes: builds DC-SAM from options."""
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -176,14 +177,36 @@ def load_learnable(model: nn.Module, weights: dict[str, Tensor], source: object)
             parameter.copy_(weights[name])
 
 
-def frozen_fingerprint(model: DcSam) -> str:
+def load_tuned(model: nn.Module, weights: dict[str, Tensor], source: object) -> None:
+    """Copy weights over those of the same names, and leave the others as they are.
+
+    Raises:
+        UsageError: a name or a shape is not the model's.
+    """
+    own = dict(model.named_parameters())
+    wrong = [n for n, v in sorted(weights.items()) if n not in own or own[n].shape != v.shape]
+    if wrong:
+        raise UsageError(
+            f"{source} belongs to a model of another configuration: {len(wrong)} tensors differ, "
+            f"the first is {wrong[0]}"
+        )
+    with torch.no_grad():
+        for name, value in weights.items():
+            own[name].copy_(value)
+
+
+def frozen_fingerprint(model: DcSam, changed: Collection[str] = ()) -> str:
     """A short digest of the frozen parts' weights, so that others are noticed.
 
     It reads a few numbers of every tensor.
+
+    Args:
+        changed: names in the model of weights that were trained, which do not count.
     """
     digest = hashlib.sha256()
-    for part in (model.backbone, model.segmenter):
+    for prefix, part in (("backbone", model.backbone), ("segmenter", model.segmenter)):
         for name, value in part.state_dict().items():
-            sample = value.flatten()[:: max(1, value.numel() // 4)].float().cpu()
-            digest.update(name.encode() + sample.numpy().tobytes())
+            if f"{prefix}.{name}" not in changed:
+                sample = value.flatten()[:: max(1, value.numel() // 4)].float().cpu()
+                digest.update(name.encode() + sample.numpy().tobytes())
     return digest.hexdigest()[:16]

@@ -5,6 +5,7 @@ Checkpoints of the released program are imported on the way.
 
 import dataclasses
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,16 @@ from torch import Tensor
 from common.arguments import to_json
 from common.checkpoint import FORMAT, code_version, read_facts, read_weights
 from common.errors import UsageError
-from model.build import ModelOptions, build_model, frozen_fingerprint, load_learnable
+from model.build import ModelOptions, build_model, frozen_fingerprint, load_learnable, load_tuned
 from model.dc_sam import DcSam
 from model.release import read_release
 from model.weights import load_strictly
 
 BACKBONE = "backbone."
 """Start of the names of a frozen backbone that a checkpoint holds."""
+
+SEGMENTER = "segmenter."
+"""Start of the names of SAM 2's weights that training on videos changed."""
 
 PATH_FIELDS = ("backbone_weights", "sam_weights")
 
@@ -56,6 +60,8 @@ def read_model(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 def restore_model(options: ModelOptions, weights: dict[str, Tensor], source: object) -> DcSam:
     """Build DC-SAM with a checkpoint's weights; a backbone that it holds needs no file.
 
+    Weights of SAM 2 that were trained stand in the place of the official ones.
+
     Args:
         source: what to call the checkpoint in messages.
 
@@ -63,12 +69,19 @@ def restore_model(options: ModelOptions, weights: dict[str, Tensor], source: obj
         UsageError: the weights are of another configuration, or a frozen part's file is missing.
     """
     frozen = {n.removeprefix(BACKBONE): v for n, v in weights.items() if n.startswith(BACKBONE)}
-    learned = {n: v for n, v in weights.items() if not n.startswith(BACKBONE)}
+    tuned = {name: weights[name] for name in tuned_names(weights)}
+    learned = {n: v for n, v in weights.items() if not n.startswith((BACKBONE, SEGMENTER))}
     model = build_model(options, read_backbone=not frozen)
     if frozen:
         load_strictly(model.backbone, frozen, source)
     load_learnable(model, learned, source)
+    load_tuned(model, tuned, source)
     return model
+
+
+def tuned_names(weights: Iterable[str]) -> set[str]:
+    """Which of a checkpoint's tensors are weights of SAM 2."""
+    return {name for name in weights if name.startswith(SEGMENTER)}
 
 
 def load_model(path: Path, device: torch.device) -> tuple[DcSam, dict[str, Any]]:
@@ -81,7 +94,7 @@ def load_model(path: Path, device: torch.device) -> tuple[DcSam, dict[str, Any]]
     options = model_options(facts, path)
     torch.manual_seed(facts.get("training", {}).get("seed", 0))  # what random weights were drawn by
     model = restore_model(options, weights, path)
-    if facts.get("frozen") not in (None, frozen_fingerprint(model)):
+    if facts.get("frozen") not in (None, frozen_fingerprint(model, tuned_names(weights))):
         print(
             f"warning: {path} was trained with other weights of {options.backbone} or "
             f"{options.segmenter} than those found here; expect other results",

@@ -1,0 +1,375 @@
+"""Train DC-SAM for videos, in two stages.
+
+Images:      python train_video.py --benchmark coco_all --logpath images
+Mask tubes:  python train_video.py --benchmark coco_mask_tube --ckpt runs/images/last.safetensors
+
+The first stage trains the prompt generator and SAM 2's decoder on COCO's images of all 80 classes;
+the second one goes on with mask tubes, and SAM 2's memory learns too (sections 4.5 and 5). Without
+--ckpt the second stage starts from an untrained prompt generator. A run's folder is as that of
+train_image.py; its checkpoints also hold the weights of SAM 2 that were trained.
+"""
+
+import argparse
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from common.arguments import (
+    add_arguments,
+    apply_preset,
+    from_namespace,
+    option,
+    refuse_problems,
+    run_script,
+    to_json,
+)
+from common.distributed import Processes, process_group
+from common.errors import UsageError
+from common.logger import RunLogger, quiet_libraries
+from common.metrics import EpisodeScores
+from common.trainer import Trainer, TrainingOptions
+from data.benchmarks import Benchmark, open_benchmark
+from data.episode import EpisodeSampler, episode_hash
+from data.mask_tube import MaskTubeDataset, MaskTubes, collate_tubes
+from data.options import DataOptions
+from model.build import PRESETS, ModelOptions, build_model, frozen_fingerprint, load_tuned
+from model.checkpoint import load_model, model_options, read_model, tuned_names
+from model.dc_sam_video import PARTS, DcSamVideo
+from model.evaluation import batches
+from model.losses import mask_loss
+from model.prompt_generator import kept_channels
+
+DATA_TYPES = {"coco_all": "image", "coco_mask_tube": "video"}
+STAGES = {
+    "image": {"max_iterations": 40_000, "epochs": 40, "lr": 1e-4, "bsz": 8},
+    "video": {"max_iterations": 10_000, "epochs": 10, "lr": 1e-5, "bsz": 1},
+}
+"""Section 5: defaults of each stage."""
+TINY_TUBES = {"epochs": 2, "lr": 2e-4, "bsz": 4}
+"""What the preset "tiny" says of the second stage."""
+EPISODES = {"image": 32_000, "video": 10_000}
+"""In an epoch of the full-size presets."""
+
+
+@dataclass(frozen=True)
+class StageOptions:
+    """What is trained on, and what learns."""
+
+    benchmark: str = option("coco_all", "images, or mask tubes made of them", tuple(DATA_TYPES))
+    data_type: str | None = option(None, "the same in other words", ("image", "video"))
+    datapath: Path = option(Path("Datasets"), "folder that holds COCO2014/")
+    nshot: int = option(1, "support images in an episode, 1 to 10")
+    ckpt: Path | None = option(None, "go on from this checkpoint, with its model flags")
+    train_parts: str | None = option(
+        None,
+        "what of SAM 2 learns: decoder, memory, decoder,memory or none (default: decoder on "
+        "images, both on mask tubes)",
+    )
+
+    @property
+    def tubes(self) -> bool:
+        return "video" in (self.data_type, DATA_TYPES[self.benchmark])
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts of SAM 2 that learn."""
+        default = "decoder,memory" if self.tubes else "decoder"
+        named = default if self.train_parts is None else self.train_parts
+        return tuple(name for name in named.split(",") if name not in ("", "none"))
+
+    @property
+    def data(self) -> DataOptions:
+        return DataOptions(benchmark="coco_all", datapath=self.datapath, nshot=self.nshot)
+
+    def problems(self) -> list[str]:
+        """Every reason why these options cannot be used."""
+        found = self.data.problems()
+        if self.data_type == "image" and self.tubes:
+            found.append(f"--data_type image contradicts --benchmark {self.benchmark}")
+        found += [
+            f"--train_parts: no part {name!r}, there are {', '.join(PARTS)}"
+            for name in self.parts
+            if name not in PARTS
+        ]
+        if "memory" in self.parts and not self.tubes:
+            found.append("--train_parts memory: images have no memory; use mask tubes")
+        if self.ckpt and not self.ckpt.is_file():
+            found.append(f"--ckpt: no such checkpoint: {self.ckpt}")
+        return found
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a run writes, and how it is watched."""
+
+    output: Path | None = option(None, "the run's folder (default: runs/LOGPATH)")
+    logpath: str = option("video", "name of the run's folder under runs/")
+    resume: bool = option(False, "continue the run in that folder where it stopped")
+    pseudo_weight: float = option(0.0, "weight of a loss on the pseudo mask; the paper has none")
+    validation_episodes: int = option(100, "held-out images or tubes scored each epoch")
+    episodes_per_epoch: int | None = option(
+        None, "default: 32,000 images or 10,000 tubes; tiny: one for each training image"
+    )
+
+    @property
+    def folder(self) -> Path:
+        return self.output or Path("runs") / self.logpath
+
+    def problems(self) -> list[str]:
+        """Every reason why these options cannot be used."""
+        found = []
+        if self.resume and not (self.folder / "state.pt").is_file():
+            found.append(f"--resume: nothing to continue in {self.folder} (no state.pt)")
+        if not self.resume and (self.folder / "state.pt").is_file():
+            found.append(f"{self.folder} holds a run already: add --resume or choose --output")
+        if self.validation_episodes < 1:
+            found.append("--validation_episodes must be at least 1")
+        return found
+
+
+def main() -> int:
+    stage, model_flags, training, run = parse_options()
+    quiet_libraries()
+    with process_group(training.device) as processes:
+        benchmark = open_benchmark(stage.data, processes, lambda b: [b.training, b.held_out])
+        model, options, tuned = build(stage, model_flags, training, processes)
+        learning = {name for name, p in model.named_parameters() if p.requires_grad}
+        sampler, validation = samplers(benchmark, stage, training, run)
+        update_size = training.bsz * training.accumulate * processes.count
+        if sampler.episodes_per_epoch < update_size:
+            raise UsageError(
+                f"an epoch of {sampler.episodes_per_epoch} episodes is smaller than one update of "
+                f"{update_size}: lower --bsz or --accumulate"
+            )
+        trainer = Trainer(
+            model,
+            [p for p in model.parameters() if p.requires_grad],
+            training,
+            processes,
+            epoch_length=sampler.episodes_per_epoch // update_size,
+        )
+        kept = learning | tuned
+        if run.resume:
+            weights = trainer.resume(run.folder)
+            if weights.keys() != kept:
+                raise UsageError(f"--resume: other weights learn in the run in {run.folder}")
+            load_tuned(model, weights, run.folder)
+        log = RunLogger(run.folder, processes)
+        facts = {
+            "model": to_json(options),
+            "stage": to_json(stage),
+            "training": to_json(training),
+            "frozen": frozen_fingerprint(model, tuned_names(kept)),
+            "training_episodes": episode_hash(sampler.training_keys(0)),
+        }
+        while not trainer.finished:
+            start = time.time()
+            loss = train_one_epoch(trainer, sampler, stage, options, run)
+            scores = validate(model, validation, stage, options, training, run, processes)
+            record = {
+                "epoch": trainer.epoch + 1,
+                "update": trainer.update,
+                "loss": loss,
+                "learning_rate": trainer.schedule.get_last_lr()[0],
+                "held_out_miou": scores.miou(),
+                "seconds": round(time.time() - start, 1),
+            }
+            report(log, record, processes)
+            facts["metrics"] = record
+            weights = {name: p for name, p in model.named_parameters() if name in kept}
+            trainer.finish_epoch(run.folder, weights, facts, record["held_out_miou"])
+        log.close()
+        if processes.is_main:
+            print(f"trained {trainer.epoch} epochs; weights in {run.folder / 'last.safetensors'}")
+    return 0
+
+
+def parse_options() -> tuple[StageOptions, ModelOptions, TrainingOptions, RunOptions]:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--preset",
+        choices=tuple(PRESETS),
+        default="paper",
+        help="defaults of the paper, or of the tiny models that train on a laptop",
+    )
+    groups = (StageOptions, ModelOptions, TrainingOptions, RunOptions)
+    for group in groups:
+        add_arguments(parser, group)
+    parser.add_argument("--sam2_checkpoint", dest="sam_weights", type=Path, help="--sam_weights")
+    parser.add_argument(
+        "--sam2_cfg",
+        dest="sam_model",
+        type=lambda name: Path(name).stem,
+        help="--sam_model, also as the name of its configuration file",
+    )
+    parser.add_argument("--local-rank", "--local_rank", type=int, help=argparse.SUPPRESS)
+    parser.set_defaults(sam_version=2, epochs=None, lr=None, bsz=None, max_iterations=None)
+    given = vars(parser.parse_args())
+    apply_preset(parser, PRESETS)
+    namespace = parser.parse_args()
+    stage = from_namespace(StageOptions, namespace)
+    data_type = "video" if stage.tubes else "image"
+    defaults = STAGES[data_type]
+    if namespace.preset == "tiny":
+        defaults = TINY_TUBES if stage.tubes else PRESETS["tiny"]
+    elif namespace.episodes_per_epoch is None:
+        namespace.episodes_per_epoch = EPISODES[data_type]
+    for name in STAGES[data_type]:
+        setattr(namespace, name, defaults.get(name) if given[name] is None else given[name])
+    options = tuple(from_namespace(group, namespace) for group in groups)
+    refuse_problems(*options)
+    if namespace.sam_version != 2:
+        raise UsageError("--sam_version 1 has no memory: videos need SAM 2")
+    return options
+
+
+def build(
+    stage: StageOptions, flags: ModelOptions, training: TrainingOptions, processes: Processes
+) -> tuple[DcSamVideo, ModelOptions, set[str]]:
+    """The model; its options; and the names of SAM 2's weights which the checkpoint changed."""
+    tuned: set[str] = set()
+    if stage.ckpt:
+        image_model, facts = load_model(stage.ckpt, processes.device)
+        flags = model_options(facts, stage.ckpt)
+        if flags.sam_version != 2:
+            raise UsageError(f"--ckpt: {stage.ckpt} uses SAM 1, which has no memory")
+        tuned = tuned_names(read_model(stage.ckpt)[1])
+    else:
+        torch.manual_seed(training.seed)
+        image_model = build_model(flags).to(processes.device)
+    model = DcSamVideo.from_image_model(image_model)
+    model.unfreeze(stage.parts, levels=stage.tubes)
+    return model, flags, tuned
+
+
+def samplers(
+    benchmark: Benchmark, stage: StageOptions, training: TrainingOptions, run: RunOptions
+) -> tuple[EpisodeSampler, EpisodeSampler]:
+    """Of training episodes, and of held-out images of the same classes."""
+    return (
+        EpisodeSampler(
+            benchmark.training,
+            stage.nshot,
+            training.seed,
+            episodes_per_epoch=run.episodes_per_epoch,
+            leave_out_rare=True,
+        ),
+        EpisodeSampler(benchmark.held_out, stage.nshot, training.seed, leave_out_rare=True),
+    )
+
+
+def train_one_epoch(
+    trainer: Trainer,
+    sampler: EpisodeSampler,
+    stage: StageOptions,
+    options: ModelOptions,
+    run: RunOptions,
+) -> float:
+    """Make this epoch's updates; returns the mean loss of all processes."""
+    epoch, training, processes = trainer.epoch, trainer.options, trainer.processes
+    trainer.model.train()
+    tubes = MaskTubeDataset(
+        sampler.split,
+        sampler.training_keys(epoch),
+        options.image_size,
+        training.seed,
+        epoch,
+        still=not stage.tubes,
+    )
+    updates = min(trainer.epoch_length, trainer.updates - trainer.update)
+    shares = trainer.shares(updates)
+    loader = DataLoader(
+        tubes,
+        batch_sampler=[positions for update in shares for positions in update],
+        num_workers=training.nworker,
+        collate_fn=collate_tubes,
+        pin_memory=processes.device.type == "cuda",
+    )
+    read = iter(loader)
+    title = f"epoch {epoch + 1}/{math.ceil(trainer.updates / trainer.epoch_length)}"
+    total = 0.0
+    with tqdm(shares, title, unit="update", disable=not processes.is_main) as bar:
+        for update in bar:
+            parts = [(positions, next(read)) for positions in update]
+            loss = trainer.step(parts, lambda model, part: loss_of(model, part, trainer, run))
+            total += loss
+            bar.set_postfix(loss=f"{loss:.3f}")
+    return sum(processes.gather(total / updates)) / processes.count
+
+
+def loss_of(
+    model: nn.Module, part: tuple[list[int], MaskTubes], trainer: Trainer, run: RunOptions
+) -> Tensor:
+    """Equation 23, the mean over the frames; and of the first frame's pseudo mask if asked for."""
+    positions, tubes = part
+    tubes = tubes.to(trainer.processes.device)
+    kept = kept_channels(
+        [(trainer.options.seed, trainer.epoch, position) for position in positions],
+        1 + tubes.support_images.shape[1],
+        trainer.model.generator.channels,
+    ).to(trainer.processes.device)
+    frames = model(tubes.frames, tubes.support_images, tubes.support_masks, kept)
+    masks, ignore = tubes.masks.unbind(1), tubes.ignore.unbind(1)
+    losses = [
+        mask_loss(frame.logits, mask, out).mean()
+        for frame, mask, out in zip(frames, masks, ignore, strict=True)
+    ]
+    loss = torch.stack(losses).mean()
+    if run.pseudo_weight:
+        pseudo = mask_loss(frames[0].pseudo_logits, masks[0], ignore[0]).mean()
+        loss = loss + run.pseudo_weight * pseudo
+    return loss
+
+
+@torch.no_grad()
+def validate(
+    model: DcSamVideo,
+    sampler: EpisodeSampler,
+    stage: StageOptions,
+    options: ModelOptions,
+    training: TrainingOptions,
+    run: RunOptions,
+    processes: Processes,
+) -> EpisodeScores:
+    """Score held-out images of the training classes, or tubes of them; every frame counts."""
+    model.eval()
+    keys = sampler.evaluation_keys(run.validation_episodes)
+    tubes = MaskTubeDataset(
+        sampler.split, keys, options.image_size, training.seed, epoch=0, still=not stage.tubes
+    )
+    scores = EpisodeScores()
+    for indices, batch in batches(tubes, collate_tubes, training.nworker, processes, "held out"):
+        frames = model(batch.frames, batch.support_images, batch.support_masks)
+        for number, frame in enumerate(frames):
+            scores.add(
+                [index * len(frames) + number for index in indices],
+                batch.class_ids,
+                frame.masks,
+                batch.masks[:, number] > 0.5,
+                batch.ignore[:, number],
+            )
+    return EpisodeScores.merge(processes.gather(scores.state()))
+
+
+def report(log: RunLogger, record: dict[str, Any], processes: Processes) -> None:
+    log.line(record)
+    curves = ("loss", "learning_rate", "held_out_miou")
+    log.scalars(record["update"], {name: record[name] for name in curves})
+    if processes.is_main:
+        print(
+            f"epoch {record['epoch']}: loss {record['loss']:.3f}, held-out mIoU "
+            f"{record['held_out_miou']:.1f} ({record['seconds']:.0f} s)"
+        )
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_script(main))
