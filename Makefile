@@ -15,7 +15,7 @@ demo-folds: install
 	$(RUN) demo.py --output runs/demo-folds --folds 0 1 2 3
 
 test: install
-	$(RUN) -m pytest -q
+	$(RUN) -m pytest -q -n 2
 
 test-slow: install
 	$(RUN) -m pytest -q -m slow

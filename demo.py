@@ -30,7 +30,7 @@ def main() -> int:
     parser.add_argument("--folds", type=int, nargs="+", default=[0], choices=range(4))
     parser.add_argument("--train", type=int, default=2400, help="training images to draw")
     parser.add_argument("--val", type=int, default=800, help="validation images to draw")
-    parser.add_argument("--updates", type=int, default=1300, help="training updates")
+    parser.add_argument("--updates", type=int, default=1200, help="training updates")
     parser.add_argument("--test_episodes", type=int, default=500, help="evaluation episodes")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -79,7 +79,8 @@ def run_fold(options: argparse.Namespace, fold: int) -> dict[str, Any]:
     resumed = ["--resume"] if (folder / "state.pt").is_file() else []
     command(
         *("train_image.py", "--preset", "tiny", *data, "--output", folder),
-        *("--max_iterations", options.updates, "--seed", options.seed, *resumed),
+        *("--max_iterations", options.updates, "--epochs", options.updates),
+        *("--store_features", "--seed", options.seed, *resumed),
     )
     results = {}
     for shots in (1, MANY_SHOTS):

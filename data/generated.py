@@ -170,7 +170,7 @@ def write_voc(
     pictures = _pictures(images, seed)
     first = _draw(pictures[0], VOC_PAIRS)
     first_file = Path("JPEGImages", f"{_name('voc', pictures[0])}.jpg")
-    description = _description("pascal", images, seed)
+    description = _description("pascal", VOC_PAIRS, images, seed)
     if _is_finished(folder, description, first_file, _jpeg(first.image)):
         return
     unfinished = _unfinished(folder)
@@ -196,7 +196,7 @@ def write_coco(
     first = _draw(pictures[0], COCO_PAIRS)
     first_split = f"{_SPLITS[pictures[0].split]}2014"
     first_file = Path(first_split, f"{_name('coco', pictures[0])}.jpg")
-    description = _description("coco", images, seed)
+    description = _description("coco", COCO_PAIRS, images, seed)
     if _is_finished(folder, description, first_file, _jpeg(first.image)):
         return
     unfinished = _unfinished(folder)
@@ -244,7 +244,9 @@ def _pictures(images: Mapping[str, int], seed: int) -> list[_Picture]:
     ]
 
 
-def _description(benchmark: str, images: Mapping[str, int], seed: int) -> dict[str, Any]:
+def _description(
+    benchmark: str, pairs: Mapping[int, tuple[str, str]], images: Mapping[str, int], seed: int
+) -> dict[str, Any]:
     return {
         "benchmark": benchmark,
         "generated": True,
@@ -252,6 +254,7 @@ def _description(benchmark: str, images: Mapping[str, int], seed: int) -> dict[s
         "seed": seed,
         "side": SIDE,
         "min_pixels": MIN_PIXELS,
+        "class_names": {str(number): f"{t} {s}" for number, (s, t) in pairs.items()},
     }
 
 

@@ -2,9 +2,9 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from functools import cached_property
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -56,17 +56,22 @@ class Reader(ABC):
         self.benchmark = benchmark
         self.lists = lists
         self.workers = workers
+        self.class_names = {**self.class_names, **self._described("class_names", {}, _by_id)}
         fold_classes(benchmark, fold, "test")  # refuses a wrong name or fold at once
 
-    @cached_property
+    @property
     def min_pixels(self) -> int:
         """How many pixels a class must cover for an image to count for it."""
+        return self._described("min_pixels", MIN_PIXELS, int)
+
+    def _described(self, fact: str, default: Any, read: Callable[[Any], Any]) -> Any:
+        """What a folder of generated data says of itself; the default for real data."""
         path = self.root / DESCRIPTION_FILE
         if not path.is_file():
-            return MIN_PIXELS
+            return default
         try:
-            return int(json.loads(path.read_text())["min_pixels"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return read(json.loads(path.read_text())[fact])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UsageError(f"cannot read {path}: {error!r}") from None
 
     @abstractmethod
@@ -138,3 +143,7 @@ class Reader(ABC):
                 f"{files.image} {image.shape[:2]}"
             )
         return image, mask
+
+
+def _by_id(names: dict[str, str]) -> dict[int, str]:
+    return {int(number): str(name) for number, name in names.items()}

@@ -13,7 +13,7 @@ import torch
 from common.arguments import run_script
 from data.generated import write_voc
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 ROOT = Path(__file__).parent.parent
 
 
