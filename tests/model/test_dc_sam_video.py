@@ -450,3 +450,19 @@ def test_wrong_use_is_refused(model: DcSamVideo):
         RunningVideo(build(PACKAGE_VIDEO))
     with pytest.raises(ValueError, match="no part 'encoder'"):
         build().unfreeze(("encoder",))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sam2_hiera_t", "sam2.1_hiera_l"])
+def test_the_full_size_follows_three_frames(name: str):
+    options = ModelOptions(sam_version=2, sam_model=name, random_weights=True)
+    model = DcSamVideo.from_image_model(build_model(options).eval())
+    generator = torch.Generator().manual_seed(0)
+    size = options.image_size
+    frames = torch.randn(1, 3, 3, size, size, generator=generator)
+    support = torch.randn(1, 1, 3, size, size, generator=generator)
+    mask = torch.zeros(1, 1, size, size)
+    mask[..., size // 4 : size // 2, size // 4 : size // 2] = 1
+    found = run(model, (frames, support, mask))
+    assert [one.logits.shape for one in found] == 3 * [(1, size, size)]
+    assert all(one.logits.isfinite().all() for one in found)
