@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from data.generated import SIDE
+from model.build import build_segmenter
 from model.losses import mask_loss
 from model.segmenter import Segmenter, SegmenterFeatures
 from pretrain.scenes import PromptBatches, Prompts, batches
@@ -60,6 +61,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--sam_version", type=int, choices=(1, 2), default=1, help="SAM or SAM 2")
     parser.add_argument("--output", type=Path, required=True, help="safetensors file to write")
+    parser.add_argument("--start", type=Path, help="weights to go on from (default: random)")
     parser.add_argument("--steps", type=int, default=8000, help="optimiser steps")
     parser.add_argument("--batch_size", type=int, default=16, help="scenes a step")
     parser.add_argument("--lr", type=float, default=1e-3, help="peak learning rate of AdamW")
@@ -71,14 +73,7 @@ def main() -> int:
 
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
-    if options.sam_version == 1:
-        from model.sam import Sam
-
-        segmenter = Sam("tiny")
-    else:
-        from model.sam2 import Sam2
-
-        segmenter = Sam2("tiny")
+    segmenter = build_segmenter(options.sam_version, "tiny", options.start)
     optimizer = torch.optim.AdamW(segmenter.parameters(), lr=options.lr, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, options.lr, options.steps, pct_start=0.05

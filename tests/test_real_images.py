@@ -1,0 +1,57 @@
+"""The scripts on small samples of the real benchmarks, which lie beside the repository."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+import eval_image
+import train_image
+
+REAL = Path(__file__).parents[2] / "shared" / "real"
+
+pytestmark = pytest.mark.skipif(not REAL.is_dir(), reason=f"no real images in {REAL}")
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both layouts by links; the COCO sample's validation images also serve for training."""
+    root = tmp_path_factory.mktemp("real")
+    os.symlink(REAL / "VOC2012" / "JPEGImages", _folder(root / "VOC2012") / "JPEGImages")
+    for inner in ("SegmentationClassAug", "ImageSets"):
+        os.symlink(REAL / "VOC2012" / inner, root / "VOC2012" / inner)
+    coco = _folder(root / "COCO2014" / "annotations").parent
+    for split in ("train2014", "val2014"):
+        os.symlink(REAL / "COCO2014" / "val2014", coco / split)
+        os.symlink(REAL / "COCO2014" / "annotations" / "val2014", coco / "annotations" / split)
+    return root
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir(parents=True)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "trained_fold", "tested_fold"), [("pascal", 0, 0), ("coco", 2, 0)]
+)
+def test_training_and_evaluation_run(script, real, tmp_path, benchmark, trained_fold, tested_fold):
+    data = ("--datapath", real, "--benchmark", benchmark, "--nworker", 0, "--device", "cpu")
+
+    trained = script(
+        train_image,
+        *("--preset", "tiny", *data, "--fold", trained_fold, "--output", tmp_path / "run"),
+        *("--max_iterations", 2, "--bsz", 2, "--validation_episodes", 4),
+    )
+    evaluated = script(
+        eval_image,
+        *("--ckpt", tmp_path / "run" / "last.safetensors", *data, "--fold", tested_fold),
+        *("--test_episodes", 8, "--sheet_rows", 2, "--output", tmp_path / "scores"),
+    )
+
+    assert (trained.code, trained.error[-300:]) == (0, trained.error[-300:])
+    assert (evaluated.code, evaluated.error[-300:]) == (0, evaluated.error[-300:])
+    results = json.loads((tmp_path / "scores" / "results.json").read_text())
+    assert results["episodes"] == 8
+    assert 0 <= results["miou"] <= 100
