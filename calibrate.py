@@ -7,7 +7,6 @@ training classes and tested on classes that training never saw; the result is wr
 checkpoint's header, where predict.py finds it.
 """
 
-import argparse
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from common.arguments import add_arguments, from_namespace, option, refuse_problems, run_script
+from common.arguments import checked_options, option, run_script, script_parser
 from common.checkpoint import save_checkpoint
 from common.distributed import DEVICES, Processes, process_group
 from common.errors import UsageError
@@ -83,17 +82,8 @@ def main() -> int:
 
 
 def parse_options() -> tuple[DataOptions, CalibrationOptions]:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
     groups = (DataOptions, CalibrationOptions)
-    for group in groups:
-        add_arguments(parser, group)
-    parser.add_argument("--local-rank", "--local_rank", type=int, help=argparse.SUPPRESS)
-    namespace = parser.parse_args()
-    options = tuple(from_namespace(group, namespace) for group in groups)
-    refuse_problems(*options)
-    return options
+    return checked_options(groups, script_parser(__doc__, groups).parse_args())
 
 
 @torch.no_grad()

@@ -6,7 +6,6 @@ The configuration comes from the checkpoint; torchrun spreads the episodes over 
 numbers stay the same. The output folder gets results.json, episodes.jsonl and contact_sheet.png.
 """
 
-import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from common.arguments import add_arguments, from_namespace, option, refuse_problems, run_script
+from common.arguments import checked_options, option, run_script, script_parser
 from common.distributed import DEVICES, Processes, process_group
 from common.logger import quiet_libraries, write_json
 from common.trainer import PRECISIONS, autocast
@@ -119,17 +118,8 @@ def main() -> int:
 
 
 def parse_options() -> tuple[DataOptions, EvaluationOptions]:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
     groups = (DataOptions, EvaluationOptions)
-    for group in groups:
-        add_arguments(parser, group)
-    parser.add_argument("--local-rank", "--local_rank", type=int, help=argparse.SUPPRESS)
-    namespace = parser.parse_args()
-    options = tuple(from_namespace(group, namespace) for group in groups)
-    refuse_problems(*options)
-    return options
+    return checked_options(groups, script_parser(__doc__, groups).parse_args())
 
 
 def choose_episodes(

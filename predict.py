@@ -8,7 +8,6 @@ own size), overlays/, coco.json and a record of every picture: what has one is s
 command is given again. torchrun or --shard spread the pictures over processes or machines.
 """
 
-import argparse
 import hashlib
 import re
 import sys
@@ -24,7 +23,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from common.arguments import add_arguments, from_namespace, option, refuse_problems, run_script
+from common.arguments import from_namespace, option, refuse_problems, run_script, script_parser
 from common.distributed import DEVICES, Processes, process_group
 from common.errors import UsageError
 from common.logger import quiet_libraries
@@ -158,9 +157,7 @@ def main() -> int:
 
 
 def parse_options() -> tuple[Examples, PredictionOptions]:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__, [PredictionOptions])
     group = parser.add_argument_group(Examples.__doc__)
     group.add_argument(
         "--reference",
@@ -187,8 +184,6 @@ def parse_options() -> tuple[Examples, PredictionOptions]:
         metavar="PATH",
         help="pictures: files, folders, or glob patterns in quotes",
     )
-    add_arguments(parser, PredictionOptions)
-    parser.add_argument("--local-rank", "--local_rank", type=int, help=argparse.SUPPRESS)
     namespace = parser.parse_args()
     examples = Examples(
         tuple((image, mask) for image, mask in namespace.reference),

@@ -9,7 +9,6 @@ held-out images of the training classes, never on the test classes) and state.pt
 --resume continues.
 """
 
-import argparse
 import math
 import time
 from dataclasses import dataclass
@@ -22,12 +21,11 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from common.arguments import (
-    add_arguments,
     apply_preset,
-    from_namespace,
+    checked_options,
     option,
-    refuse_problems,
     run_script,
+    script_parser,
     to_json,
 )
 from common.distributed import Processes, process_group
@@ -154,28 +152,15 @@ def main() -> int:
 
 
 def parse_options() -> tuple[DataOptions, ModelOptions, TrainingOptions, RunOptions]:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--preset",
-        choices=tuple(PRESETS),
-        default="paper",
-        help="defaults of the paper, or of the tiny models that train on a laptop",
-    )
     groups = (DataOptions, ModelOptions, TrainingOptions, RunOptions)
-    for group in groups:
-        add_arguments(parser, group)
-    parser.add_argument("--local-rank", "--local_rank", type=int, help=argparse.SUPPRESS)
+    parser = script_parser(__doc__, groups, PRESETS)
     parser.set_defaults(epochs=None, lr=None)
     apply_preset(parser, PRESETS)
     namespace = parser.parse_args()
     epochs, rate = PAPER_EPOCHS_AND_RATE.get(namespace.benchmark, PAPER_EPOCHS_AND_RATE["coco"])
     namespace.epochs = epochs if namespace.epochs is None else namespace.epochs
     namespace.lr = rate if namespace.lr is None else namespace.lr
-    options = tuple(from_namespace(group, namespace) for group in groups)
-    refuse_problems(*options)
-    return options
+    return checked_options(groups, namespace)
 
 
 def say_what_is_left_out(

@@ -9,7 +9,6 @@ the second one goes on with mask tubes, and SAM 2's memory learns too (sections 
 train_image.py; its checkpoints also hold the weights of SAM 2 that were trained.
 """
 
-import argparse
 import math
 import time
 from dataclasses import dataclass
@@ -22,12 +21,12 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from common.arguments import (
-    add_arguments,
     apply_preset,
+    checked_options,
     from_namespace,
     option,
-    refuse_problems,
     run_script,
+    script_parser,
     to_json,
 )
 from common.distributed import Processes, process_group
@@ -192,18 +191,8 @@ def main() -> int:
 
 
 def parse_options() -> tuple[StageOptions, ModelOptions, TrainingOptions, RunOptions]:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--preset",
-        choices=tuple(PRESETS),
-        default="paper",
-        help="defaults of the paper, or of the tiny models that train on a laptop",
-    )
     groups = (StageOptions, ModelOptions, TrainingOptions, RunOptions)
-    for group in groups:
-        add_arguments(parser, group)
+    parser = script_parser(__doc__, groups, PRESETS)
     parser.add_argument("--sam2_checkpoint", dest="sam_weights", type=Path, help="--sam_weights")
     parser.add_argument(
         "--sam2_cfg",
@@ -211,7 +200,6 @@ def parse_options() -> tuple[StageOptions, ModelOptions, TrainingOptions, RunOpt
         type=lambda name: Path(name).stem,
         help="--sam_model, also as the name of its configuration file",
     )
-    parser.add_argument("--local-rank", "--local_rank", type=int, help=argparse.SUPPRESS)
     parser.set_defaults(sam_version=2, epochs=None, lr=None, bsz=None, max_iterations=None)
     given = vars(parser.parse_args())
     apply_preset(parser, PRESETS)
@@ -225,8 +213,7 @@ def parse_options() -> tuple[StageOptions, ModelOptions, TrainingOptions, RunOpt
         namespace.episodes_per_epoch = EPISODES[data_type]
     for name in STAGES[data_type]:
         setattr(namespace, name, defaults.get(name) if given[name] is None else given[name])
-    options = tuple(from_namespace(group, namespace) for group in groups)
-    refuse_problems(*options)
+    options = checked_options(groups, namespace)
     if namespace.sam_version != 2:
         raise UsageError("--sam_version 1 has no memory: videos need SAM 2")
     return options

@@ -54,6 +54,39 @@ def add_arguments(parser: argparse.ArgumentParser, options: type) -> None:
         )
 
 
+def script_parser(
+    description: str | None,
+    groups: Sequence[type],
+    presets: Mapping[str, Mapping[str, Any]] | None = None,
+) -> argparse.ArgumentParser:
+    """A script's parser: its docstring, the flags of options dataclasses, the launcher's flag."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    if presets:
+        parser.add_argument(
+            "--preset",
+            choices=tuple(presets),
+            default="paper",
+            help="defaults of the paper, or of the tiny models that train on a laptop",
+        )
+    for group in groups:
+        add_arguments(parser, group)
+    parser.add_argument("--local-rank", "--local_rank", type=int, help=argparse.SUPPRESS)
+    return parser
+
+
+def checked_options(groups: Sequence[type], namespace: argparse.Namespace) -> tuple[Any, ...]:
+    """Fill options dataclasses from parsed flags.
+
+    Raises:
+        UsageError: naming every problem of all of them at once.
+    """
+    options = tuple(from_namespace(group, namespace) for group in groups)
+    refuse_problems(*options)
+    return options
+
+
 def apply_preset(parser: argparse.ArgumentParser, presets: Mapping[str, Mapping[str, Any]]) -> None:
     """Let the preset named by the parser's --preset flag replace the defaults of other flags."""
     only = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
