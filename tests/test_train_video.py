@@ -92,7 +92,7 @@ def test_what_an_earlier_stage_changed_stays_in_the_checkpoint(train, capsys):
         (["--benchmark", "coco_mask_tube"], {GENERATOR, DECODER} | MEMORY),
         (["--sam2_cfg", "configs/tiny.yaml", "--nshot", "2"], {GENERATOR, DECODER}),
     ],
-    ids=str,
+    ids=["prompts only", "image", "video decoder", "tubes", "other names, two shots"],
 )
 def test_variants_of_the_tables_train(train, flags: list[str], expected: set[str]):
     outcome, path = train("run", *flags)
