@@ -70,8 +70,9 @@ class Reader(ABC):
         if not path.is_file():
             return default
         try:
-            return read(json.loads(path.read_text())[fact])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            facts = json.loads(path.read_text())
+            return read(facts[fact]) if fact in facts else default
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             raise UsageError(f"cannot read {path}: {error!r}") from None
 
     @abstractmethod

@@ -6,13 +6,13 @@ from data.generated import write_voc
 
 
 def test_a_short_training_beats_what_needs_no_training_on_unseen_classes(script, tmp_path):
-    write_voc(tmp_path / "VOC2012", {"train": 900, "val": 260}, seed=0)
+    write_voc(tmp_path / "VOC2012", {"train": 1400, "val": 260}, seed=0)
     data = ("--datapath", tmp_path, "--fold", 1, "--nworker", 1, "--device", "cpu")
 
     trained = script(
         train_image,
         *("--preset", "tiny", *data, "--output", tmp_path / "run", "--store_features"),
-        *("--max_iterations", 240, "--epochs", 99, "--validation_episodes", 8),
+        *("--max_iterations", 420, "--epochs", 99, "--validation_episodes", 8),
     )
     evaluated = script(
         eval_image,
