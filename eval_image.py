@@ -168,8 +168,10 @@ def score_baselines(
         "everything": baselines.everything,
         "colour histogram": baselines.colour_histogram,
         "nearest prototype": baselines.nearest_prototype(model.backbone),
-        f"prior mask at {threshold:g}": baselines.prior_threshold(model.backbone, threshold),
+        "prior mask": baselines.prior_threshold(model.backbone, threshold),
     }
+    if processes.is_main:
+        print(f"prior mask: best threshold on training episodes {threshold:g}")
     return {
         name: evaluate(method, episodes, collate, processes, options.nworker, name).squashed.miou()
         for name, method in methods.items()
