@@ -9,16 +9,12 @@ held-out images of the training classes, never on the test classes) and state.pt
 --resume continues.
 """
 
-import math
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from common.arguments import (
     apply_preset,
@@ -29,8 +25,8 @@ from common.arguments import (
     to_json,
 )
 from common.distributed import Processes, process_group
-from common.errors import UsageError
 from common.logger import RunLogger, quiet_libraries
+from common.run_options import RunOptions
 from common.trainer import Trainer, TrainingOptions
 from data.benchmarks import Benchmark, open_benchmark
 from data.episode import Episode, EpisodeDataset, EpisodeSampler, collate, episode_hash
@@ -55,35 +51,12 @@ PAPER_EPOCHS_AND_RATE = {"pascal": (100, 2e-4), "coco": (50, 1e-4)}
 
 
 @dataclass(frozen=True)
-class RunOptions:
+class ImageRunOptions(RunOptions):
     """What a run writes, and how it is watched."""
 
-    output: Path | None = option(None, "the run's folder (default: runs/LOGPATH)")
-    logpath: str = option("image", "name of the run's folder under runs/")
-    resume: bool = option(False, "continue the run in that folder where it stopped")
-    pseudo_weight: float = option(0.0, "weight of a loss on the pseudo mask; the paper has none")
     store_features: bool = option(
         False, "keep frozen features of training images in memory (tiny models: 0.7 MB an image)"
     )
-    validation_episodes: int = option(
-        100, "held-out episodes of training classes scored each epoch"
-    )
-    episodes_per_epoch: int | None = option(None, "default: one for each training image")
-
-    @property
-    def folder(self) -> Path:
-        return self.output or Path("runs") / self.logpath
-
-    def problems(self) -> list[str]:
-        """Every reason why these options cannot be used."""
-        found = []
-        if self.resume and not (self.folder / "state.pt").is_file():
-            found.append(f"--resume: nothing to continue in {self.folder} (no state.pt)")
-        if not self.resume and (self.folder / "state.pt").is_file():
-            found.append(f"{self.folder} holds a run already: add --resume or choose --output")
-        if self.validation_episodes < 1:
-            found.append("--validation_episodes must be at least 1")
-        return found
 
 
 def main() -> int:
@@ -104,19 +77,7 @@ def main() -> int:
             benchmark.held_out, data.nshot, training.seed, leave_out_rare=True
         )
         say_what_is_left_out(sampler, benchmark, processes)
-        update_size = training.bsz * training.accumulate * processes.count
-        if len(sampler.training_keys(0)) < update_size:
-            raise UsageError(
-                f"an epoch of {len(sampler.training_keys(0))} episodes is smaller than one update "
-                f"of {update_size}: lower --bsz or --accumulate"
-            )
-        trainer = Trainer(
-            model,
-            [p for p in model.parameters() if p.requires_grad],
-            training,
-            processes,
-            epoch_length=len(sampler.training_keys(0)) // update_size,
-        )
+        trainer = Trainer(model, training, processes, sampler.episodes_per_epoch)
         if run.resume:
             load_learnable(model, trainer.resume(run.folder), run.folder)
         store = FeatureStore(model) if run.store_features else None
@@ -130,7 +91,7 @@ def main() -> int:
         }
         while not trainer.finished:
             start = time.time()
-            loss = train_one_epoch(trainer, sampler, model_options, run, processes, store)
+            loss = train_one_epoch(trainer, sampler, model_options, run, store)
             scores, sheet = validate(model, validation, model_options, training, run, processes)
             miou = scores.squashed.miou()
             record = {
@@ -142,7 +103,9 @@ def main() -> int:
                 "held_out_fb_iou": scores.squashed.fb_iou(),
                 "seconds": round(time.time() - start, 1),
             }
-            report(log, record, sheet, processes)
+            log.epoch(record)
+            if processes.is_main:
+                log.picture(record["update"], "held-out classes", sheet)
             facts["metrics"] = record
             trainer.finish_epoch(run.folder, learnable_weights(model), facts, miou)
         log.close()
@@ -151,8 +114,8 @@ def main() -> int:
     return 0
 
 
-def parse_options() -> tuple[DataOptions, ModelOptions, TrainingOptions, RunOptions]:
-    groups = (DataOptions, ModelOptions, TrainingOptions, RunOptions)
+def parse_options() -> tuple[DataOptions, ModelOptions, TrainingOptions, ImageRunOptions]:
+    groups = (DataOptions, ModelOptions, TrainingOptions, ImageRunOptions)
     parser = script_parser(__doc__, groups, PRESETS)
     parser.set_defaults(epochs=None, lr=None)
     apply_preset(parser, PRESETS)
@@ -175,53 +138,33 @@ def train_one_epoch(
     trainer: Trainer,
     sampler: EpisodeSampler,
     model_options: ModelOptions,
-    run: RunOptions,
-    processes: Processes,
+    run: ImageRunOptions,
     store: FeatureStore | None,
 ) -> float:
     """Make this epoch's updates; returns the mean loss of all processes."""
-    epoch, options = trainer.epoch, trainer.options
-    trainer.model.train()
-    episodes = EpisodeDataset(sampler.split, sampler.training_keys(epoch), model_options.image_size)
-    updates = min(trainer.epoch_length, trainer.updates - trainer.update)
-    shares = trainer.shares(updates)
-    loader = DataLoader(
-        episodes,
-        batch_sampler=[positions for update in shares for positions in update],
-        num_workers=options.nworker,
-        collate_fn=collate,
-        pin_memory=processes.device.type == "cuda",
-    )
-    read = iter(loader)
-    title = f"epoch {epoch + 1}/{math.ceil(trainer.updates / trainer.epoch_length)}"
-    total = 0.0
-    with tqdm(shares, title, unit="update", disable=not processes.is_main) as bar:
-        for update in bar:
-            batches = [(positions, next(read)) for positions in update]
-            loss = trainer.step(
-                batches, lambda model, batch: loss_of(model, batch, epoch, trainer, run, store)
-            )
-            total += loss
-            bar.set_postfix(loss=f"{loss:.3f}")
-    return sum(processes.gather(total / updates)) / processes.count
+    keys = sampler.training_keys(trainer.epoch)
+    episodes = EpisodeDataset(sampler.split, keys, model_options.image_size)
+
+    def loss(model: nn.Module, positions: list[int], batch: Episode) -> Tensor:
+        return loss_of(model, positions, batch, trainer, run, store)
+
+    return trainer.train_epoch(episodes, collate, loss)
 
 
 def loss_of(
     model: nn.Module,
-    batch: tuple[list[int], Episode],
-    epoch: int,
+    positions: list[int],
+    episodes: Episode,
     trainer: Trainer,
-    run: RunOptions,
+    run: ImageRunOptions,
     store: FeatureStore | None,
 ) -> Tensor:
     """Equation 23 of the final mask, and of the pseudo mask where that is asked for."""
-    positions, episodes = batch
     episodes = episodes.to(trainer.processes.device)
-    generator = trainer.model.generator
     kept = kept_channels(
-        [(trainer.options.seed, epoch, position) for position in positions],
+        trainer.episode_seeds(positions),
         1 + episodes.support_images.shape[1],
-        generator.channels,
+        trainer.model.generator.channels,
     ).to(trainer.processes.device)
     query, support = episodes.query_image, episodes.support_images
     if store is not None:
@@ -241,7 +184,7 @@ def validate(
     sampler: EpisodeSampler,
     model_options: ModelOptions,
     training: TrainingOptions,
-    run: RunOptions,
+    run: ImageRunOptions,
     processes: Processes,
 ) -> tuple[Evaluation, Any]:
     """Score held-out images of the training classes; also a sheet with the first of them."""
@@ -255,20 +198,6 @@ def validate(
     scores = evaluate(segment, episodes, collate, processes, training.nworker, "held-out classes")
     sheet = episode_sheet(segment, episodes, range(4), processes) if processes.is_main else None
     return scores, sheet
-
-
-def report(log: RunLogger, record: dict[str, Any], sheet: Any, processes: Processes) -> None:
-    log.line(record)
-    log.scalars(
-        record["update"],
-        {name: record[name] for name in ("loss", "learning_rate", "held_out_miou")},
-    )
-    if processes.is_main:
-        log.picture(record["update"], "held-out classes", sheet)
-        print(
-            f"epoch {record['epoch']}: loss {record['loss']:.3f}, held-out mIoU of training "
-            f"classes {record['held_out_miou']:.1f} ({record['seconds']:.0f} s)"
-        )
 
 
 if __name__ == "__main__":

@@ -9,16 +9,12 @@ the second one goes on with mask tubes, and SAM 2's memory learns too (sections 
 train_image.py; its checkpoints also hold the weights of SAM 2 that were trained.
 """
 
-import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from common.arguments import (
     apply_preset,
@@ -33,6 +29,7 @@ from common.distributed import Processes, process_group
 from common.errors import UsageError
 from common.logger import RunLogger, quiet_libraries
 from common.metrics import EpisodeScores
+from common.run_options import RunOptions
 from common.trainer import Trainer, TrainingOptions
 from data.benchmarks import Benchmark, open_benchmark
 from data.episode import EpisodeSampler, episode_hash
@@ -105,32 +102,13 @@ class StageOptions:
 
 
 @dataclass(frozen=True)
-class RunOptions:
+class VideoRunOptions(RunOptions):
     """What a run writes, and how it is watched."""
 
-    output: Path | None = option(None, "the run's folder (default: runs/LOGPATH)")
     logpath: str = option("video", "name of the run's folder under runs/")
-    resume: bool = option(False, "continue the run in that folder where it stopped")
-    pseudo_weight: float = option(0.0, "weight of a loss on the pseudo mask; the paper has none")
-    validation_episodes: int = option(100, "held-out images or tubes scored each epoch")
     episodes_per_epoch: int | None = option(
         None, "default: 32,000 images or 10,000 tubes; tiny: one for each training image"
     )
-
-    @property
-    def folder(self) -> Path:
-        return self.output or Path("runs") / self.logpath
-
-    def problems(self) -> list[str]:
-        """Every reason why these options cannot be used."""
-        found = []
-        if self.resume and not (self.folder / "state.pt").is_file():
-            found.append(f"--resume: nothing to continue in {self.folder} (no state.pt)")
-        if not self.resume and (self.folder / "state.pt").is_file():
-            found.append(f"{self.folder} holds a run already: add --resume or choose --output")
-        if self.validation_episodes < 1:
-            found.append("--validation_episodes must be at least 1")
-        return found
 
 
 def main() -> int:
@@ -141,19 +119,7 @@ def main() -> int:
         model, options, tuned = build(stage, model_flags, training, processes)
         learning = {name for name, p in model.named_parameters() if p.requires_grad}
         sampler, validation = samplers(benchmark, stage, training, run)
-        update_size = training.bsz * training.accumulate * processes.count
-        if sampler.episodes_per_epoch < update_size:
-            raise UsageError(
-                f"an epoch of {sampler.episodes_per_epoch} episodes is smaller than one update of "
-                f"{update_size}: lower --bsz or --accumulate"
-            )
-        trainer = Trainer(
-            model,
-            [p for p in model.parameters() if p.requires_grad],
-            training,
-            processes,
-            epoch_length=sampler.episodes_per_epoch // update_size,
-        )
+        trainer = Trainer(model, training, processes, sampler.episodes_per_epoch)
         kept = learning | tuned
         if run.resume:
             weights = trainer.resume(run.folder)
@@ -180,7 +146,7 @@ def main() -> int:
                 "held_out_miou": scores.miou(),
                 "seconds": round(time.time() - start, 1),
             }
-            report(log, record, processes)
+            log.epoch(record)
             facts["metrics"] = record
             weights = {name: p for name, p in model.named_parameters() if name in kept}
             trainer.finish_epoch(run.folder, weights, facts, record["held_out_miou"])
@@ -190,8 +156,8 @@ def main() -> int:
     return 0
 
 
-def parse_options() -> tuple[StageOptions, ModelOptions, TrainingOptions, RunOptions]:
-    groups = (StageOptions, ModelOptions, TrainingOptions, RunOptions)
+def parse_options() -> tuple[StageOptions, ModelOptions, TrainingOptions, VideoRunOptions]:
+    groups = (StageOptions, ModelOptions, TrainingOptions, VideoRunOptions)
     parser = script_parser(__doc__, groups, PRESETS)
     parser.add_argument("--sam2_checkpoint", dest="sam_weights", type=Path, help="--sam_weights")
     parser.add_argument(
@@ -239,7 +205,7 @@ def build(
 
 
 def samplers(
-    benchmark: Benchmark, stage: StageOptions, training: TrainingOptions, run: RunOptions
+    benchmark: Benchmark, stage: StageOptions, training: TrainingOptions, run: VideoRunOptions
 ) -> tuple[EpisodeSampler, EpisodeSampler]:
     """Of training episodes, and of held-out images of the same classes."""
     return (
@@ -259,48 +225,35 @@ def train_one_epoch(
     sampler: EpisodeSampler,
     stage: StageOptions,
     options: ModelOptions,
-    run: RunOptions,
+    run: VideoRunOptions,
 ) -> float:
     """Make this epoch's updates; returns the mean loss of all processes."""
-    epoch, training, processes = trainer.epoch, trainer.options, trainer.processes
-    trainer.model.train()
     tubes = MaskTubeDataset(
         sampler.split,
-        sampler.training_keys(epoch),
+        sampler.training_keys(trainer.epoch),
         options.image_size,
-        training.seed,
-        epoch,
+        trainer.options.seed,
+        trainer.epoch,
         still=not stage.tubes,
     )
-    updates = min(trainer.epoch_length, trainer.updates - trainer.update)
-    shares = trainer.shares(updates)
-    loader = DataLoader(
-        tubes,
-        batch_sampler=[positions for update in shares for positions in update],
-        num_workers=training.nworker,
-        collate_fn=collate_tubes,
-        pin_memory=processes.device.type == "cuda",
-    )
-    read = iter(loader)
-    title = f"epoch {epoch + 1}/{math.ceil(trainer.updates / trainer.epoch_length)}"
-    total = 0.0
-    with tqdm(shares, title, unit="update", disable=not processes.is_main) as bar:
-        for update in bar:
-            parts = [(positions, next(read)) for positions in update]
-            loss = trainer.step(parts, lambda model, part: loss_of(model, part, trainer, run))
-            total += loss
-            bar.set_postfix(loss=f"{loss:.3f}")
-    return sum(processes.gather(total / updates)) / processes.count
+
+    def loss(model: nn.Module, positions: list[int], batch: MaskTubes) -> Tensor:
+        return loss_of(model, positions, batch, trainer, run)
+
+    return trainer.train_epoch(tubes, collate_tubes, loss)
 
 
 def loss_of(
-    model: nn.Module, part: tuple[list[int], MaskTubes], trainer: Trainer, run: RunOptions
+    model: nn.Module,
+    positions: list[int],
+    tubes: MaskTubes,
+    trainer: Trainer,
+    run: VideoRunOptions,
 ) -> Tensor:
     """Equation 23, the mean over the frames; and of the first frame's pseudo mask if asked for."""
-    positions, tubes = part
     tubes = tubes.to(trainer.processes.device)
     kept = kept_channels(
-        [(trainer.options.seed, trainer.epoch, position) for position in positions],
+        trainer.episode_seeds(positions),
         1 + tubes.support_images.shape[1],
         trainer.model.generator.channels,
     ).to(trainer.processes.device)
@@ -324,7 +277,7 @@ def validate(
     stage: StageOptions,
     options: ModelOptions,
     training: TrainingOptions,
-    run: RunOptions,
+    run: VideoRunOptions,
     processes: Processes,
 ) -> EpisodeScores:
     """Score held-out images of the training classes, or tubes of them; every frame counts."""
@@ -345,17 +298,6 @@ def validate(
                 batch.ignore[:, number],
             )
     return EpisodeScores.merge(processes.gather(scores.state()))
-
-
-def report(log: RunLogger, record: dict[str, Any], processes: Processes) -> None:
-    log.line(record)
-    curves = ("loss", "learning_rate", "held_out_miou")
-    log.scalars(record["update"], {name: record[name] for name in curves})
-    if processes.is_main:
-        print(
-            f"epoch {record['epoch']}: loss {record['loss']:.3f}, held-out mIoU "
-            f"{record['held_out_miou']:.1f} ({record['seconds']:.0f} s)"
-        )
 
 
 if __name__ == "__main__":

@@ -23,6 +23,17 @@ class RunLogger:
         self.folder, self.writes = folder, processes.is_main
         self.board = SummaryWriter(str(folder / "tensorboard")) if self.writes else None
 
+    def epoch(self, record: dict[str, Any]) -> None:
+        """What came out of an epoch of training: a line, curves, and a word on the terminal."""
+        self.line(record)
+        curves = ("loss", "learning_rate", "held_out_miou")
+        self.scalars(record["update"], {name: record[name] for name in curves})
+        if self.writes:
+            print(
+                f"epoch {record['epoch']}: loss {record['loss']:.3f}, held-out mIoU of training "
+                f"classes {record['held_out_miou']:.1f} ({record['seconds']:.0f} s)"
+            )
+
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Curves in TensorBoard."""
         if self.board:

@@ -1,6 +1,7 @@
 """What every training run does around its loss: optimiser, schedule, precision, resuming."""
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
 
 from common.arguments import option
 from common.checkpoint import read_training_state, save_checkpoint, save_training_state
 from common.distributed import DEVICES, Processes
 from common.errors import UsageError
+
+LossOf = Callable[[nn.Module, list[int], Any], Tensor]
+"""The loss of a batch: the model to call, positions in the epoch's episodes, and the batch."""
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 STATE_FILE = "state.pt"
@@ -65,19 +71,31 @@ class Trainer:
     def __init__(
         self,
         model: nn.Module,
-        parameters: Iterable[nn.Parameter] | list[dict[str, Any]],
         options: TrainingOptions,
         processes: Processes,
-        epoch_length: int,
+        episodes_per_epoch: int,
     ) -> None:
-        """parameters: what learns, or optimiser groups of it; epoch_length: updates per epoch."""
+        """What of the model requires gradients learns.
+
+        Raises:
+            UsageError: an epoch has fewer episodes than an update takes.
+        """
         self.model, self.options, self.processes = model, options, processes
-        self.epoch_length = epoch_length
-        self.updates = options.epochs * epoch_length
+        update_size = options.bsz * options.accumulate * processes.count
+        self.epoch_length = episodes_per_epoch // update_size
+        """Updates per epoch."""
+        if not self.epoch_length:
+            raise UsageError(
+                f"an epoch of {episodes_per_epoch} episodes is smaller than one update of "
+                f"{update_size}: lower --bsz or --accumulate"
+            )
+        self.updates = options.epochs * self.epoch_length
         if options.max_iterations is not None:
             self.updates = min(self.updates, options.max_iterations)
         self.optimizer = torch.optim.AdamW(
-            parameters, lr=options.lr, weight_decay=options.weight_decay
+            [p for p in model.parameters() if p.requires_grad],
+            lr=options.lr,
+            weight_decay=options.weight_decay,
         )
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, self.updates)
         self.scaler = torch.amp.GradScaler(
@@ -111,19 +129,47 @@ class Trainer:
             for start in range(0, updates * size, size)
         ]
 
-    def step(self, batches: list[Any], loss_of: Callable[[nn.Module, Any], Tensor]) -> float:
-        """One update from this process's share of the batches; returns their mean loss.
+    def episode_seeds(self, positions: list[int]) -> list[tuple[int, int, int]]:
+        """What the random choices of this epoch's episodes at these positions are drawn by."""
+        return [(self.options.seed, self.epoch, position) for position in positions]
+
+    def train_epoch(
+        self, episodes: Dataset, collate: Callable[[list[Any]], Any], loss_of: LossOf
+    ) -> float:
+        """Make this epoch's updates; returns the mean loss of all processes.
 
         Args:
-            loss_of: the loss of one batch, given the model to call.
+            episodes: of this epoch.
+            collate: puts several of them into a batch.
         """
+        self.model.train()
+        shares = self.shares(min(self.epoch_length, self.updates - self.update))
+        loader = DataLoader(
+            episodes,
+            batch_sampler=[positions for update in shares for positions in update],
+            num_workers=self.options.nworker,
+            collate_fn=collate,
+            pin_memory=self.processes.device.type == "cuda",
+        )
+        read = iter(loader)
+        title = f"epoch {self.epoch + 1}/{math.ceil(self.updates / self.epoch_length)}"
         total = 0.0
-        for position, batch in enumerate(batches):
-            last = position == len(batches) - 1
+        with tqdm(shares, title, unit="update", disable=not self.processes.is_main) as bar:
+            for update in bar:
+                loss = self.step([(positions, next(read)) for positions in update], loss_of)
+                total += loss
+                bar.set_postfix(loss=f"{loss:.3f}")
+        return sum(self.processes.gather(total / len(shares))) / self.processes.count
+
+    def step(self, batches: list[tuple[list[int], Any]], loss_of: LossOf) -> float:
+        """One update from this process's share of the batches; returns their mean loss."""
+        total = 0.0
+        for number, (positions, batch) in enumerate(batches):
+            last = number == len(batches) - 1
             waits = self.processes.count > 1 and not last
             with self.parallel.no_sync() if waits else nullcontext():
                 with autocast(self.processes.device, self.options.precision):
-                    loss = loss_of(self.parallel, batch) / len(batches)
+                    loss = loss_of(self.parallel, positions, batch) / len(batches)
                 self.scaler.scale(loss).backward()
             total += loss.item()
         self.scaler.step(self.optimizer)

@@ -1,0 +1,39 @@
+"""The folder of a training run, and what is watched while it trains."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.arguments import option
+from common.trainer import STATE_FILE
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a run writes, and how it is watched."""
+
+    output: Path | None = option(None, "the run's folder (default: runs/LOGPATH)")
+    logpath: str = option("image", "name of the run's folder under runs/")
+    resume: bool = option(False, "continue the run in that folder where it stopped")
+    pseudo_weight: float = option(0.0, "weight of a loss on the pseudo mask; the paper has none")
+    validation_episodes: int = option(
+        100, "held-out episodes of training classes scored each epoch"
+    )
+    episodes_per_epoch: int | None = option(None, "default: one for each training image")
+
+    @property
+    def folder(self) -> Path:
+        return self.output or Path("runs") / self.logpath
+
+    def problems(self) -> list[str]:
+        """Every reason why these options cannot be used."""
+        found = []
+        begun = (self.folder / STATE_FILE).is_file()
+        if self.resume and not begun:
+            found.append(f"--resume: nothing to continue in {self.folder} (no {STATE_FILE})")
+        if not self.resume and begun:
+            found.append(f"{self.folder} holds a run already: add --resume or choose --output")
+        if self.validation_episodes < 1:
+            found.append("--validation_episodes must be at least 1")
+        if self.episodes_per_epoch is not None and self.episodes_per_epoch < 1:
+            found.append("--episodes_per_epoch must be at least 1")
+        return found
