@@ -216,17 +216,23 @@ class InContextSegmenter:
             return []
         pixels = [rgb_pixels(picture) for picture in pictures]
         sizes = sizes or [picture.shape[:2] for picture in pixels]
-        logits, scores = self._logits(pixels, concepts)
+        logits, scores = self.look(pixels, concepts)
         results = []
         for one, presences, size in zip(logits.unbind(1), scores.T.tolist(), sizes, strict=True):
             present = [c for c, score in enumerate(presences) if score >= threshold]
-            results.append(FoundClasses(_compete(one, present, size), tuple(presences)))
+            results.append(FoundClasses(compete(one, present, size), tuple(presences)))
         return results
 
-    def _logits(
-        self, pixels: list[np.ndarray], concepts: Sequence[LearnedConcept]
+    @torch.no_grad()
+    def look(
+        self, pictures: Sequence[Picture], concepts: Sequence[LearnedConcept]
     ) -> tuple[Tensor, Tensor]:
-        """Logits C x B x S x S and presence scores C x B; each picture is encoded once."""
+        """What the network says before any threshold; each picture is encoded once.
+
+        Returns:
+            Logits C x B x S x S, for `compete`, and presence scores C x B.
+        """
+        pixels = [rgb_pixels(picture) for picture in pictures]
         batch = torch.stack([normalize(squash(image, self.image_size)) for image in pixels])
         with autocast(self.device, self.precision):
             images = self.model.encode(batch.to(self.device))
@@ -265,19 +271,20 @@ def _binary(mask: Picture) -> np.ndarray:
     return values != 0
 
 
-def _compete(logits: Tensor, present: list[int], size: Size) -> np.ndarray:
+def compete(logits: Tensor, present: Sequence[int], size: Size, least: float = 0.0) -> np.ndarray:
     """Who has each pixel: 0 or 1 + the position of one of the present concepts, H x W uint8.
 
     Args:
         logits: C x S x S.
+        least: pixels whose highest logit is not above it are background.
     """
     labels = np.zeros(size, dtype=np.uint8)
     if not present:
         return labels
     number = torch.tensor([1 + c for c in present], dtype=torch.uint8, device=logits.device)
-    for top, strip in enlarge(logits[present], size):
+    for top, strip in enlarge(logits[list(present)], size):
         highest, winner = strip.max(dim=0)
-        claimed = number[winner] * (highest > 0)
+        claimed = number[winner] * (highest > least)
         labels[top : top + strip.shape[1]] = claimed.cpu().numpy()
     return labels
 

@@ -16,7 +16,7 @@ from common.pixels import squash_image, squash_mask
 from model import InContextSegmenter
 from model.build import ModelOptions, build_model, learnable_weights
 from model.dc_sam import Concept, EncodedImages, Prediction
-from model.in_context import enlarge
+from model.in_context import compete, enlarge
 from model.presence import PresenceScale
 
 ROOT = Path(__file__).parents[2]
@@ -152,6 +152,13 @@ def test_an_absent_class_does_not_compete(fixed):
     [empty] = fixed.segment_batch([np.zeros((5, 4, 3), np.uint8)], unsure, threshold=0.6)
     assert empty.mask.shape == (5, 4)
     assert not empty.mask.any()
+
+
+def test_a_higher_threshold_of_the_logit_claims_fewer_pixels(fixed):
+    concepts = [FixedConcept([9, 1], [-1, -1]), FixedConcept([8, 2], [3, -2])]
+    logits, _ = fixed.look([np.zeros((2, 2, 3), np.uint8)], concepts)
+    assert compete(logits[:, 0], [0, 1], (2, 2), least=2.5).tolist() == [[1, 0], [2, 0]]
+    assert compete(logits[:, 0], [0, 1], (2, 2), least=-1.5).tolist() == [[1, 2], [2, 1]]
 
 
 @pytest.mark.parametrize("size", [(37, 91), (8, 8), (5, 3)])
