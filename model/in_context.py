@@ -3,89 +3,43 @@
     segmenter = InContextSegmenter.from_checkpoint("last.safetensors")
     concept = segmenter.learn(image, mask)
     mask, score = segmenter.segment(photo, concept)
+    for mask, score in segmenter.segment_video("video.mp4", concept):
+        ...
 
 Pictures are Pillow images or arrays, as `common.pixels.rgb_pixels` takes them; masks come back as
 arrays of the picture's own size, upright as its EXIF data say.
 Shapes: B pictures, C concepts, K shots, S the network's image size, H and W a picture's own size.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import overload
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
-from common.checkpoint import read_facts, read_weights, save_checkpoint
 from common.distributed import choose_device
 from common.errors import UsageError
 from common.pixels import normalize, rgb_pixels, squash, squash_mask
 from common.trainer import PRECISIONS, autocast
+from common.video_io import FrameReader
 from model.checkpoint import load_model
-from model.dc_sam import Concept, DcSam
+from model.dc_sam import DcSam
+from model.dc_sam_video import DcSamVideo, RunningVideo
+from model.found import FoundClasses, FoundMask, Size, compete
+from model.learned_concept import LearnedConcept, read_shots
 from model.presence import PresenceScale
-
-STRIP = 2**24
-"""Logits enlarged at a time, so that huge pictures need little memory."""
+from model.sam2 import Sam2
 
 Picture = Image.Image | np.ndarray
-Size = tuple[int, int]
-"""Height and width."""
-
-
-@dataclass(frozen=True)
-class LearnedConcept:
-    """What one or several reference pictures and masks taught; good for any number of pictures."""
-
-    name: str
-    """What the concept is called."""
-    pictures: np.ndarray
-    """The references at the network's size, K x S x S x 3 uint8 RGB."""
-    masks: np.ndarray
-    """K x S x S uint8, 0 or 1."""
-    support: Concept
-    """Their features and prompts."""
-
-    def save(self, path: Path | str) -> None:
-        """Write a small file that `InContextSegmenter.load` reads, also with another checkpoint.
-
-        It holds the reference pictures at the network's size, not their features, which would be
-        many times larger.
-
-        Raises:
-            UsageError: the file cannot be written.
-        """
-        tensors = {
-            "pictures": torch.from_numpy(self.pictures),
-            "masks": torch.from_numpy(self.masks),
-        }
-        save_checkpoint(Path(path), tensors, {"concept": self.name})
-
-
-class FoundMask(NamedTuple):
-    """One concept in one picture."""
-
-    mask: np.ndarray
-    """H x W bool."""
-    score: float
-    """How likely it is that the concept is in the picture, in [0, 1]; see `model.presence`."""
-
-
-class FoundClasses(NamedTuple):
-    """Several concepts in one picture; each pixel belongs to at most one."""
-
-    labels: np.ndarray
-    """H x W uint8: 0 where there is none, else 1 + the position of the concept."""
-    scores: tuple[float, ...]
-    """The presence of each concept, also of those below the threshold."""
+Frames = Path | str | Iterable[Picture]
+"""A video file, a folder of frames, or the frames themselves."""
 
 
 class InContextSegmenter:
-    """Segments in any picture what reference pictures showed. Threads may share one."""
+    """Segments in any picture or video what reference pictures showed. Threads may share one."""
 
     def __init__(
         self,
@@ -109,6 +63,8 @@ class InContextSegmenter:
         self.model, self.image_size, self.precision = model, image_size, precision
         self.device = next(model.parameters()).device
         self.presence = presence or PresenceScale()
+        with_memory = isinstance(model.segmenter, Sam2)
+        self._video_model = DcSamVideo.from_image_model(model) if with_memory else None
 
     @classmethod
     def from_checkpoint(
@@ -166,13 +122,8 @@ class InContextSegmenter:
         Raises:
             UsageError: the file is missing, broken or no concept.
         """
-        facts = read_facts(Path(path))
-        if "concept" not in facts:
-            raise UsageError(f"{path} is no concept: it was not written by LearnedConcept.save")
-        tensors = read_weights(Path(path))
-        return self._learn(
-            list(tensors["pictures"].numpy()), list(tensors["masks"].numpy()), facts["concept"]
-        )
+        pictures, masks, name = read_shots(Path(path))
+        return self._learn(list(pictures), list(masks), name)
 
     def segment(
         self, picture: Picture, concept: LearnedConcept, threshold: float = 0.0
@@ -210,8 +161,7 @@ class InContextSegmenter:
         Raises:
             ValueError: no concept, or too many.
         """
-        if not 0 < len(concepts) < 256:
-            raise ValueError(f"between 1 and 255 concepts can compete, not {len(concepts)}")
+        _checked(concepts)
         if not pictures:
             return []
         pixels = [rgb_pixels(picture) for picture in pictures]
@@ -222,6 +172,82 @@ class InContextSegmenter:
             present = [c for c, score in enumerate(presences) if score >= threshold]
             results.append(FoundClasses(compete(one, present, size), tuple(presences)))
         return results
+
+    @overload
+    def segment_video(
+        self,
+        frames: Frames,
+        concepts: LearnedConcept,
+        prompt_every: int = 0,
+        threshold: float = 0.0,
+    ) -> Iterator[FoundMask]: ...
+
+    @overload
+    def segment_video(
+        self,
+        frames: Frames,
+        concepts: Sequence[LearnedConcept],
+        prompt_every: int = 0,
+        threshold: float = 0.0,
+    ) -> Iterator[FoundClasses]: ...
+
+    def segment_video(
+        self,
+        frames: Frames,
+        concepts: LearnedConcept | Sequence[LearnedConcept],
+        prompt_every: int = 0,
+        threshold: float = 0.0,
+    ) -> Iterator[FoundMask] | Iterator[FoundClasses]:
+        """Follow one concept through a video, or several that compete for every pixel.
+
+        Frames are taken one at a time, and each one's result comes before the next frame is taken.
+        The score is SAM 2's own estimate that the object is in the frame; below 0.5 nothing is
+        marked.
+
+        Args:
+            frames: a path, or frames in the order of time.
+            concepts: one: masks come back; or 1 to 255: labels come back.
+            prompt_every: look for the concepts as in a picture every so many frames, besides the
+                first; 0: only there.
+            threshold: frames with a score below it are empty; it counts from 0.5 on.
+
+        Raises:
+            UsageError: the checkpoint uses the first SAM, or the video is missing or broken.
+            ValueError: no concept, or too many, or `prompt_every` is negative.
+        """
+        model = self.require_memory()
+        alone = isinstance(concepts, LearnedConcept)
+        wanted = _checked([concepts] if alone else concepts)
+        video = RunningVideo(model, [concept.support for concept in wanted], prompt_every)
+        opened = FrameReader(Path(frames)) if isinstance(frames, Path | str) else frames
+        found = self._follow(video, opened, threshold)
+        return (FoundMask(one.labels == 1, one.scores[0]) for one in found) if alone else found
+
+    def require_memory(self) -> DcSamVideo:
+        """The model as it follows videos.
+
+        Raises:
+            UsageError: the checkpoint uses the first SAM.
+        """
+        if self._video_model is None:
+            raise UsageError(
+                f"videos need a checkpoint with SAM 2: this one uses {self.model.segmenter.name} "
+                "of the first SAM, which remembers nothing (train_video.py trains one)"
+            )
+        return self._video_model
+
+    def _follow(
+        self, video: RunningVideo, frames: Iterable[Picture], threshold: float
+    ) -> Iterator[FoundClasses]:
+        for frame in frames:
+            pixels = rgb_pixels(frame)
+            image = normalize(squash(pixels, self.image_size))[None].to(self.device)
+            with autocast(self.device, self.precision):
+                found = video.step(image)
+            scores = found.object_logit.float().sigmoid().tolist()
+            there = (found.object_logit > 0).tolist()
+            present = [c for c, score in enumerate(scores) if there[c] and score >= threshold]
+            yield FoundClasses(compete(found.logits, present, pixels.shape[:2]), tuple(scores))
 
     @torch.no_grad()
     def look(
@@ -257,6 +283,12 @@ class InContextSegmenter:
         return LearnedConcept(name, pictures, small.byte().numpy(), support)
 
 
+def _checked(concepts: Sequence[LearnedConcept]) -> Sequence[LearnedConcept]:
+    if not 0 < len(concepts) < 256:
+        raise ValueError(f"between 1 and 255 concepts can compete, not {len(concepts)}")
+    return concepts
+
+
 def _binary(mask: Picture) -> np.ndarray:
     """A mask of 0 and one other value as H x W bool; of a palette image the indices count."""
     values = np.asarray(mask)
@@ -269,47 +301,3 @@ def _binary(mask: Picture) -> np.ndarray:
     if not kinds.any():
         raise ValueError("empty mask: the reference marks no pixel")
     return values != 0
-
-
-def compete(logits: Tensor, present: Sequence[int], size: Size, least: float = 0.0) -> np.ndarray:
-    """Who has each pixel: 0 or 1 + the position of one of the present concepts, H x W uint8.
-
-    Args:
-        logits: C x S x S.
-        least: pixels whose highest logit is not above it are background.
-    """
-    labels = np.zeros(size, dtype=np.uint8)
-    if not present:
-        return labels
-    number = torch.tensor([1 + c for c in present], dtype=torch.uint8, device=logits.device)
-    for top, strip in enlarge(logits[list(present)], size):
-        highest, winner = strip.max(dim=0)
-        claimed = number[winner] * (highest > least)
-        labels[top : top + strip.shape[1]] = claimed.cpu().numpy()
-    return labels
-
-
-def enlarge(logits: Tensor, size: Size, strip: int = STRIP) -> Iterator[tuple[int, Tensor]]:
-    """Resize C x S x S logits to C x H x W, bilinear with align_corners=False, in strips of rows.
-
-    Args:
-        strip: how many values may be made at a time.
-
-    Yields:
-        The first row of each strip, and the strip.
-    """
-    (height, width), side = size, logits.shape[1]
-    rows = max(1, strip // (logits.shape[0] * width))
-    if rows >= height:
-        yield 0, F.interpolate(logits[None], size, mode="bilinear", align_corners=False)[0]
-        return
-    place = (torch.arange(height, device=logits.device) + 0.5) * side / height - 0.5
-    place = place.clamp(0, side - 1)
-    above = place.long()
-    below = (above + 1).clamp_max(side - 1)
-    share = (place - above).view(-1, 1)
-    for top in range(0, height, rows):
-        some = slice(top, top + rows)
-        mixed = torch.lerp(logits[:, above[some]], logits[:, below[some]], share[some])
-        wide = (mixed.shape[1], width)
-        yield top, F.interpolate(mixed[None], wide, mode="bilinear", align_corners=False)[0]

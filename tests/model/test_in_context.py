@@ -16,7 +16,7 @@ from common.pixels import squash_image, squash_mask
 from model import InContextSegmenter
 from model.build import ModelOptions, build_model, learnable_weights
 from model.dc_sam import Concept, EncodedImages, Prediction
-from model.in_context import compete, enlarge
+from model.found import compete, enlarge
 from model.presence import PresenceScale
 
 ROOT = Path(__file__).parents[2]
