@@ -141,9 +141,9 @@ class DcSam(nn.Module):
         with torch.no_grad():
             flat = images.flatten(0, 1)
             features, extracted = self.segmenter.encode(flat), self.backbone.extract(flat)
-        return self._learn(features, extracted, masks, kept)
+        return self.learn_encoded(features, extracted, masks, kept)
 
-    def _learn(
+    def learn_encoded(
         self,
         features: SegmenterFeatures,
         extracted: BackboneFeatures,
@@ -151,7 +151,8 @@ class DcSam(nn.Module):
         kept: Tensor | None,
     ) -> Concept:
         """What `learn` does once the B*K images are encoded."""
-        if (masks.flatten(2).amax(2) == 0).any():
+        exporting = torch.compiler.is_exporting()  # a graph cannot refuse: whoever runs it checks
+        if not exporting and (masks.flatten(2).amax(2) == 0).any():
             raise ValueError("empty support mask: the reference shows no object")
         flat_masks = masks.flatten(0, 1).unsqueeze(1)
         regions = (flat_masks, 1 - flat_masks)[: len(self.generator.branches)]
@@ -191,15 +192,28 @@ class DcSam(nn.Module):
     ) -> Prediction:
         """What `segment` does once the images are encoded."""
         prompts, pseudo_logits = self.prompts(images, concept, kept)
-        logits, quality, object_logit = self._draw(images.features, prompts, images.size)
+        tokens = self.tokens(prompts)
+        logits, quality, object_logit = self.draw(images.features, tokens, images.size)
         return Prediction(logits, pseudo_logits, quality, object_logit)
 
     def prompts(
         self, images: EncodedImages, concept: Concept, kept: Tensor | None = None
     ) -> tuple[list[Tensor], Tensor]:
         """Refined prompts of each branch, B x N x C, and the pseudo mask's logits, B x H x W."""
+        tokens = self.tokens([context.prompts for context in concept.contexts])
+        pseudo_logits, _, _ = self.draw(images.features, tokens, images.size)
+        return self.refine(images, concept, pseudo_logits, kept), pseudo_logits
+
+    def refine(
+        self,
+        images: EncodedImages,
+        concept: Concept,
+        pseudo_logits: Tensor,
+        kept: Tensor | None = None,
+    ) -> list[Tensor]:
+        """Refined prompts of each branch, B x N x C, by the pseudo mask's logits: step 6."""
         generator, segmenter = self.generator, self.segmenter
-        features, extracted, size = images.features, images.extracted, images.size
+        extracted = images.extracted
         with torch.no_grad():
             regions = (concept.masks, 1 - concept.masks)
             priors = [
@@ -207,15 +221,14 @@ class DcSam(nn.Module):
                 for high, region in zip(concept.high, regions, strict=False)
             ]
         prompts = [context.prompts for context in concept.contexts]
-        pseudo_logits, _, _ = self._draw(features, prompts, size)
         pseudo_mask = (pseudo_logits.detach() > 0).unsqueeze(1)
 
         if generator.wiring.shift_prompts:
             labels = (POINT_POSITIVE, POINT_NEGATIVE)
             prompts = [segmenter.label(p, label) for p, label in zip(prompts, labels, strict=False)]
         side = _map_side(extracted, images.high)
-        maps = generator.maps(extracted.middle, features, side, kept)
-        refined = generator.refine(
+        maps = generator.maps(extracted.middle, images.features, side, kept)
+        return generator.refine(
             concept.contexts,
             prompts,
             maps,
@@ -223,13 +236,12 @@ class DcSam(nn.Module):
             pseudo_mask.to(maps[0].dtype),
             self.positions(side, maps[0]),
         )
-        return refined, pseudo_logits
 
-    def _draw(
-        self, features: SegmenterFeatures, prompts: list[Tensor], size: tuple[int, int]
+    def draw(
+        self, features: SegmenterFeatures, tokens: Tensor, size: tuple[int, int]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Decode prompts: logits B x H x W, quality B, object logit B."""
-        decoded = self.segmenter.decode_all(features, self.tokens(prompts))
+        """Decode labelled prompt tokens: logits B x H x W, quality B, object logit B."""
+        decoded = self.segmenter.decode_all(features, tokens)
         logits, quality = self.segmenter.select(decoded, fallback=not self.training)
         return self.enlarge(logits, size), quality.squeeze(1), decoded.object_logit.squeeze(1)
 
@@ -261,7 +273,9 @@ class DcSam(nn.Module):
         """
         query_kept, support_kept = (None, None) if kept is None else (kept[:, 0], kept[:, 1:])
         if isinstance(support, EncodedImages):
-            concept = self._learn(support.features, support.extracted, support_masks, support_kept)
+            concept = self.learn_encoded(
+                support.features, support.extracted, support_masks, support_kept
+            )
         else:
             concept = self.learn(support, support_masks, support_kept)
         images = query if isinstance(query, EncodedImages) else self.encode(query)

@@ -50,10 +50,15 @@ def _best_similarity(queries: Tensor, keys: Tensor) -> Tensor:
     Only keys with a length are multiplied out: outside the mask all of them are 0.
     """
     lengths = keys.norm(dim=0)  # T
+    if torch.compiler.is_exporting():  # the shapes in a graph do not depend on the mask
+        return _cosines(keys, lengths, queries).amax(dim=0)
     inside = lengths > 0
     if not inside.any():
         return queries.new_zeros(queries.shape[1])
-    dots = keys[:, inside].T @ queries  # inside T
-    scale = lengths[inside, None] * queries.norm(dim=0)[None] + EPSILON
-    best = (dots / scale).amax(dim=0)
+    best = _cosines(keys[:, inside], lengths[inside], queries).amax(dim=0)
     return best if inside.all() else F.relu(best)
+
+
+def _cosines(keys: Tensor, lengths: Tensor, queries: Tensor) -> Tensor:
+    scale = lengths[:, None] * queries.norm(dim=0)[None] + EPSILON
+    return keys.T @ queries / scale
