@@ -9,10 +9,7 @@ from pathlib import Path
 
 from common.errors import UsageError
 from data.class_lists import name_some
-from data.videos import AnnotatedVideo, open_video
-
-FRAMES, MASKS = "JPEGImages", "Annotations"
-_RESOLUTIONS = ("480p", "Full-Resolution")
+from data.videos import FRAMES, LISTS, MASKS, RESOLUTIONS, AnnotatedVideo, open_video
 
 
 class Davis:
@@ -29,12 +26,12 @@ class Davis:
     def __init__(self, root: Path, split: str = "val") -> None:
         if not root.is_dir():
             raise UsageError(f"no such folder of DAVIS or LVOS: {root}")
-        inner = [root / FRAMES / resolution for resolution in _RESOLUTIONS]
+        inner = [root / FRAMES / resolution for resolution in RESOLUTIONS]
         found = [folder for folder in inner if folder.is_dir()]
         if found:
             self.layout = "DAVIS"
             self._frames, self._masks = found[0], root / MASKS / found[0].name
-            self.videos = _listed(root / "ImageSets" / "2017" / f"{split}.txt", self._frames)
+            self.videos = _listed(root / LISTS / f"{split}.txt", self._frames)
         else:
             self.layout = "LVOS"
             part = root / split if (root / split).is_dir() else root

@@ -1,16 +1,16 @@
-"""Generated benchmarks in the layouts of VOC 2012 and COCO 2014, which the real readers read.
+"""Generated benchmarks in the layouts of VOC, COCO, IC-VOS and DAVIS, which the real readers read.
 
 python -m data.generated voc --root FOLDER --train 2400 --val 600 --seed 0
 python -m data.generated coco --root FOLDER --train 4000 --val 1000 --seed 0
+python -m data.generated icvos --root FOLDER --videos 40 --frames 16 --seed 0
+python -m data.generated davis --root FOLDER --videos 40 --frames 16 --seed 0
 
 A class is a pair of shape and texture; a class of VOC is the same pair as COCO's category of that
-name. The folders VOC2012 and COCO2014 appear in FOLDER when they are complete.
+name. The folders VOC2012, COCO2014, IC-VOS and DAVIS appear in FOLDER when they are complete.
 """
 
 import argparse
-import io
 import json
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,41 +23,26 @@ from PIL import Image
 from pycocotools import mask as run_lengths
 
 from common.errors import UsageError
-from common.files import write_atomically
-from data.drawing import SHAPES, TEXTURES, SceneStyle, random_scene
-from data.folds import COCO_CATEGORY_IDS, COCO_CLASSES, VOC_TO_COCO
+from common.video_io import davis_palette
+from data.drawing import random_scene
+from data.folds import COCO_CATEGORY_IDS, COCO_CLASSES
+from data.generated_videos import write_davis, write_icvos
+from data.generation import (
+    BENCHMARK_STYLE,
+    COCO_PAIRS,
+    MIN_PIXELS,
+    SIDE,
+    VOC_PAIRS,
+    encode_jpeg,
+    finish,
+    is_finished,
+    start_unfinished,
+)
 from data.image_files import IGNORED
 from data.parallel import parallel_map
-from data.reader import DESCRIPTION_FILE
 
-SIDE = 128
-"""Side of the generated images, in pixels."""
-BENCHMARK_STYLE = SceneStyle(radii=(0.15, 0.25), most_distractors=2, ground_contrast=0.5)
-"""Objects cover about as much of a picture as in VOC; pre-training has smaller and more of them."""
-MIN_PIXELS = 2 * (SIDE // 16) ** 2
-"""Stands for the 2 * 32 * 32 pixels of real images: the same part of the picture at 512 x 512."""
-JPEG_QUALITY = 95
 _SPLITS = ("train", "val")
-
-
-def _pairs(offsets: range) -> list[tuple[str, str]]:
-    shapes, textures = list(SHAPES), list(TEXTURES)
-    return [
-        (shape, textures[(position + offset) % len(textures)])
-        for offset in offsets
-        for position, shape in enumerate(shapes)
-    ]
-
-
-PRETRAINING_PAIRS = _pairs(range(5))
-"""The 60 pairs on which the tiny foundation models are trained, and nothing else is."""
-BENCHMARK_PAIRS = _pairs(range(5, 12))[:80]
-"""The class of COCO category c (1 to 80) at position c - 1; VOC's classes are 20 of them."""
-
-VOC_PAIRS: dict[int, tuple[str, str]] = {
-    voc: BENCHMARK_PAIRS[coco - 1] for voc, coco in VOC_TO_COCO.items()
-}
-COCO_PAIRS: dict[int, tuple[str, str]] = dict(enumerate(BENCHMARK_PAIRS, start=1))
+_FOLDERS = {"voc": "VOC2012", "coco": "COCO2014", "icvos": "IC-VOS", "davis": "DAVIS"}
 
 
 @dataclass(frozen=True)
@@ -97,22 +82,6 @@ def _draw(picture: _Picture, pairs: Mapping[int, tuple[str, str]]) -> _Drawn:
     return _Drawn(rendering.image, rendering.instances, rendering.mixed, classes)
 
 
-def _jpeg(image: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=JPEG_QUALITY)
-    return buffer.getvalue()
-
-
-def voc_palette() -> list[int]:
-    """The 256 RGB colours of VOC's masks, flat: bits 0, 3, 6 of an id become the high bits of red
-    from the top down, bits 1, 4, 7 those of green and bits 2, 5 those of blue."""
-    return [
-        sum((number >> (3 * place + channel) & 1) << (7 - place) for place in range(8))
-        for number in range(256)
-        for channel in range(3)
-    ]
-
-
 def _name(layout: str, picture: _Picture) -> str:
     split = _SPLITS[picture.split]
     if layout == "coco":
@@ -123,9 +92,9 @@ def _name(layout: str, picture: _Picture) -> str:
 def _write_voc_picture(picture: _Picture, folder: Path) -> None:
     drawn = _draw(picture, VOC_PAIRS)
     name = _name("voc", picture)
-    (folder / "JPEGImages" / f"{name}.jpg").write_bytes(_jpeg(drawn.image))
+    (folder / "JPEGImages" / f"{name}.jpg").write_bytes(encode_jpeg(drawn.image))
     mask = Image.fromarray(np.where(drawn.mixed, IGNORED, drawn.class_mask()).astype(np.uint8), "P")
-    mask.putpalette(voc_palette())
+    mask.putpalette(davis_palette().tobytes())
     mask.save(folder / "SegmentationClassAug" / f"{name}.png")
 
 
@@ -133,7 +102,7 @@ def _write_coco_picture(picture: _Picture, folder: Path) -> list[dict[str, Any]]
     """Write the image and its class mask; return its annotations but for their ids."""
     drawn = _draw(picture, COCO_PAIRS)
     name, split = _name("coco", picture), f"{_SPLITS[picture.split]}2014"
-    (folder / split / f"{name}.jpg").write_bytes(_jpeg(drawn.image))
+    (folder / split / f"{name}.jpg").write_bytes(encode_jpeg(drawn.image))
     Image.fromarray(drawn.class_mask()).save(folder / "annotations" / split / f"{name}.png")
     annotations = []
     for position, class_id in enumerate(drawn.classes, start=1):
@@ -171,9 +140,9 @@ def write_voc(
     first = _draw(pictures[0], VOC_PAIRS)
     first_file = Path("JPEGImages", f"{_name('voc', pictures[0])}.jpg")
     description = _description("pascal", VOC_PAIRS, images, seed)
-    if _is_finished(folder, description, first_file, _jpeg(first.image)):
+    if is_finished(folder, description, first_file, encode_jpeg(first.image)):
         return
-    unfinished = _unfinished(folder)
+    unfinished = start_unfinished(folder)
     for inner in ("JPEGImages", "SegmentationClassAug", "ImageSets/Segmentation"):
         (unfinished / inner).mkdir(parents=True)
     write = partial(_write_voc_picture, folder=unfinished)
@@ -182,7 +151,7 @@ def write_voc(
         names = [_name("voc", picture) for picture in pictures if picture.split == number]
         path = unfinished / "ImageSets" / "Segmentation" / f"{split}.txt"
         path.write_text("".join(f"{name}\n" for name in names))
-    _finish(unfinished, folder, description)
+    finish(unfinished, folder, description)
 
 
 def write_coco(
@@ -197,9 +166,9 @@ def write_coco(
     first_split = f"{_SPLITS[pictures[0].split]}2014"
     first_file = Path(first_split, f"{_name('coco', pictures[0])}.jpg")
     description = _description("coco", COCO_PAIRS, images, seed)
-    if _is_finished(folder, description, first_file, _jpeg(first.image)):
+    if is_finished(folder, description, first_file, encode_jpeg(first.image)):
         return
-    unfinished = _unfinished(folder)
+    unfinished = start_unfinished(folder)
     for split in _SPLITS:
         (unfinished / f"{split}2014").mkdir(parents=True)
         (unfinished / "annotations" / f"{split}2014").mkdir(parents=True)
@@ -209,7 +178,7 @@ def write_coco(
         mine = [(p, a) for p, a in zip(pictures, found, strict=True) if p.split == number]
         path = unfinished / "annotations" / f"instances_{split}2014.json"
         path.write_text(json.dumps(_instances(mine)))
-    _finish(unfinished, folder, description)
+    finish(unfinished, folder, description)
 
 
 def _instances(found: Sequence[tuple[_Picture, list[dict[str, Any]]]]) -> dict[str, Any]:
@@ -258,57 +227,34 @@ def _description(
     }
 
 
-def _is_finished(folder: Path, description: dict[str, Any], file: Path, content: bytes) -> bool:
-    """Whether the folder is complete and what would be drawn now.
-
-    The first picture is compared too, so that pictures of an older way of drawing are noticed.
-    """
-    if not folder.exists():
-        return False
-    try:
-        found = json.loads((folder / DESCRIPTION_FILE).read_text())
-        same = found == description and (folder / file).read_bytes() == content
-    except (OSError, ValueError):
-        same = False
-    if not same:
-        raise UsageError(
-            f"{folder} holds something else than the data to be generated: give another folder, "
-            "or delete this one if it is not needed"
-        )
-    return True
-
-
-def _unfinished(folder: Path) -> Path:
-    """The place to draw in, emptied of an interrupted attempt."""
-    unfinished = folder.parent / f".{folder.name}.unfinished"
-    if unfinished.exists():
-        shutil.rmtree(unfinished)
-    return unfinished
-
-
-def _finish(unfinished: Path, folder: Path, description: dict[str, Any]) -> None:
-    text = json.dumps(description, indent=1) + "\n"
-    write_atomically(unfinished / DESCRIPTION_FILE, lambda path: path.write_text(text))
-    unfinished.rename(folder)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("layout", choices=["voc", "coco"], help="20 classes or 80")
     parser.add_argument(
-        "--root", type=Path, required=True, help="folder to put VOC2012 or COCO2014 in"
+        "layout",
+        choices=[*_FOLDERS],
+        help="images of 20 classes or 80; videos with a mask for each class or for each object",
+    )
+    parser.add_argument(
+        "--root", type=Path, required=True, help="folder to put VOC2012, COCO2014, IC-VOS, DAVIS in"
     )
     parser.add_argument("--train", type=int, default=2400, help="training images (default: 2400)")
     parser.add_argument("--val", type=int, default=600, help="validation images (default: 600)")
+    parser.add_argument("--videos", type=int, default=40, help="videos (default: 40)")
+    parser.add_argument("--frames", type=int, default=16, help="of each video (default: 16)")
     parser.add_argument("--seed", type=int, default=0, help="decides every picture (default: 0)")
     parser.add_argument("--workers", type=int, help="processes (default: one per processor)")
     flags = parser.parse_args()
-    write = {"voc": write_voc, "coco": write_coco}[flags.layout]
-    folder = flags.root / {"voc": "VOC2012", "coco": "COCO2014"}[flags.layout]
+    folder = flags.root / _FOLDERS[flags.layout]
+    images = {"train": flags.train, "val": flags.val}
     try:
-        write(folder, {"train": flags.train, "val": flags.val}, flags.seed, flags.workers)
+        if flags.layout in ("voc", "coco"):
+            write = {"voc": write_voc, "coco": write_coco}[flags.layout]
+            write(folder, images, flags.seed, flags.workers)
+        else:
+            write = {"icvos": write_icvos, "davis": write_davis}[flags.layout]
+            write(folder, flags.videos, flags.frames, flags.seed, flags.workers)
     except (UsageError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -14,6 +14,13 @@ from common.video_io import FrameReader, list_frames
 from data.class_lists import name_some
 from data.image_files import IGNORED, image_size, read_mask
 
+FRAMES, MASKS = "JPEGImages", "Annotations"
+"""Folders of IC-VOS, DAVIS and LVOS."""
+RESOLUTIONS = ("480p", "Full-Resolution")
+"""Folders within those of DAVIS."""
+LISTS = Path("ImageSets", "2017")
+"""DAVIS: where <split>.txt names the videos of a split."""
+
 
 @dataclass(frozen=True)
 class AnnotatedVideo:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from data.drawing import random_scene
-from data.generated import BENCHMARK_PAIRS, SIDE
+from data.generation import BENCHMARK_PAIRS, SIDE
 from data.images import normalize
 from model.build import TINY_WEIGHTS, build_segmenter
 from model.segmenter import POINT_NEGATIVE, POINT_POSITIVE, Segmenter

@@ -4,6 +4,7 @@ Only pairs of shape and texture which are no benchmark class appear here, so tha
 weights serves every fold. A batch is a pure function of (seed, its number).
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from data.drawing import SHAPES, TEXTURES, Instance, Rendering, random_scene
-from data.generated import PRETRAINING_PAIRS, SIDE
+from data.generation import PRETRAINING_PAIRS, SIDE
 from data.images import normalize
 from model.segmenter import (
     BOX_BOTTOM_RIGHT,
@@ -115,15 +116,15 @@ class PromptBatches(Dataset):
             instances, rendering = draw(random)
             images.append(normalize(rendering.image))
             for _ in range(PROMPTS_PER_SCENE):
-                chosen = _choose(random, instances, rendering, 1 if boxed else positive)
+                chosen = choose(random, instances, rendering, 1 if boxed else positive)
                 mask = np.isin(rendering.instances, chosen)
-                clicks = _clicks(random, rendering, chosen, positive, negative)
+                places = clicks(random, rendering, chosen, positive, negative)
                 marks = [POINT_POSITIVE] * positive + [POINT_NEGATIVE] * negative
                 if boxed:
-                    clicks += _box(random, mask)
+                    places += _box(random, mask)
                     marks += [BOX_TOP_LEFT, BOX_BOTTOM_RIGHT]
                 masks.append(mask)
-                points.append(clicks)
+                points.append(places)
                 labels.append(marks)
         shape = (self.batch_size, PROMPTS_PER_SCENE)
         return Prompts(
@@ -134,8 +135,8 @@ class PromptBatches(Dataset):
         )
 
 
-def _choose(
-    random: np.random.Generator, instances: list[Instance], rendering: Rendering, most: int
+def choose(
+    random: np.random.Generator, instances: Sequence[Instance], rendering: Rendering, most: int
 ) -> np.ndarray:
     """Which objects (their labels) to ask for: all of one class, or any few of them."""
     visible = np.unique(rendering.instances)
@@ -153,7 +154,7 @@ def _choose(
     return random.choice(visible, count, replace=False)
 
 
-def _clicks(
+def clicks(
     random: np.random.Generator,
     rendering: Rendering,
     chosen: np.ndarray,

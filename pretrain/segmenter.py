@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from data.generated import SIDE
+from data.generation import SIDE
 from model.build import build_segmenter
 from model.losses import mask_loss
 from model.segmenter import Segmenter, SegmenterFeatures
