@@ -1,0 +1,182 @@
+"""Reproduce the tables of the DC-SAM paper: train, evaluate, and put our numbers beside its own.
+
+What there is:             python reproduce.py --list
+The commands of a row:     python reproduce.py table3 --row resnet50 --benchmark coco --print
+Run them on four GPUs:     python reproduce.py table3 --row resnet50 --benchmark coco --gpus 4
+Try a recipe in a minute:  python reproduce.py table3 --row resnet50 --benchmark coco --smoke
+What it takes:             python reproduce.py --cost
+
+Given again, finished steps are skipped and an interrupted training goes on. Tables that share a
+training do it once. The tables are WORK/tables/NAME.md and NAME.csv, with a plot for table 5 and
+figure 9. docs/reproduction.md tells the protocol.
+"""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from common.arguments import run_script
+from common.errors import UsageError
+from reproduction import report, runner
+from reproduction.recipe import FOLDS, Row, Table
+from reproduction.steps import Settings, steps_of
+from reproduction.tables import BY_NAME, TABLES
+
+WORK = Path("runs/reproduction")
+SMOKE_WORK = Path("runs/reproduction-smoke")
+
+Chosen = list[tuple[Table, list[Row]]]
+
+
+def main() -> int:
+    flags = parse_flags()
+    chosen = choose(flags)
+    if flags.list:
+        list_tables(chosen)
+        return 0
+    if flags.cost:
+        from reproduction import cost
+
+        print(cost.table(chosen, flags.tera))
+        return 0
+    if not flags.tables:
+        raise UsageError(f"name a table: {', '.join(BY_NAME)}; --list shows their rows")
+    refuse_impossible(chosen)
+    settings = settings_of(flags)
+    if flags.print:
+        print_commands(chosen, settings)
+        return 0
+    return run(chosen, settings)
+
+
+def parse_flags() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("tables", nargs="*", metavar="TABLE", help="table2 to table14, figure9")
+    chosen = parser.add_argument_group("which rows (default: all of a table)")
+    chosen.add_argument("--row", nargs="+", metavar="NAME", help="by name; --list shows them")
+    chosen.add_argument("--benchmark", help="tested on this one: pascal, coco, icvos, ...")
+    chosen.add_argument("--shots", type=int, metavar="N", help="tested with so many shots")
+    actions = parser.add_argument_group("what is done (default: the rows are run)")
+    actions.add_argument("--list", action="store_true", help="show tables, rows, paper's numbers")
+    actions.add_argument("--print", action="store_true", help="show the commands")
+    actions.add_argument("--cost", action="store_true", help="show operations and hours")
+    how = parser.add_argument_group("how")
+    how.add_argument("--smoke", action="store_true", help="tiny models on generated data")
+    how.add_argument("--gpus", type=int, default=1, metavar="N", help="processes of torchrun")
+    how.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of evaluations")
+    how.add_argument("--folds", type=int, nargs="+", choices=FOLDS, help="default: all; smoke: 0")
+    how.add_argument("--datapath", type=Path, default=Path("Datasets"), help="holds the data sets")
+    how.add_argument("--work", type=Path, help=f"default: {WORK}, smoke: {SMOKE_WORK}")
+    how.add_argument(
+        "--train_flags",
+        default="",
+        metavar="FLAGS",
+        help="further flags of every training, in quotes: --train_flags='--wiring release'",
+    )
+    how.add_argument(
+        "--tera", type=float, default=40.0, help="for --cost: TFLOP/s of a GPU (default: 40)"
+    )
+    return parser.parse_args()
+
+
+def choose(flags: argparse.Namespace) -> Chosen:
+    """The tables and rows that the flags name.
+
+    Raises:
+        UsageError: there is no such table or row; it names those there are.
+    """
+    for name in flags.tables:
+        if name not in BY_NAME:
+            raise UsageError(f"no table {name!r}: there are {', '.join(BY_NAME)}")
+    tables = [BY_NAME[name] for name in dict.fromkeys(flags.tables)] or list(TABLES)
+    filters = {"name": flags.row, "benchmark": flags.benchmark, "shots": flags.shots}
+    chosen = []
+    for table in tables:
+        rows = list(table.rows)
+        for field, wanted in filters.items():
+            if wanted is None:
+                continue
+            wanted = wanted if isinstance(wanted, list) else [wanted]
+            there = list(dict.fromkeys(getattr(row, field) for row in rows))
+            unknown = [value for value in wanted if value not in there]
+            if unknown:
+                title = {"name": "row"}.get(field, field)
+                choices = ", ".join(str(value) for value in there)
+                raise UsageError(f"{table.name} has no {title} {unknown[0]!r}: there are {choices}")
+            rows = [row for row in rows if getattr(row, field) in wanted]
+        chosen.append((table, rows))
+    return chosen
+
+
+def settings_of(flags: argparse.Namespace) -> Settings:
+    if flags.gpus < 1:
+        raise UsageError(f"--gpus must be at least 1, not {flags.gpus}")
+    if min(flags.seeds) < 0:
+        raise UsageError("--seeds cannot be negative")
+    return Settings(
+        work=flags.work or (SMOKE_WORK if flags.smoke else WORK),
+        datapath=flags.datapath,
+        gpus=flags.gpus,
+        seeds=tuple(dict.fromkeys(flags.seeds)),
+        folds=tuple(flags.folds or ((0,) if flags.smoke else FOLDS)),
+        smoke=flags.smoke,
+        train_flags=tuple(shlex.split(flags.train_flags)),
+    )
+
+
+def refuse_impossible(chosen: Chosen) -> None:
+    for table, rows in chosen:
+        for row in rows:
+            if row.refused:
+                raise UsageError(f"{table.name}, row {row.name}: {row.refused}")
+
+
+def list_tables(chosen: Chosen) -> None:
+    for table, rows in chosen:
+        print(f"\n{table.name}: {table.title}")
+        for row in rows:
+            numbers = [f"{name} {row.paper[name]}" for name in table.columns if name in row.paper]
+            title = row.name + (f" ({row.refused})" if row.refused else "")
+            print(f"  {title:<22}{report.title_of(row):<48}{', '.join(numbers)}")
+
+
+def print_commands(chosen: Chosen, settings: Settings) -> None:
+    """Every command once, in the order in which they would be run."""
+    seen = set()
+    for table, rows in chosen:
+        for row in rows:
+            print(f"# {table.name}: {report.title_of(row)}")
+            for step in steps_of(row, settings):
+                if step.folder not in seen:
+                    print(runner.command(step))
+                seen.add(step.folder)
+
+
+def run(chosen: Chosen, settings: Settings) -> int:
+    """Do every step, and write the tables of all that is there by then, also after a failure."""
+    failure = None
+    for table, rows in chosen:
+        try:
+            runner.run(step for row in rows for step in steps_of(row, settings))
+        except runner.StepFailed as error:
+            failure = error
+        finally:
+            show(table, rows, settings)
+        if failure:
+            print(f"error: {failure}", file=sys.stderr)
+            return 1
+    return 0
+
+
+def show(table: Table, rows: Sequence[Row], settings: Settings) -> None:
+    path = report.write(table, rows, settings)
+    print("\n" + path.read_text(encoding="utf-8"))
+    print(f"written to {path} and {path.with_suffix('.csv').name}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_script(main))

@@ -1,0 +1,39 @@
+"""What tables 10, 11 and 14 say that needs no data: parameters, classes, operations."""
+
+from collections.abc import Mapping
+
+from data.folds import VOC_CLASSES, fold_classes
+from model.backbone import BUILDERS, Backbone
+from model.build import ModelOptions, build_generator
+from model.dc_sam_video import DcSamVideo
+from reproduction import operations
+from reproduction.recipe import Training
+
+MILLION = 1_000_000
+
+
+def shifted_classes(fold: int) -> Mapping[str, str]:
+    """Table 11: the classes of PASCAL that a fold tests after training on COCO."""
+    tested = fold_classes("coco2pascal", fold, "test")
+    return {"test classes": ", ".join(VOC_CLASSES[number] for number in tested)}
+
+
+def table_14(fusion: str) -> Mapping[str, float]:
+    """Multiply-adds of an episode (in billions) and learnable parameters (in millions)."""
+    options = ModelOptions(fusion=fusion)
+    part = operations.count(options)
+    total = 2 * part.backbone + (1 + part.branches) * part.high + part.learn + part.find
+    parameters = operations.learnable_parameters(options)
+    return {"FLOPs (G)": total / 2, "parameters (M)": parameters / MILLION}
+
+
+def tuned_parameters(training: Training) -> Mapping[str, float]:
+    """Table 10: the parameters of SAM 2 that a training on mask tubes changes, in millions."""
+    options = ModelOptions(sam_version=2)
+    segmenter = operations.build_on_meta(2, options.segmenter)
+    backbone = Backbone("tiny", BUILDERS["tiny"]({}))
+    generator = build_generator(options, backbone.middle_channels, segmenter.channels)
+    model = DcSamVideo(backbone, segmenter, generator)
+    model.unfreeze(str(training.flags["train_parts"]).split(","))
+    learning = sum(p.numel() for p in model.segmenter.parameters() if p.requires_grad)
+    return {"parameters (M)": learning / MILLION}

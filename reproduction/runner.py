@@ -1,0 +1,98 @@
+"""Does steps: what is finished is skipped, and an interrupted training goes on."""
+
+import json
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from common.errors import UsageError
+from common.logger import write_json
+from common.trainer import STATE_FILE
+from reproduction.steps import Step
+
+ROOT = Path(__file__).resolve().parent.parent
+RECORD = "step.json"
+"""In a step's folder: its recipe, and whether it is finished."""
+
+
+class StepFailed(Exception):
+    """A command ended with an error, which it has told."""
+
+
+def run(steps: Iterable[Step]) -> None:
+    """Do steps in order, each folder once.
+
+    Raises:
+        StepFailed: one failed; those before it are done.
+        UsageError: a folder was filled by another recipe.
+    """
+    for step in {step.folder: step for step in steps}.values():
+        if is_finished(step):
+            print(f"done before: {step.folder}", flush=True)
+        else:
+            _run(step)
+
+
+def is_finished(step: Step) -> bool:
+    """Whether a step was done.
+
+    Raises:
+        UsageError: its folder was filled by another recipe.
+    """
+    record = _record(step)
+    if record is None:
+        return False
+    if record["recipe"] != list(step.recipe):
+        raise UsageError(
+            f"{step.folder} was made by another recipe ({shlex.join(record['recipe'])}): "
+            "remove it or choose another --work"
+        )
+    return record["finished"]
+
+
+def command(step: Step) -> str:
+    """The line that a person would type in the repository's folder."""
+    launcher = ["python"]
+    if step.processes > 1:
+        launcher = ["torchrun", "--standalone", f"--nproc_per_node={step.processes}"]
+    return shlex.join([*launcher, *step.words])
+
+
+def _run(step: Step) -> None:
+    begun = _record(step)
+    interrupted = step.resumes and begun is not None and (step.folder / STATE_FILE).is_file()
+    line = command(step) + (" --resume" if interrupted else "")
+    print(f"\n$ {line}", flush=True)
+    record = {"recipe": list(step.recipe), "command": line, "finished": False}
+    write_json(step.folder / RECORD, record)
+    launcher = [sys.executable]
+    if step.processes > 1:
+        launcher += ["-m", "torch.distributed.run", "--standalone"]
+        launcher += [f"--nproc_per_node={step.processes}"]
+    start = time.time()
+    resume = ["--resume"] if interrupted else []
+    code = subprocess.run([*launcher, *step.words, *resume], cwd=ROOT, check=False).returncode
+    if code:
+        raise StepFailed(f"exit code {code} of: {line}")
+    seconds = round(time.time() - start, 1)
+    write_json(step.folder / RECORD, {**record, "finished": True, "seconds": seconds})
+
+
+def _record(step: Step) -> dict[str, Any] | None:
+    """What was written down of a step when it was begun.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    path = step.folder / RECORD
+    if not path.is_file():
+        return None
+    try:
+        record = json.loads(path.read_text())
+        return {"recipe": record["recipe"], "finished": record["finished"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UsageError(f"{path} cannot be read: remove {step.folder}") from None
