@@ -8,13 +8,12 @@ results.json, contact_sheet.png, TensorBoard logs and the checkpoint.
 
 import argparse
 import json
-import shlex
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from common.commands import run_command
 from common.errors import UsageError
 from common.logger import write_json
 
@@ -48,7 +47,7 @@ def main() -> int:
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """All steps; returns what results.json holds."""
     start = time.time()
-    command(
+    run_command(
         *("-m", "data.generated", "voc", "--root", options.datapath),
         *("--train", options.train, "--val", options.val, "--seed", options.seed),
     )
@@ -77,7 +76,7 @@ def run_fold(options: argparse.Namespace, fold: int) -> dict[str, Any]:
     folder = options.output if len(options.folds) == 1 else options.output / f"fold{fold}"
     data = ("--datapath", options.datapath, "--benchmark", "pascal", "--fold", fold)
     resumed = ["--resume"] if (folder / "state.pt").is_file() else []
-    command(
+    run_command(
         *("train_image.py", "--preset", "tiny", *data, "--output", folder),
         *("--max_iterations", options.updates, "--epochs", options.updates),
         *("--store_features", "--seed", options.seed, *resumed),
@@ -85,7 +84,7 @@ def run_fold(options: argparse.Namespace, fold: int) -> dict[str, Any]:
     results = {}
     for shots in (1, MANY_SHOTS):
         place = folder / f"{shots}_shot"
-        command(
+        run_command(
             *("eval_image.py", "--ckpt", folder / "last.safetensors", *data, "--nshot", shots),
             *("--test_episodes", options.test_episodes, "--seed", options.seed),
             *("--output", place, *(["--baselines"] if shots == 1 else [])),
@@ -94,19 +93,6 @@ def run_fold(options: argparse.Namespace, fold: int) -> dict[str, Any]:
     sheet = (folder / "1_shot" / "contact_sheet.png").read_bytes()
     (folder / "contact_sheet.png").write_bytes(sheet)
     return results
-
-
-def command(*words: object) -> None:
-    """Run one of this repository's scripts and show the command first.
-
-    Raises:
-        UsageError: it failed; it has said why.
-    """
-    line = [str(word) for word in words]
-    print("\n$ python", shlex.join(line), flush=True)
-    code = subprocess.run([sys.executable, *line], check=False).returncode
-    if code:
-        raise UsageError(f"python {line[0]} ended with exit code {code}")
 
 
 def _names(results: dict[str, Any]) -> list[str]:
