@@ -39,6 +39,13 @@ from model.build import PRESETS, ModelOptions, build_model, frozen_fingerprint, 
 from model.checkpoint import load_model, model_options, read_model, tuned_names
 from model.dc_sam_video import PARTS, DcSamVideo
 from model.evaluation import batches
+from model.lora import (
+    adapter_dropout,
+    adapter_names,
+    add_adapters,
+    unadapted_name,
+    unfreeze_adapters,
+)
 from model.losses import mask_loss
 from model.prompt_generator import kept_channels
 
@@ -68,6 +75,9 @@ class StageOptions:
         "what of SAM 2 learns: decoder, memory, decoder,memory or none (default: decoder on "
         "images, both on mask tubes)",
     )
+    lora: bool = option(
+        False, "on mask tubes: instead, low-rank adapters on SAM 2's decoder and memory learn"
+    )
 
     @property
     def tubes(self) -> bool:
@@ -75,7 +85,9 @@ class StageOptions:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The parts of SAM 2 that learn."""
+        """The parts of SAM 2 whose own weights learn."""
+        if self.lora:
+            return ()
         default = "decoder,memory" if self.tubes else "decoder"
         named = default if self.train_parts is None else self.train_parts
         return tuple(name for name in named.split(",") if name not in ("", "none"))
@@ -94,8 +106,11 @@ class StageOptions:
             for name in self.parts
             if name not in PARTS
         ]
-        if "memory" in self.parts and not self.tubes:
-            found.append("--train_parts memory: images have no memory; use mask tubes")
+        if self.lora and self.train_parts is not None:
+            found.append("--lora: its adapters learn instead of --train_parts; give one of the two")
+        if (self.lora or "memory" in self.parts) and not self.tubes:
+            flag = "--lora" if self.lora else "--train_parts memory"
+            found.append(f"{flag}: images have no memory; use mask tubes")
         if self.ckpt and not self.ckpt.is_file():
             found.append(f"--ckpt: no such checkpoint: {self.ckpt}")
         return found
@@ -148,7 +163,7 @@ def main() -> int:
             }
             log.epoch(record)
             facts["metrics"] = record
-            weights = {name: p for name, p in model.named_parameters() if name in kept}
+            weights = {name: v for name, v in model.state_dict().items() if name in kept}
             trainer.finish_epoch(run.folder, weights, facts, record["held_out_miou"])
         log.close()
         if processes.is_main:
@@ -188,7 +203,11 @@ def parse_options() -> tuple[StageOptions, ModelOptions, TrainingOptions, VideoR
 def build(
     stage: StageOptions, flags: ModelOptions, training: TrainingOptions, processes: Processes
 ) -> tuple[DcSamVideo, ModelOptions, set[str]]:
-    """The model; its options; and the names of SAM 2's weights which the checkpoint changed."""
+    """The model; its options; and the names of SAM 2's weights which the checkpoint changed.
+
+    Raises:
+        UsageError: the checkpoint cannot be used, or cannot go on in this way.
+    """
     tuned: set[str] = set()
     if stage.ckpt:
         image_model, facts = load_model(stage.ckpt, processes.device)
@@ -201,6 +220,15 @@ def build(
         image_model = build_model(flags).to(processes.device)
     model = DcSamVideo.from_image_model(image_model)
     model.unfreeze(stage.parts, levels=stage.tubes)
+    adapted = bool(adapter_names(tuned))
+    if adapted and not stage.lora:
+        raise UsageError(f"--ckpt: {stage.ckpt} has adapters, which go on with --lora")
+    if stage.lora and not adapted:
+        torch.manual_seed(training.seed)
+        add_adapters(model.segmenter.network)
+        tuned = {name for name in model.state_dict() if unadapted_name(name) in tuned}
+    if stage.lora:
+        unfreeze_adapters(model.segmenter.network)
     return model, flags, tuned
 
 
@@ -257,7 +285,8 @@ def loss_of(
         1 + tubes.support_images.shape[1],
         trainer.model.generator.channels,
     ).to(trainer.processes.device)
-    frames = model(tubes.frames, tubes.support_images, tubes.support_masks, kept)
+    with adapter_dropout(trainer.model, trainer.episode_seeds(positions)):
+        frames = model(tubes.frames, tubes.support_images, tubes.support_masks, kept)
     masks, ignore = tubes.masks.unbind(1), tubes.ignore.unbind(1)
     losses = [
         mask_loss(frame.logits, mask, out).mean()

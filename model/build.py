@@ -124,18 +124,21 @@ def build_generator(options: ModelOptions, middle_channels: int, channels: int) 
     )
 
 
-def build_model(options: ModelOptions, read_backbone: bool = True) -> DcSam:
+def build_model(
+    options: ModelOptions, read_backbone: bool = True, read_segmenter: bool = True
+) -> DcSam:
     """Build DC-SAM with the frozen parts' weights, the learnable part seeded by torch.
 
     Args:
         read_backbone: False leaves the backbone random, for a checkpoint that holds its weights.
+        read_segmenter: the same for SAM.
 
     Raises:
         UsageError: a weights file is missing, broken or of another model.
     """
     version, name = options.sam_version, options.segmenter
     sam_weights = None
-    if not options.random_weights:
+    if read_segmenter and not options.random_weights:
         default = TINY_WEIGHTS[version] if name == "tiny" else official_path(name)
         sam_weights = options.sam_weights or default
     if options.random_weights or not read_backbone:
@@ -183,7 +186,7 @@ def load_tuned(model: nn.Module, weights: dict[str, Tensor], source: object) -> 
     Raises:
         UsageError: a name or a shape is not the model's.
     """
-    own = dict(model.named_parameters())
+    own = model.state_dict()
     wrong = [n for n, v in sorted(weights.items()) if n not in own or own[n].shape != v.shape]
     if wrong:
         raise UsageError(

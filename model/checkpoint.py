@@ -18,6 +18,7 @@ from common.checkpoint import FORMAT, code_version, read_facts, read_weights
 from common.errors import UsageError
 from model.build import ModelOptions, build_model, frozen_fingerprint, load_learnable, load_tuned
 from model.dc_sam import DcSam
+from model.lora import adapter_names, add_adapters
 from model.release import read_release
 from model.weights import load_strictly
 
@@ -25,7 +26,9 @@ BACKBONE = "backbone."
 """Start of the names of a frozen backbone that a checkpoint holds."""
 
 SEGMENTER = "segmenter."
-"""Start of the names of SAM 2's weights that training on videos changed."""
+"""Start of the names of SAM 2's weights that training on videos changed; imported ones are all."""
+_WHOLE_SEGMENTER = "segmenter.network.image_encoder."
+"""Start of names that are only there if a checkpoint holds all of SAM 2."""
 
 PATH_FIELDS = ("backbone_weights", "sam_weights")
 
@@ -58,9 +61,10 @@ def read_model(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def restore_model(options: ModelOptions, weights: dict[str, Tensor], source: object) -> DcSam:
-    """Build DC-SAM with a checkpoint's weights; a backbone that it holds needs no file.
+    """Build DC-SAM with a checkpoint's weights; a backbone or SAM 2 that it holds needs no file.
 
-    Weights of SAM 2 that were trained stand in the place of the official ones.
+    Weights of SAM 2 that were trained stand in the place of the official ones, and adapters beside
+    them.
 
     Args:
         source: what to call the checkpoint in messages.
@@ -71,7 +75,10 @@ def restore_model(options: ModelOptions, weights: dict[str, Tensor], source: obj
     frozen = {n.removeprefix(BACKBONE): v for n, v in weights.items() if n.startswith(BACKBONE)}
     tuned = {name: weights[name] for name in tuned_names(weights)}
     learned = {n: v for n, v in weights.items() if not n.startswith((BACKBONE, SEGMENTER))}
-    model = build_model(options, read_backbone=not frozen)
+    whole = any(name.startswith(_WHOLE_SEGMENTER) for name in weights)
+    model = build_model(options, read_backbone=not frozen, read_segmenter=not whole)
+    if adapter_names(weights):
+        add_adapters(model.segmenter.official)
     if frozen:
         load_strictly(model.backbone, frozen, source)
     load_learnable(model, learned, source)

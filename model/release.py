@@ -1,6 +1,7 @@
 """Checkpoints of the released program, and of VRP-SAM, under the names used here.
 
-Such a file holds the learned prompt generator and the frozen backbone, not SAM.
+Such a file holds the learned prompt generator and the frozen backbone; one of the video model also
+holds all of SAM 2, some of which was trained.
 """
 
 import re
@@ -13,10 +14,19 @@ from torch import Tensor
 from common.errors import UsageError
 from model.backbone import BUILDERS, Backbone
 from model.build import ModelOptions, build_generator
+from model.lora import adapter_names, add_adapters
+from model.sam2 import Sam2
 from model.weights import read_weights
 
 VGG_STAGES = (0, 7, 14, 24, 34)
 """Where the release cuts VGG-16-BN: the first feature of each stage."""
+
+_NETWORK, _GENERATOR, _SAM2 = "segmenter.network.", "prompt_encoder.", "sam2."
+_ADAPTED = "base_model.model."
+"""What the release's adapters put before SAM 2's names."""
+
+SAM2_TRUNKS = {(96, 12): "t", (96, 16): "s", (112, 24): "b+", (144, 48): "l", (24, 8): "tiny"}
+"""Which SAM 2 has an image encoder of this width and so many blocks."""
 
 _RULES = (
     (r"^generator\.reduce\.", "downsample_query."),
@@ -97,23 +107,35 @@ def import_release(
     Args:
         state: the checkpoint as saved, with `module.` or without.
         source: what to call it in messages, usually the file.
-        sam_model: the variant of SAM, which the checkpoint does not tell.
+        sam_model: the variant of SAM, which a checkpoint of the image model does not tell.
 
     Returns:
-        The model's options, and tensors `generator.*` and `backbone.*`.
+        The model's options, and tensors `generator.*` and `backbone.*`; of the video model also
+        all of SAM 2, `segmenter.*`, with the adapters of LoRA if it has them.
 
     Raises:
         UsageError: with the names that are missing, unknown or of another shape.
     """
     state = {name.removeprefix("module."): value for name, value in state.items()}
-    if any(name.startswith("sam2.") for name in state):
-        raise UsageError(f"{source} is a checkpoint of the video model, which cannot be imported")
+    network = _below(state, _SAM2)
+    adapted = bool(adapter_names(network))
+    start = _GENERATOR if network else ""
+    image = _below(state, start)
     try:
-        options = released_options(state, sam_model)
+        if network:
+            found = _sam2_name({n.removeprefix(_ADAPTED): v for n, v in network.items()})
+            if sam_model not in (None, found):
+                raise UsageError(f"it holds {found}, not {sam_model}")
+            sam_model = found
+        options = released_options(image, sam_model)
     except UsageError as error:
         raise UsageError(f"{source}: {error}") from error
-    expected = _expected(options, channels=state["merge_1.0.weight"].shape[0])
-    names = {released_name(name): name for name in expected}
+    expected = _expected(options, channels=image["merge_1.0.weight"].shape[0])
+    names = {start + released_name(name): name for name in expected}
+    if network:
+        for name, value in _expected_sam2(options.segmenter, adapted).items():
+            names[_SAM2 + _ADAPTED * adapted + name] = _NETWORK + name
+            expected[_NETWORK + name] = value
     problems = {
         # files written before BatchNorm counted its batches lack the counts, which nothing uses
         "missing": [n for n in names if n not in state and not n.endswith("num_batches_tracked")],
@@ -142,6 +164,30 @@ def read_release(
         UsageError: also when the file is missing, broken or holds more than tensors.
     """
     return import_release(read_weights(path), path, sam_model)
+
+
+def _below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {n.removeprefix(prefix): value for n, value in state.items() if n.startswith(prefix)}
+
+
+def _sam2_name(network: Mapping[str, Tensor]) -> str:
+    """Which SAM 2 a state dict is of; 2.1 has an embedding for absent objects."""
+    patches = network.get("image_encoder.trunk.patch_embed.proj.weight")
+    blocks = {n.split(".")[3] for n in network if n.startswith("image_encoder.trunk.blocks.")}
+    size = (0 if patches is None else len(patches), len(blocks))
+    if size not in SAM2_TRUNKS:
+        raise UsageError(f"its SAM 2 is none of the known ones: width {size[0]}, {size[1]} blocks")
+    version = "sam2.1" if "no_obj_embed_spatial" in network else "sam2"
+    letter = SAM2_TRUNKS[size]
+    return letter if letter == "tiny" else f"{version}_hiera_{letter}"
+
+
+def _expected_sam2(name: str, adapted: bool) -> dict[str, Tensor]:
+    """Every tensor of SAM 2 by its official name, and of adapters; their values mean nothing."""
+    network = Sam2(name).network
+    if adapted:
+        add_adapters(network)
+    return network.state_dict()
 
 
 def _backbone_name(state: Mapping[str, Tensor]) -> str:

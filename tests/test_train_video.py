@@ -1,4 +1,5 @@
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -6,9 +7,11 @@ import torch
 from safetensors.torch import load_file
 
 import train_video
+from common.checkpoint import read_facts
 from data.generated import write_coco
 from model.checkpoint import load_model
 from model.dc_sam_video import DcSamVideo
+from model.lora import adapter_names, unadapted_name
 
 TINY = ("--preset", "tiny", "--random_weights", "--device", "cpu", "--nworker", "0")
 
@@ -90,9 +93,10 @@ def test_what_an_earlier_stage_changed_stays_in_the_checkpoint(train, capsys):
         (["--data_type", "image"], {GENERATOR, DECODER}),
         (["--data_type", "video", "--train_parts", "decoder"], {GENERATOR, DECODER}),
         (["--benchmark", "coco_mask_tube"], {GENERATOR, DECODER} | MEMORY),
+        (["--benchmark", "coco_mask_tube", "--lora"], {GENERATOR, DECODER, "memory_attention"}),
         (["--sam2_cfg", "configs/tiny.yaml", "--nshot", "2"], {GENERATOR, DECODER}),
     ],
-    ids=["prompts only", "image", "video decoder", "tubes", "other names, two shots"],
+    ids=["prompts only", "image", "video decoder", "tubes", "adapters", "other names, two shots"],
 )
 def test_variants_of_the_tables_train(train, flags: list[str], expected: set[str]):
     outcome, path = train("run", *flags)
@@ -100,8 +104,39 @@ def test_variants_of_the_tables_train(train, flags: list[str], expected: set[str
     assert parts_of(path) == expected
 
 
-def test_a_resumed_run_ends_as_an_uninterrupted_one(train):
-    flags = ("--benchmark", "coco_mask_tube", "--episodes_per_epoch", 2, "--bsz", 1)
+def test_adapters_learn_beside_what_an_earlier_stage_trained(train, capsys):
+    _, images = train("images")
+    tubes = ("--benchmark", "coco_mask_tube", "--ckpt")
+    outcome, first = train("first", *tubes, images, "--lora")
+    assert outcome.code == 0, outcome.error
+    assert read_facts(first)["stage"]["lora"] is True
+    before, after = load_file(images), load_file(first)
+    adapters = adapter_names(after)
+    assert all(after[name].any() for name in adapters)  # they start with a factor of zeros
+    stayed = {unadapted_name(name): after[name] for name in after.keys() - adapters}
+    assert stayed.keys() == before.keys()
+    frozen = [name for name in before if DECODER in name]
+    assert frozen
+    assert all(torch.equal(before[name], stayed[name]) for name in frozen)
+
+    capsys.readouterr()
+    model, _ = load_model(first, torch.device("cpu"))
+    assert "warning" not in capsys.readouterr().err
+    assert not any(p.requires_grad for p in model.segmenter.parameters())
+    loaded = model.state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in after.items())
+
+    outcome, second = train("second", *tubes, first, "--lora")
+    assert outcome.code == 0, outcome.error
+    assert load_file(second).keys() == after.keys()
+    outcome, _ = train("third", *tubes, first)
+    assert outcome.code == 2
+    assert "has adapters, which go on with --lora" in outcome.error
+
+
+@pytest.mark.parametrize("flags", [(), ("--lora",)], ids=["weights", "adapters"])
+def test_a_resumed_run_ends_as_an_uninterrupted_one(train, flags: tuple[str, ...]):
+    flags = ("--benchmark", "coco_mask_tube", "--episodes_per_epoch", 2, "--bsz", 1, *flags)
     _, whole = train("whole", *flags, "--max_iterations", 3)
     with pytest.MonkeyPatch.context() as patch:
         finish = train_video.Trainer.finish_epoch
@@ -137,15 +172,53 @@ def test_wrong_flags_are_named_all_at_once(train):
     outcome, _ = train("run", "--train_parts", "memory")
     assert outcome.code == 2
     assert "images have no memory" in outcome.error
+    outcome, _ = train("run", "--lora", "--train_parts", "decoder")
+    assert outcome.code == 2
+    assert "--lora: images have no memory" in outcome.error
+    assert "give one of the two" in outcome.error
     outcome, _ = train("run", "--sam_version", 1)
     assert outcome.code == 2
     assert "videos need SAM 2" in outcome.error
 
 
+IMAGES, TUBES = "coco_all", "coco_mask_tube"
+ROWS = {
+    "6, no pre-training": (TUBES, "decoder,memory", "--max_iterations 50000 --lr 1e-4", 50_000),
+    "6, generator alone": (IMAGES, "", "--train_parts none", 40_000),
+    "6 to 8, first stage": (IMAGES, "decoder", "", 40_000),
+    "7 and 10, decoder": (TUBES, "decoder", "--train_parts decoder --ckpt CKPT", 10_000),
+    "7 and 10, memory": (TUBES, "memory", "--train_parts memory --ckpt CKPT", 10_000),
+    "7 and 10, both": (TUBES, "decoder,memory", "--ckpt CKPT", 10_000),
+    "8, no tubes": (IMAGES, "decoder", "--max_iterations 50000", 50_000),
+    "10, adapters": (TUBES, "", "--lora --ckpt CKPT", 10_000),
+}
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_rows_of_the_tables_are_flags(row: str, tmp_path, monkeypatch):
+    benchmark, parts, flags, updates = ROWS[row]
+    (tmp_path / "CKPT").touch()
+    monkeypatch.chdir(tmp_path)
+    words = ["--datapath", ".", "--benchmark", benchmark, *flags.split()]
+    monkeypatch.setattr(sys, "argv", ["train_video.py", *words])
+
+    stage, model, training, run = train_video.parse_options()
+
+    assert ",".join(stage.parts) == parts
+    assert stage.tubes == (benchmark == TUBES)
+    assert model.segmenter == "sam2.1_hiera_l"
+    assert training.max_iterations == updates
+    rate = 1e-5 if stage.tubes and "--lr" not in flags else 1e-4
+    assert (training.lr, run.episodes_per_epoch) == (rate, 10_000 if stage.tubes else 32_000)
+
+
 @pytest.mark.slow
-def test_two_processes_learn_what_one_learns_from_the_same_global_batch(torchrun, coco, tmp_path):
+@pytest.mark.parametrize("adapters", [(), ("--lora",)], ids=["weights", "adapters"])
+def test_two_processes_learn_what_one_learns_from_the_same_global_batch(
+    torchrun, coco, tmp_path, adapters: tuple[str, ...]
+):
     flags = ["train_video.py", *TINY, "--datapath", coco, "--benchmark", "coco_mask_tube"]
-    flags += ["--max_iterations", "2", "--validation_episodes", "2"]
+    flags += ["--max_iterations", "2", "--validation_episodes", "2", *adapters]
 
     torchrun(1, *flags, "--bsz", 2, "--output", tmp_path / "one")
     torchrun(2, *flags, "--bsz", 1, "--output", tmp_path / "two")

@@ -9,9 +9,11 @@ from torch import Tensor
 from common.checkpoint import read_facts
 from common.errors import UsageError
 from common.import_release import main
-from model.build import ModelOptions
-from model.checkpoint import model_options, read_model, restore_model
+from model.build import ModelOptions, build_model
+from model.checkpoint import load_model, model_options, read_model, restore_model
+from model.lora import adapter_names, add_adapters
 from model.release import import_release, read_release, released_name
+from model.sam2 import Sam2
 
 WIDTH = 128
 """Of prompts and embedding: that of the tiny SAM, so that whole models stay small."""
@@ -207,7 +209,7 @@ def test_counts_of_batches_may_be_missing(state):
     [
         ({"encoder.weight": (1,)}, "it has no transformer_decoder.supp_q_feat.weight"),
         (dc_sam({}, 1536), "layer3 has 0 blocks"),
-        ({"sam2.no_mem_embed": (1,)}, "video model"),
+        ({"sam2.no_mem_embed": (1,)}, r"its SAM 2 is none of the known ones: width 0, 0 blocks"),
     ],
 )
 def test_other_models_are_refused(shapes, reason):
@@ -265,3 +267,82 @@ def test_the_variant_of_sam_has_to_be_of_the_same_version(tmp_path, monkeypatch,
             *(tmp_path / "best.pt", "--out", tmp_path / "ours.safetensors"),
             *("--sam_model", "sam2.1_hiera_t"),
         )
+
+
+SAM2_WIDTH = 80
+"""Of the tiny SAM 2."""
+
+
+@pytest.fixture(scope="module")
+def video_state() -> dict[str, Tensor]:
+    """A video model of the release with the tiny SAM 2, of the files' names but for the size."""
+    options = ModelOptions(
+        backbone="vgg16", sam_version=2, sam_model="tiny", random_weights=True, wiring="release"
+    )
+    torch.manual_seed(0)
+    return {
+        "module.sam2." + name.removeprefix("segmenter.network.")
+        if name.startswith("segmenter.")
+        else "module.prompt_encoder." + released_name(name): value
+        for name, value in build_model(options).state_dict().items()
+    }
+
+
+def test_a_video_model_needs_no_other_file(tmp_path, monkeypatch, video_state):
+    released, ours = tmp_path / "best.pt", tmp_path / "ours.safetensors"
+    torch.save(video_state, released)
+
+    assert run(monkeypatch, released, "--out", ours) == 0
+
+    direct, facts = load_model(released, torch.device("cpu"))
+    imported, _ = load_model(ours, torch.device("cpu"))
+    assert model_options(facts, released) == ModelOptions(
+        backbone="vgg16", sam_version=2, sam_model="tiny", wiring="release"
+    )
+    for model in (direct.state_dict(), imported.state_dict()):
+        assert len(model) == len(video_state)
+        decoder = "sam_mask_decoder.conv_s0.weight"
+        query = "transformer_decoder.supp_q_feat.weight"
+        for name, theirs in {
+            f"segmenter.network.{decoder}": f"sam2.{decoder}",
+            "segmenter.network.no_mem_embed": "sam2.no_mem_embed",
+            "generator.positive.query.weight": f"prompt_encoder.{query}",
+            "generator.negative.query.weight": f"prompt_encoder.neg_{query}",
+            "backbone.network.features.0.bias": "prompt_encoder.layer0.0.bias",
+        }.items():
+            assert torch.equal(model[name], video_state[f"module.{theirs}"])
+
+
+def test_everything_of_a_video_model_that_does_not_fit_is_named(video_state):
+    state = {name.removeprefix("module."): value for name, value in video_state.items()}
+    del state["sam2.memory_encoder.out_proj.bias"]
+    del state["prompt_encoder.merge_2.0.weight"]
+    state["sam2.extra"] = state["optimizer.step"] = torch.zeros(1)
+    state["sam2.no_obj_ptr"] = torch.zeros(1, 7)
+    with pytest.raises(UsageError) as error:
+        import_release(state, "best.pt")
+    message = str(error.value)
+    assert "missing: prompt_encoder.merge_2.0.weight, sam2.memory_encoder.out_proj.bias" in message
+    assert "unknown: sam2.extra, optimizer.step" in message
+    assert f"sam2.no_obj_ptr (1, 7) instead of (1, {SAM2_WIDTH})" in message
+
+    with pytest.raises(UsageError, match=r"best\.pt: it holds tiny, not sam2\.1_hiera_l"):
+        import_release(video_state, "best.pt", "sam2.1_hiera_l")
+
+
+def test_adapters_of_a_video_model_are_restored(tmp_path, video_state):
+    network = Sam2("tiny").network
+    add_adapters(network)
+    start = "module.sam2.base_model.model."
+    state = {n: v for n, v in video_state.items() if not n.startswith("module.sam2.")}
+    state |= {start + name: value for name, value in network.state_dict().items()}
+    torch.save(state, tmp_path / "best.pt")
+
+    restored = load_model(tmp_path / "best.pt", torch.device("cpu"))[0].state_dict()
+
+    assert len(restored) == len(state)
+    names = adapter_names(restored)
+    assert names
+    for name in names:
+        released = start + name.removeprefix("segmenter.network.")
+        assert torch.equal(restored[name], state[released])

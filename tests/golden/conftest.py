@@ -1,6 +1,7 @@
 import importlib.util
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,10 +64,15 @@ class Case:
         return self.rule.image(f"{self.prefix}input/{name}", batch, height, width)
 
     def weights(self, model: str) -> dict[str, Tensor]:
-        """The filled state dict of a model of the release, under the names of its file."""
+        """The filled state dict of a model of the release, under the names of its file.
+
+        Parts of the video model are filled as the image model and SAM 2 are.
+        """
         return {
             name: self.rule.fill(
-                self.prefix + name.removeprefix("module."), shape, kind.startswith("int")
+                self.prefix + re.sub(r"^module\.(prompt_encoder\.|sam2\.)?", "", name),
+                shape,
+                kind.startswith("int"),
             )
             for name, (shape, kind) in self.names(model).items()
         }

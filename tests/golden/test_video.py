@@ -8,13 +8,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.backbone import build_backbone
-from model.build import build_generator
-from model.dc_sam import DcSam
+from model.build import ModelOptions
+from model.checkpoint import load_model, model_options
 from model.dc_sam_video import RELEASE_VIDEO, DcSamVideo, FramePrediction, RunningVideo
+from model.lora import adapter_names
 from model.release import import_release
-from model.sam2 import Sam2
-from model.weights import load_strictly
 
 TOLERANCE = 1e-4
 TRACKED_TOLERANCE, TRACKED_MEAN_TOLERANCE = 2e-3, 1e-4
@@ -31,16 +29,15 @@ def expected(golden_file) -> Weights:
 
 
 @pytest.fixture(scope="module")
-def model(case) -> DcSamVideo:
-    sam2 = Sam2("sam2.1_hiera_t")
-    load_strictly(sam2.official, case.weights("sam2.1_hiera_tiny_meta_naming"), "golden")
-    options, weights = import_release(case.weights("dcsam_image_resnet50_samv2"), "golden")
-    backbone = build_backbone("resnet50", None)
-    generator = build_generator(options, backbone.middle_channels, sam2.channels)
-    for name, module in (("backbone.", backbone), ("generator.", generator)):
-        own = {n.removeprefix(name): v for n, v in weights.items() if n.startswith(name)}
-        load_strictly(module, own, "golden")
-    image_model = DcSam(backbone, sam2, generator).eval()
+def model(case, tmp_path_factory) -> DcSamVideo:
+    """From a file as the release saves it, without any other file."""
+    path = tmp_path_factory.mktemp("released") / "best.pt"
+    torch.save(case.weights("dcsam2_video_hiera_tiny_resnet50"), path)
+    image_model, facts = load_model(path, torch.device("cpu"))
+    path.unlink()
+    assert model_options(facts, path) == ModelOptions(
+        backbone="resnet50", sam_version=2, sam_model="sam2.1_hiera_t", wiring="release"
+    )
     return DcSamVideo.from_image_model(image_model, RELEASE_VIDEO)
 
 
@@ -133,3 +130,15 @@ def test_the_object_score_is_that_of_the_release(golden_file, run):
     assert scores == pytest.approx([head["obj_score"][0] for head in heads[1:]], abs=TOLERANCE)
     quality = [one.quality.item() for one in run[1]]
     assert quality == pytest.approx([head["iou"][0] for head in heads[1:]], abs=TOLERANCE)
+
+
+def test_adapters_of_the_release_go_beside_the_layers_they_adapt(case):
+    shapes = case.names("dcsam2_video_hiera_tiny_resnet50_lora")
+    state = {name: torch.zeros(()).expand(shape) for name, (shape, _) in shapes.items()}
+    options, weights = import_release(state, "golden")
+    assert options.sam_model == "sam2.1_hiera_t"
+    assert len(weights) == len(state)
+    assert len(adapter_names(weights)) == 64
+    query = "segmenter.network.memory_attention.layers.0.self_attn.q_proj."
+    assert weights[f"{query}base_layer.weight"].shape == (256, 256)
+    assert weights[f"{query}lora_A.default.weight"].shape == (8, 256)
