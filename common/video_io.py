@@ -140,12 +140,13 @@ class VideoWriter:
     The encoder takes even sizes only: an odd last row or column is written twice.
     """
 
-    def __init__(self, path: Path, frames_per_second: float = 24) -> None:
+    def __init__(self, path: Path, frames_per_second: float = 24, codec: str = "mp4v") -> None:
         """Prepare to write; the first frame decides the size.
 
         Args:
             path: an .mp4 file to make or replace.
             frames_per_second: how fast the video plays.
+            codec: four letters: mp4v is quick, vp09 plays in browsers.
 
         Raises:
             UsageError: another suffix, a rate that is not positive, or no place to write.
@@ -156,7 +157,7 @@ class VideoWriter:
         if not frames_per_second > 0:
             raise UsageError(f"frames per second must be positive, not {frames_per_second}")
         self._temporary = temporary_beside(self.path)
-        self._rate = frames_per_second
+        self._rate, self._codec = frames_per_second, codec
         self._writer: cv2.VideoWriter | None = None
         self._shape: tuple[int, ...] | None = None
 
@@ -208,7 +209,7 @@ class VideoWriter:
     def _open(self, shape: tuple[int, ...]) -> None:
         height, width = (side + side % 2 for side in shape[:2])
         self._writer = cv2.VideoWriter(
-            str(self._temporary), cv2.VideoWriter.fourcc(*"mp4v"), self._rate, (width, height)
+            str(self._temporary), cv2.VideoWriter.fourcc(*self._codec), self._rate, (width, height)
         )
         if not self._writer.isOpened():
             self.discard()
