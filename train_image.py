@@ -10,7 +10,6 @@ held-out images of the training classes, never on the test classes) and state.pt
 """
 
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,7 +18,6 @@ from torch import Tensor, nn
 from common.arguments import (
     apply_preset,
     checked_options,
-    option,
     run_script,
     script_parser,
     to_json,
@@ -48,15 +46,6 @@ from model.prompt_generator import kept_channels
 
 PAPER_EPOCHS_AND_RATE = {"pascal": (100, 2e-4), "coco": (50, 1e-4)}
 """Section 5: what --epochs and --lr are by default for a benchmark; the others are as coco."""
-
-
-@dataclass(frozen=True)
-class ImageRunOptions(RunOptions):
-    """What a run writes, and how it is watched."""
-
-    store_features: bool = option(
-        False, "keep frozen features of training images in memory (tiny models: 0.7 MB an image)"
-    )
 
 
 def main() -> int:
@@ -114,8 +103,8 @@ def main() -> int:
     return 0
 
 
-def parse_options() -> tuple[DataOptions, ModelOptions, TrainingOptions, ImageRunOptions]:
-    groups = (DataOptions, ModelOptions, TrainingOptions, ImageRunOptions)
+def parse_options() -> tuple[DataOptions, ModelOptions, TrainingOptions, RunOptions]:
+    groups = (DataOptions, ModelOptions, TrainingOptions, RunOptions)
     parser = script_parser(__doc__, groups, PRESETS)
     parser.set_defaults(epochs=None, lr=None)
     apply_preset(parser, PRESETS)
@@ -138,7 +127,7 @@ def train_one_epoch(
     trainer: Trainer,
     sampler: EpisodeSampler,
     model_options: ModelOptions,
-    run: ImageRunOptions,
+    run: RunOptions,
     store: FeatureStore | None,
 ) -> float:
     """Make this epoch's updates; returns the mean loss of all processes."""
@@ -156,7 +145,7 @@ def loss_of(
     positions: list[int],
     episodes: Episode,
     trainer: Trainer,
-    run: ImageRunOptions,
+    run: RunOptions,
     store: FeatureStore | None,
 ) -> Tensor:
     """Equation 23 of the final mask, and of the pseudo mask where that is asked for."""
@@ -168,9 +157,8 @@ def loss_of(
     ).to(trainer.processes.device)
     query, support = episodes.query_image, episodes.support_images
     if store is not None:
-        query = store.encode([key.query for key in episodes.keys], query)
-        names = [name for key in episodes.keys for name in key.support]
-        support = store.encode(names, support.flatten(0, 1))
+        names = [(key.query, key.support) for key in episodes.keys]
+        query, support = store.encode_episodes(names, query, support)
     found = model(query, support, episodes.support_masks, kept)
     loss = mask_loss(found.logits, episodes.query_mask, episodes.query_ignore).mean()
     if run.pseudo_weight:
@@ -184,7 +172,7 @@ def validate(
     sampler: EpisodeSampler,
     model_options: ModelOptions,
     training: TrainingOptions,
-    run: ImageRunOptions,
+    run: RunOptions,
     processes: Processes,
 ) -> tuple[Evaluation, Any]:
     """Score held-out images of the training classes; also a sheet with the first of them."""

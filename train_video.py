@@ -39,6 +39,7 @@ from model.build import PRESETS, ModelOptions, build_model, frozen_fingerprint, 
 from model.checkpoint import load_model, model_options, read_model, tuned_names
 from model.dc_sam_video import PARTS, DcSamVideo
 from model.evaluation import batches
+from model.feature_store import FeatureStore
 from model.lora import (
     adapter_dropout,
     adapter_names,
@@ -141,6 +142,7 @@ def main() -> int:
             if weights.keys() != kept:
                 raise UsageError(f"--resume: other weights learn in the run in {run.folder}")
             load_tuned(model, weights, run.folder)
+        store = FeatureStore(model) if run.store_features else None
         log = RunLogger(run.folder, processes)
         facts = {
             "model": to_json(options),
@@ -151,7 +153,7 @@ def main() -> int:
         }
         while not trainer.finished:
             start = time.time()
-            loss = train_one_epoch(trainer, sampler, stage, options, run)
+            loss = train_one_epoch(trainer, sampler, stage, options, run, store)
             scores = validate(model, validation, stage, options, training, run, processes)
             record = {
                 "epoch": trainer.epoch + 1,
@@ -195,6 +197,8 @@ def parse_options() -> tuple[StageOptions, ModelOptions, TrainingOptions, VideoR
     for name in STAGES[data_type]:
         setattr(namespace, name, defaults.get(name) if given[name] is None else given[name])
     options = checked_options(groups, namespace)
+    if stage.tubes and namespace.store_features:
+        raise UsageError("--store_features: the frames of mask tubes are new each time")
     if namespace.sam_version != 2:
         raise UsageError("--sam_version 1 has no memory: videos need SAM 2")
     return options
@@ -254,6 +258,7 @@ def train_one_epoch(
     stage: StageOptions,
     options: ModelOptions,
     run: VideoRunOptions,
+    store: FeatureStore | None,
 ) -> float:
     """Make this epoch's updates; returns the mean loss of all processes."""
     tubes = MaskTubeDataset(
@@ -266,7 +271,7 @@ def train_one_epoch(
     )
 
     def loss(model: nn.Module, positions: list[int], batch: MaskTubes) -> Tensor:
-        return loss_of(model, positions, batch, trainer, run)
+        return loss_of(model, positions, batch, trainer, run, store)
 
     return trainer.train_epoch(tubes, collate_tubes, loss)
 
@@ -277,6 +282,7 @@ def loss_of(
     tubes: MaskTubes,
     trainer: Trainer,
     run: VideoRunOptions,
+    store: FeatureStore | None,
 ) -> Tensor:
     """Equation 23, the mean over the frames; and of the first frame's pseudo mask if asked for."""
     tubes = tubes.to(trainer.processes.device)
@@ -285,8 +291,12 @@ def loss_of(
         1 + tubes.support_images.shape[1],
         trainer.model.generator.channels,
     ).to(trainer.processes.device)
+    images, support = tubes.frames, tubes.support_images
+    if store is not None:
+        names = [(key.query, key.support) for key in tubes.keys]
+        images, support = store.encode_episodes(names, images[:, 0], support)
     with adapter_dropout(trainer.model, trainer.episode_seeds(positions)):
-        frames = model(tubes.frames, tubes.support_images, tubes.support_masks, kept)
+        frames = model(images, support, tubes.support_masks, kept)
     masks, ignore = tubes.masks.unbind(1), tubes.ignore.unbind(1)
     losses = [
         mask_loss(frame.logits, mask, out).mean()

@@ -19,6 +19,9 @@ class RunOptions:
         100, "held-out episodes of training classes scored each epoch"
     )
     episodes_per_epoch: int | None = option(None, "default: one for each training image")
+    store_features: bool = option(
+        False, "keep frozen features of training images in memory (tiny models: 0.7 MB an image)"
+    )
 
     @property
     def folder(self) -> Path:

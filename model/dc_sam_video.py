@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from model.backbone import Backbone
-from model.dc_sam import Concept, DcSam, EncodedImages
+from model.dc_sam import Concept, DcSam, EncodedImages, Prediction
 from model.memory_bank import MemoryBank
 from model.prompt_generator import PromptGenerator
 from model.sam2 import ObjectMask, Sam2
@@ -161,13 +161,18 @@ class DcSamVideo(DcSam):
         )
 
     def forward(
-        self, frames: Tensor, support: Tensor, support_masks: Tensor, kept: Tensor | None = None
-    ) -> list[FramePrediction]:
+        self,
+        frames: Tensor | EncodedImages,
+        support: Tensor | EncodedImages,
+        support_masks: Tensor,
+        kept: Tensor | None = None,
+    ) -> list[FramePrediction] | list[Prediction]:
         """Segment B short videos, each with its own support; gradients flow through the memory.
 
         Args:
-            frames: normalised, B x T x 3 x H x W; all are encoded at once.
-            support: B x K x 3 x H x W.
+            frames: normalised, B x T x 3 x H x W; all are encoded at once. Or B pictures encoded
+                before, which nothing follows (T = 1).
+            support: B x K x 3 x H x W, or B*K images encoded before.
             support_masks: exactly 0 or 1, B x K x H x W.
             kept: in training, the channels which the dropout keeps: B x (1 + K) x C, the first
                 frame's first.
@@ -175,6 +180,8 @@ class DcSamVideo(DcSam):
         Returns:
             T predictions.
         """
+        if isinstance(frames, EncodedImages):
+            return [super().forward(frames, support, support_masks, kept)]
         first_kept, support_kept = (None, None) if kept is None else (kept[:, 0], kept[:, 1:])
         concept = self.learn(support, support_masks, support_kept)
         batch, length = frames.shape[:2]

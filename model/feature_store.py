@@ -24,3 +24,22 @@ class FeatureStore:
             if name not in self._kept:
                 self._kept[name] = self.model.encode(image.unsqueeze(0))
         return EncodedImages.join([self._kept[name] for name in names])
+
+    def encode_episodes(
+        self, names: Sequence[tuple[str, Sequence[str]]], query: Tensor, support: Tensor
+    ) -> tuple[EncodedImages, EncodedImages]:
+        """Features of a batch of episodes.
+
+        Args:
+            names: of each query and of its support.
+            query: B x 3 x H x W.
+            support: B x K x 3 x H x W.
+
+        Returns:
+            B images and B*K images.
+        """
+        of_support = [name for _, some in names for name in some]
+        return (
+            self.encode([name for name, _ in names], query),
+            self.encode(of_support, support.flatten(0, 1)),
+        )

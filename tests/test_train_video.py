@@ -227,3 +227,18 @@ def test_two_processes_learn_what_one_learns_from_the_same_global_batch(
     two = load_file(tmp_path / "two" / "last.safetensors")
     for name, value in one.items():
         torch.testing.assert_close(value, two[name], atol=2e-4, rtol=1e-3, msg=name)
+
+
+def test_stored_features_give_the_same_training(train):
+    one, plain = train("plain", "--benchmark", "coco_all")
+    other, stored = train("stored", "--benchmark", "coco_all", "--store_features")
+    assert one.code == other.code == 0, other.error
+    expected = load_file(plain)
+    for name, value in load_file(stored).items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-3, atol=2e-4, msg=name)
+
+
+def test_mask_tubes_cannot_be_stored(train):
+    outcome, _ = train("tubes", "--benchmark", "coco_mask_tube", "--store_features")
+    assert outcome.code == 2
+    assert "new each time" in outcome.error
