@@ -1,5 +1,6 @@
 """Writing files so that a reader finds the old content or the new, never half of it."""
 
+import hashlib
 import os
 import secrets
 from collections.abc import Callable
@@ -48,3 +49,9 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -76,6 +76,20 @@ def overlay(
     return result
 
 
+def overlay_tile(
+    image: np.ndarray, mask: np.ndarray, colour: Colour, side: int = TILE_SIDE
+) -> np.ndarray:
+    """Fit image and mask into a square of that side, then draw the one over the other as `overlay`.
+
+    Returns:
+        The image in its own proportions, its longer side as long as asked for.
+    """
+    size = _fitted(image, side)
+    shown = np.array(_resized(image, size))
+    soft = Image.fromarray(mask.astype(np.uint8) * 255).resize(size, Image.Resampling.BILINEAR)
+    return overlay(shown, np.array(soft) > 127, colour)
+
+
 def episode_row(
     supports: Sequence[tuple[np.ndarray, np.ndarray]],
     query: np.ndarray,
@@ -100,7 +114,7 @@ def episode_row(
         (query, truth, TRUTH_COLOUR),
         (query, prediction, PREDICTION_COLOUR),
     )
-    tiles = [_overlay_tile(image, mask, colour, tile_side) for image, mask, colour in masked]
+    tiles = [overlay_tile(image, mask, colour, tile_side) for image, mask, colour in masked]
     support = _mosaic(supports, tile_side)
     return SheetRow([support, query, *tiles], class_name, f"IoU {iou:.1f}")
 
@@ -183,21 +197,13 @@ def write_png(path: Path, image: np.ndarray) -> None:
     write_atomically(path, lambda temporary: picture.save(temporary, format="PNG"))
 
 
-def _overlay_tile(image: np.ndarray, mask: np.ndarray, colour: Colour, side: int) -> np.ndarray:
-    """Fit image and mask into a square of that side, then draw the one over the other."""
-    size = _fitted(image, side)
-    shown = np.array(_resized(image, size))
-    soft = Image.fromarray(mask.astype(np.uint8) * 255).resize(size, Image.Resampling.BILINEAR)
-    return overlay(shown, np.array(soft) > 127, colour)
-
-
 def _mosaic(supports: Sequence[tuple[np.ndarray, np.ndarray]], side: int) -> np.ndarray:
     """All shots in one square, in as many columns as rows are needed at most."""
     columns = math.ceil(math.sqrt(len(supports)))
     part = (side - 2 * (columns - 1)) // columns
     square = Image.new("RGB", (side, side), _MAT if columns == 1 else _PAPER)
     for number, (image, mask) in enumerate(supports):
-        tile = _square(_overlay_tile(image, mask, SUPPORT_COLOUR, part), part)
+        tile = _square(overlay_tile(image, mask, SUPPORT_COLOUR, part), part)
         line, column = divmod(number, columns)
         square.paste(tile, (column * (part + 2), line * (part + 2)))
     return np.array(square)

@@ -1,9 +1,11 @@
 """IC-VOS: videos whose masks belong to COCO classes, and supports from COCO's validation images.
 
 <video>/JPEGImages/<frame>.jpg and <video>/Annotations/<class id 1 to 80>/<frame>.png (0 outside,
-one other value inside), one for each frame. An item is one class of one video.
+one other value inside), one for each frame. An item is one class of one video. `sources.json`, if
+there is one, says which data set each video is from: {video: source}.
 """
 
+import json
 import zlib
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from data.folds import COCO_CLASSES
 from data.videos import AnnotatedVideo, open_video
 
 FRAMES, MASKS = "JPEGImages", "Annotations"
+SOURCES = "sources.json"
 
 
 class IcVos:
@@ -61,6 +64,24 @@ class IcVos:
         folder = self.root / video
         masks = folder / MASKS / str(class_id)
         return open_video(video, folder / FRAMES, masks, every_frame=True)
+
+
+def read_sources(root: Path) -> dict[str, str]:
+    """Video -> the data set which it is from; empty where the benchmark does not say.
+
+    Raises:
+        UsageError: the file cannot be read or holds something else.
+    """
+    path = root / SOURCES
+    if not path.exists():
+        return {}
+    try:
+        sources = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read {path}: {error}") from None
+    if not isinstance(sources, dict) or not all(isinstance(s, str) for s in sources.values()):
+        raise UsageError(f"{path} must hold a source for each video: {{video: source}}")
+    return sources
 
 
 def read_class_mask(video: AnnotatedVideo, number: int) -> np.ndarray:

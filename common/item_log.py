@@ -1,0 +1,77 @@
+"""Results of finished items, one JSON line each: an interrupted evaluation goes on from them.
+
+Every process appends to a file of its own, so that no line is ever mixed with another; the main
+process joins them. Killing the program at any moment loses at most the line that is being written.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from common.errors import UsageError
+from common.files import write_atomically
+
+Record = dict[str, Any]
+"""What is known of an item: JSON values, and under "item" its name."""
+
+
+class ItemLog:
+    """The records in a folder: `items.jsonl`, and `items-1.jsonl`, ... of other processes."""
+
+    def __init__(self, folder: Path, rank: int = 0) -> None:
+        self.folder = folder
+        self.path = folder / (f"items-{rank}.jsonl" if rank else "items.jsonl")
+
+    def append(self, records: list[Record]) -> None:
+        """Add lines, which are on disk when this returns.
+
+        Raises:
+            UsageError: they cannot be written.
+        """
+        text = "".join(json.dumps(record) + "\n" for record in records)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise UsageError(f"cannot write {self.path}: {error.strerror}") from error
+
+    def join(self) -> dict[str, Record]:
+        """Put the records of all processes into `items.jsonl`, sorted; only one process may do it.
+
+        Returns:
+            Item -> its record. Of an item with several, those of other processes and later lines
+            count, but a record with an "error" counts only where there is no other.
+
+        Raises:
+            UsageError: a line in the middle of a file is no record, or the file cannot be written.
+        """
+        parts = sorted(self.folder.glob("items-*.jsonl"))
+        found: dict[str, Record] = {}
+        for path in (self.folder / "items.jsonl", *parts):
+            for record in _read(path):
+                if "error" not in record or "error" in found.get(record["item"], record):
+                    found[record["item"]] = record
+        found = dict(sorted(found.items()))
+        text = "".join(json.dumps(record) + "\n" for record in found.values())
+        if found or parts:
+            write_atomically(self.folder / "items.jsonl", lambda place: place.write_text(text))
+        for path in parts:
+            path.unlink()
+        return found
+
+
+def _read(path: Path) -> list[Record]:
+    """The records in a file; a last line that was cut off is none."""
+    if not path.is_file():
+        return []
+    *lines, _ = path.read_text().split("\n")
+    try:
+        records = [json.loads(line) for line in lines]
+        _ = [record["item"] for record in records]
+    except (ValueError, KeyError, TypeError):
+        raise UsageError(f"{path} holds a line that is no record: choose another folder") from None
+    return records
