@@ -1,20 +1,20 @@
-"""Label one picture, get the rest: masks for a folder of photographs from one labelled example.
+"""Label one picture, get the rest: masks for photographs and videos from one labelled example.
 
     python predict.py --ckpt FILE --reference dog.jpg dog_mask.png --target photos --output out
+    python predict.py --ckpt FILE --reference dog.jpg dog_mask.png --target walk.mp4 --output out
 
 Several references of a class are several shots; several classes (of an indexed mask, or by
---class_name) compete for every pixel. The output folder gets masks/ (indexed PNG, at the pictures'
-own size), overlays/, coco.json and a record of every picture: what has one is skipped when the
-command is given again. torchrun or --shard spread the pictures over processes or machines.
+--class_name) compete for every pixel. Videos need a checkpoint with SAM 2; with --frames a folder
+of pictures is a video, too. The output folder gets masks/ (indexed PNG, at the targets' own size),
+overlays/, coco.json and a record of every picture and video: what has one is skipped when the
+command is given again. torchrun or --shard spread the targets over processes or machines.
 """
 
-import hashlib
+import itertools
 import re
 import sys
 import warnings
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,48 +26,16 @@ from tqdm import tqdm
 from common.arguments import from_namespace, option, refuse_problems, run_script, script_parser
 from common.distributed import DEVICES, Processes, process_group
 from common.errors import UsageError
+from common.files import digest
 from common.logger import quiet_libraries
-from common.pixels import squash
 from common.trainer import PRECISIONS
-from data.label_folder import LabelFolder, Target, list_targets, preview
-from data.photos import Reference, read_photo, read_reference
+from common.video_io import FrameReader
+from data.examples import Examples, name_classes
+from data.label_folder import LabelFolder, LabelledFrame
+from data.photos import read_reference
+from data.targets import Opened, Target, list_targets, preview, read_ahead
 from model import InContextSegmenter
 from model.in_context import LearnedConcept
-
-Shots = list[tuple[np.ndarray, np.ndarray]]
-"""Pixels and mask of each reference of a class."""
-
-
-@dataclass(frozen=True)
-class Examples:
-    """What to look for, and where."""
-
-    reference: tuple[tuple[Path, Path], ...] = ()
-    """Labelled pictures and their masks."""
-    class_name: tuple[str, ...] = ()
-    """One name for all references, one for each, or ID=NAME for ids of indexed masks."""
-    target: tuple[str, ...] = ()
-    """Files, folders and glob patterns."""
-
-    @property
-    def names_of_ids(self) -> dict[int, str]:
-        """The names that were given to ids of indexed masks."""
-        pairs = [name.partition("=") for name in self.class_name]
-        return {int(number): name for number, _, name in pairs if number.isdecimal() and name}
-
-    def problems(self) -> list[str]:
-        """Every reason why these options cannot be used."""
-        found = []
-        if not self.reference:
-            found.append("--reference IMAGE MASK is required: a labelled picture")
-        if not self.target:
-            found.append("--target is required: a file, a folder or a glob pattern in quotes")
-        names, references = len(self.class_name), len(self.reference)
-        if names and not self.names_of_ids and names not in (1, references):
-            found.append(f"--class_name: {names} names for {references} references")
-        if self.names_of_ids and len(set(self.names_of_ids.values())) != names:
-            found.append("--class_name: either names or ID=NAME, each id and each name once")
-        return found
 
 
 @dataclass(frozen=True)
@@ -76,11 +44,13 @@ class PredictionOptions:
 
     ckpt: Path | None = option(None, "checkpoint to use (required)")
     output: Path = option(Path("predictions"), "folder for the results")
+    frames: bool = option(False, "a folder with pictures is a video, whose frames they are")
+    prompt_every: int = option(0, "look anew every so many frames of a video; 0: only on the first")
     presence: float = option(0.0, "leave out classes whose presence score is lower, 0 to 1")
     overlays: bool = option(True, "write no overlays", flag="--no_overlays")
     polygons: bool = option(False, "also write coco_polygons.json")
     labelme: bool = option(False, "also write a LabelMe file for every picture")
-    shard: str = option("1/1", "do one part of the pictures: 1/4, 2/4, 3/4 or 4/4")
+    shard: str = option("1/1", "do one part of the targets: 1/4, 2/4, 3/4 or 4/4")
     bsz: int = option(1, "pictures per forward pass")
     nworker: int = option(2, "threads that read pictures ahead")
     device: str = option("auto", "where to compute", DEVICES)
@@ -88,7 +58,7 @@ class PredictionOptions:
 
     @property
     def part(self) -> tuple[int, int]:
-        """Which part of the pictures, counted from 0, and of how many."""
+        """Which part of the targets, counted from 0, and of how many."""
         number, _, count = self.shard.partition("/")
         return int(number) - 1, int(count)
 
@@ -105,20 +75,9 @@ class PredictionOptions:
             found.append(f"--shard must be i/n with i from 1 to n, such as 2/4, not {self.shard}")
         if self.bsz < 1 or self.nworker < 1:
             found.append("--bsz and --nworker must be at least 1")
+        if self.prompt_every < 0:
+            found.append("--prompt_every cannot be negative")
         return found
-
-
-@dataclass(frozen=True)
-class Opened:
-    """A target that was read, no larger than needed."""
-
-    target: Target
-    size: tuple[int, int]
-    """Height and width of the picture."""
-    squashed: np.ndarray
-    """S x S x 3 uint8, what the network sees."""
-    picture: np.ndarray | None
-    """What the overlay is drawn on."""
 
 
 def main() -> int:
@@ -126,16 +85,18 @@ def main() -> int:
     quiet_libraries()
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
     with process_group(options.device) as processes:
-        targets = list_targets(examples.target, options.output)
+        targets = list_targets(examples.target, options.output, options.frames)
         references = [read_reference(image, mask) for image, mask in examples.reference]
         classes, shots = name_classes(examples, references)
+        segmenter = InContextSegmenter.from_checkpoint(
+            options.ckpt, processes.device, options.precision
+        )
+        if any(target.is_video for target in targets):
+            segmenter.require_memory()
         folder = LabelFolder(
             options.output, classes, options.overlays, options.polygons, options.labelme
         )
         folder.claim(settings(examples, options))
-        segmenter = InContextSegmenter.from_checkpoint(
-            options.ckpt, processes.device, options.precision
-        )
         concepts = {
             class_id: segmenter.learn(*zip(*shots[class_id], strict=True), name)
             for class_id, name in classes.items()
@@ -144,13 +105,15 @@ def main() -> int:
         part = targets[first::step]
         mine = [part[number] for number in processes.share(len(part))]
         left = [target for target in mine if not folder.is_done(target)]
-        failed = label(left, segmenter, concepts, folder, options, processes)
+        labelling = Labelling(segmenter, concepts, folder, options, processes)
+        failed = labelling.label_pictures([target for target in left if not target.is_video])
+        failed += labelling.label_videos([target for target in left if target.is_video])
         counts = processes.gather((len(mine), len(left), failed))
         total, tried, failures = (sum(column) for column in zip(*counts, strict=True))
         if processes.is_main:
             folder.join()
             print(
-                f"{tried - failures} pictures labelled, {total - tried} were done before, "
+                f"{tried - failures} labelled, {total - tried} were done before, "
                 f"{failures} failed; results in {options.output}"
             )
     return 1 if failures else 0
@@ -182,7 +145,7 @@ def parse_options() -> tuple[Examples, PredictionOptions]:
         nargs="+",
         default=[],
         metavar="PATH",
-        help="pictures: files, folders, or glob patterns in quotes",
+        help="pictures and videos: files, folders, or glob patterns in quotes",
     )
     namespace = parser.parse_args()
     examples = Examples(
@@ -195,108 +158,105 @@ def parse_options() -> tuple[Examples, PredictionOptions]:
     return examples, options
 
 
-def name_classes(
-    examples: Examples, references: Sequence[Reference]
-) -> tuple[dict[int, str], dict[int, Shots]]:
-    """Class id -> name, and class id -> its shots."""
-    shots: dict[int, Shots] = {}
-    if examples.class_name and not examples.names_of_ids:
-        names = list(dict.fromkeys(examples.class_name))
-        each = examples.class_name * (len(references) // len(examples.class_name))
-        for name, reference in zip(each, references, strict=True):
-            whole = np.logical_or.reduce(list(reference.masks.values()))
-            shots.setdefault(1 + names.index(name), []).append((reference.pixels, whole))
-        return dict(enumerate(names, start=1)), shots
-
-    for reference in references:
-        for class_id, mask in reference.masks.items():
-            shots.setdefault(class_id, []).append((reference.pixels, mask))
-    names_of_ids = examples.names_of_ids
-    if unknown := names_of_ids.keys() - shots.keys():
-        raise UsageError(f"--class_name: no mask has the id {min(unknown)}")
-    default = {1: "object"} if list(shots) == [1] else {c: f"class_{c}" for c in shots}
-    return {c: names_of_ids.get(c, default[c]) for c in sorted(shots)}, shots
-
-
 def settings(examples: Examples, options: PredictionOptions) -> dict[str, Any]:
-    """What decides the results, but for the pictures themselves."""
-
-    def digest(path: Path) -> str:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-
+    """What decides the results, but for the targets themselves."""
     return {
         "checkpoint": digest(options.ckpt),
         "references": [[digest(image), digest(mask)] for image, mask in examples.reference],
         "presence": options.presence,
+        "prompt_every": options.prompt_every,
         "precision": options.precision,
     }
 
 
-def label(
-    targets: Sequence[Target],
-    segmenter: InContextSegmenter,
-    concepts: dict[int, LearnedConcept],
-    folder: LabelFolder,
-    options: PredictionOptions,
-    processes: Processes,
-) -> int:
-    """Label pictures; those that cannot be read or written are named. Returns how many."""
-    failures = 0
-    class_ids = np.array([0, *concepts], dtype=np.uint8)
-    batch: list[Opened] = []
-    bar = tqdm(total=len(targets), desc="labelling", disable=not processes.is_main)
+@dataclass(frozen=True)
+class Labelling:
+    """Labels one target after the other; those that cannot be read or written are named."""
 
-    def report(error: UsageError) -> None:
-        nonlocal failures
-        failures += 1
-        bar.write(f"error: {error}", file=sys.stderr)
+    segmenter: InContextSegmenter
+    concepts: dict[int, LearnedConcept]
+    folder: LabelFolder
+    options: PredictionOptions
+    processes: Processes
 
-    for number, opened in enumerate(read_ahead(targets, segmenter.image_size, options), start=1):
-        if isinstance(opened, UsageError):
-            report(opened)
-        else:
-            batch.append(opened)
-        if batch and (len(batch) == options.bsz or number == len(targets)):
-            found = segmenter.segment_classes(
-                [one.squashed for one in batch],
-                list(concepts.values()),
-                options.presence,
-                sizes=[one.size for one in batch],
-            )
-            for one, result in zip(batch, found, strict=True):
-                scores = dict(zip(concepts, result.scores, strict=True))
-                try:
-                    folder.write(one.target, class_ids[result.labels], scores, one.picture)
-                except UsageError as error:
-                    report(error)
-            batch = []
-        bar.update()
-    bar.close()
-    return failures
+    def label_pictures(self, targets: Sequence[Target]) -> int:
+        """Label pictures, some at a time. Returns how many failed."""
+        failures = 0
+        batch: list[Opened] = []
+        bar = tqdm(total=len(targets), desc="pictures", disable=self.is_silent or not targets)
+        reading = read_ahead(
+            targets, self.segmenter.image_size, self.options.nworker, self.options.overlays
+        )
+        for number, opened in enumerate(reading, start=1):
+            if isinstance(opened, UsageError):
+                failures += report(opened)
+            else:
+                batch.append(opened)
+            if batch and (len(batch) == self.options.bsz or number == len(targets)):
+                failures += self.label_together(batch)
+                batch = []
+            bar.update()
+        bar.close()
+        return failures
 
+    def label_together(self, pictures: Sequence[Opened]) -> int:
+        """Label pictures together. Returns how many failed."""
+        failures = 0
+        found = self.segmenter.segment_classes(
+            [one.squashed for one in pictures],
+            list(self.concepts.values()),
+            self.options.presence,
+            sizes=[one.size for one in pictures],
+        )
+        for one, result in zip(pictures, found, strict=True):
+            try:
+                self.folder.write(one.target, *self.by_class_id(*result), one.preview)
+            except UsageError as error:
+                failures += report(error)
+        return failures
 
-def read_ahead(
-    targets: Sequence[Target], side: int, options: PredictionOptions
-) -> Iterator[Opened | UsageError]:
-    """Read targets in threads, in their order; what cannot be read comes as its error."""
-
-    def read(target: Target) -> Opened | UsageError:
-        try:
-            photo = read_photo(target.path)
-        except UsageError as error:
-            return error
-        picture = preview(photo.pixels, photo.size) if options.overlays else None
-        return Opened(target, photo.size, squash(photo.pixels, side), picture)
-
-    with ThreadPoolExecutor(options.nworker) as pool:
-        waiting = deque()
+    def label_videos(self, targets: Sequence[Target]) -> int:
+        """Label videos, frame by frame. Returns how many failed."""
+        failures = 0
         for target in targets:
-            waiting.append(pool.submit(read, target))
-            if len(waiting) > options.nworker:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            try:
+                with FrameReader(target.path) as reader:
+                    frames = self.label_frames(target, reader)
+                    self.folder.write_video(target, frames, reader.frames_per_second)
+            except UsageError as error:
+                failures += report(error)
+        return failures
+
+    def label_frames(self, target: Target, reader: FrameReader) -> Iterator[LabelledFrame]:
+        """Label the frames of a video."""
+        bar = tqdm(reader, target.name, reader.count, unit="frame", disable=self.is_silent)
+        shown, looked_at = itertools.tee(bar)
+        found = self.segmenter.segment_video(
+            looked_at,
+            list(self.concepts.values()),
+            self.options.prompt_every,
+            self.options.presence,
+        )
+        for result, frame, names in zip(found, shown, target.frame_names(), strict=False):
+            picture = preview(frame, frame.shape[:2]) if self.options.overlays else None
+            yield LabelledFrame(*names, *self.by_class_id(*result), picture)
+
+    def by_class_id(
+        self, labels: np.ndarray, scores: Sequence[float]
+    ) -> tuple[np.ndarray, dict[int, float]]:
+        """Labels and scores by class id instead of by position."""
+        class_ids = np.array([0, *self.concepts], dtype=np.uint8)
+        return class_ids[labels], dict(zip(self.concepts, scores, strict=True))
+
+    @property
+    def is_silent(self) -> bool:
+        return not self.processes.is_main
+
+
+def report(error: UsageError) -> int:
+    """Tell about one failure, beside any progress bar, and count it."""
+    tqdm.write(f"error: {error}", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from PIL import Image
 from common.errors import UsageError
 from common.files import publish, temporary_beside, write_atomically
 from common.mp4 import has_boxes, is_cut_short
+from common.pixels import rgb_pixels
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
 
@@ -234,14 +235,14 @@ def list_frames(folder: Path) -> list[Path]:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Read an image as H x W x 3 uint8 RGB.
+    """Read an image of any kind as H x W x 3 uint8 RGB, upright as its EXIF data say.
 
     Raises:
         UsageError: the file is absent, truncated or no image.
     """
     try:
         with Image.open(path) as image:
-            return np.array(image.convert("RGB"))
+            return np.array(rgb_pixels(image))
     except FileNotFoundError:
         raise UsageError(f"no such image: {path}") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -1,12 +1,10 @@
-"""People's own pictures and masks: found, read in whatever form they come, or refused in one line.
+"""People's own pictures and masks: read in whatever form they come, or refused in one line.
 
 Pictures are upright as their EXIF data say, and masks belong to upright pictures.
 """
 
-import glob
 import math
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,6 @@ from PIL import Image
 
 from common.errors import UsageError
 from common.pixels import rgb_pixels, to_rgb, upright, upright_size, used_bits
-from common.video_io import IMAGE_SUFFIXES
 from data.image_files import IGNORED
 
 LARGE = 32_000_000
@@ -47,44 +44,6 @@ class Reference:
     """H x W x 3 uint8 RGB."""
     masks: dict[int, np.ndarray]
     """Class id -> H x W bool, never empty; 1 where the mask has no ids but only an inside."""
-
-
-def find_photos(sources: Sequence[str]) -> list[Path]:
-    """The image files that files, folders and glob patterns name, each once, in a fixed order.
-
-    Of a folder these are the images directly in it; `folder/**/*.jpg` goes deeper. A file that is
-    named alone may have any suffix.
-
-    Raises:
-        UsageError: a source names nothing.
-    """
-    found: dict[Path, None] = {}
-    for source in sources:
-        path = Path(source)
-        if path.is_dir():
-            paths = sorted(p for p in path.iterdir() if _is_image(p))
-        elif path.exists():
-            paths = [path]
-        else:
-            matches = map(Path, glob.glob(str(source), recursive=True))
-            paths = sorted(p for p in matches if _is_image(p))
-        if not paths:
-            raise UsageError(f"no image found: {source}")
-        found |= dict.fromkeys(paths)
-    return list(found)
-
-
-def relative_names(paths: Sequence[Path]) -> list[str]:
-    """Each file's path below the folder that all have in common, with forward slashes."""
-    whole = [Path(os.path.abspath(path)) for path in paths]
-    root = os.path.commonpath([path.parent for path in whole])
-    return [path.relative_to(root).as_posix() for path in whole]
-
-
-def short_names(names: Sequence[str]) -> list[str]:
-    """Relative names without their suffixes; where two would be the same, all keep theirs."""
-    short = [Path(name).with_suffix("").as_posix() for name in names]
-    return short if len(set(short)) == len(short) else list(names)
 
 
 def read_photo(path: Path, large: int = LARGE) -> Photo:
@@ -148,10 +107,6 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise UsageError(f"no such image: {path}") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UsageError(f"cannot read the image {path}: {error}") from None
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and path.name[0] != "."
 
 
 def _reduction(stored: Image.Image, large: int) -> int:

@@ -178,14 +178,14 @@ def test_what_is_below_the_presence_threshold_is_left_out(script, flags, tmp_pat
 
 
 def test_done_pictures_are_skipped_and_changed_ones_are_not(script, flags, tmp_path):
-    assert "3 pictures labelled, 0 were done" in script(predict, *flags).output
-    assert "0 pictures labelled, 3 were done" in script(predict, *flags).output
+    assert "3 labelled, 0 were done" in script(predict, *flags).output
+    assert "0 labelled, 3 were done" in script(predict, *flags).output
 
     (tmp_path / "out" / "overlays" / "0.png").unlink()
     write_picture(tmp_path / "photos" / "1.png", 7, (40, 40))
     outcome = script(predict, *flags)
 
-    assert "2 pictures labelled, 1 were done" in outcome.output
+    assert "2 labelled, 1 were done" in outcome.output
     assert read_labels(tmp_path / "out" / "masks" / "1.png").shape == (40, 40)
 
 
@@ -240,9 +240,10 @@ def test_a_turned_photograph_gets_an_upright_mask(script, flags, tmp_path):
     [
         (("--shard", "3/2"), "--shard must be i/n"),
         (("--presence", "2"), "--presence must be between 0 and 1"),
+        (("--prompt_every", "-1"), "--prompt_every cannot be negative"),
         (("--class_name", "a", "b"), "2 names for 1 references"),
         (("--class_name", "7=dog"), "no mask has the id 7"),
-        (("--target", "absent.jpg"), "no image found: absent.jpg"),
+        (("--target", "absent.jpg"), "no image or video found: absent.jpg"),
         (("--reference", "absent.jpg", "absent.png"), "no such image: absent.jpg"),
         (("--ckpt", "absent.safetensors"), "no such file"),
     ],

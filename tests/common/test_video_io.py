@@ -111,6 +111,17 @@ def test_a_frame_of_another_size_is_named(tmp_path):
     assert str(odd) in str(raised.value)
 
 
+def test_frames_are_upright_and_keep_their_highest_eight_bits(tmp_path):
+    deep = Image.fromarray(np.full((4, 6), 40 * 257, dtype=np.uint16) + np.uint16(40000))
+    turned = deep.getexif()
+    turned[0x0112] = 6
+    deep.save(tmp_path / "0.png", exif=turned)
+    with FrameReader(tmp_path) as reader:
+        [only] = reader
+    assert reader.size == only.shape[:2] == (6, 4)
+    assert np.unique(only).tolist() == [(40 * 257 + 40000) >> 8]
+
+
 def test_a_broken_image_is_named(tmp_path):
     save(tmp_path, "0.png", np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8))
     (tmp_path / "1.png").write_bytes((tmp_path / "0.png").read_bytes()[:2000])

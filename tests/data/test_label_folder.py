@@ -1,11 +1,14 @@
 import json
+import os
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from common.errors import UsageError
-from data.label_folder import LabelFolder, Target, list_targets, preview
+from common.video_io import FrameReader
+from data.label_folder import LabelFolder, LabelledFrame
+from data.targets import Target
 
 LABELS = np.array([[0, 3], [3, 0], [7, 0]], dtype=np.uint8)
 
@@ -60,17 +63,70 @@ def test_settings_are_kept_apart(folder):
         folder.claim({"presence": 0.5})
 
 
-def test_results_are_no_targets(target):
-    photos = target.path.parent
-    inside = photos / "out" / "masks" / "a.png"
-    inside.parent.mkdir(parents=True)
-    Image.new("P", (2, 3)).save(inside)
-    [found] = list_targets([f"{photos}/**/*.png"], photos / "out")
-    assert (found.path, found.file_name, found.name) == (target.path, "a.png", "a")
-    with pytest.raises(UsageError, match="no image found outside"):
-        list_targets([str(inside)], photos / "out")
+@pytest.fixture
+def video(tmp_path):
+    path = tmp_path / "clips" / "walk.mp4"
+    path.parent.mkdir()
+    path.write_bytes(b"a video")
+    return Target(path, "walk.mp4", "walk", is_video=True)
 
 
-def test_a_preview_keeps_the_proportions():
-    assert preview(np.zeros((100, 50, 3), np.uint8), (100, 50)).shape == (100, 50, 3)
-    assert preview(np.zeros((100, 50, 3), np.uint8), (6400, 3200)).shape == (1600, 800, 3)
+def labelled(number, labels=LABELS):
+    scores = {3: 0.9, 7: 0.25, 9: 0.1 * number}
+    picture = np.full((*labels.shape, 3), 100, np.uint8)
+    return LabelledFrame(f"{number:05d}", f"walk/{number:05d}.png", labels, scores, picture)
+
+
+def test_a_video_gets_masks_an_overlay_and_one_record(folder, video):
+    large = np.kron(LABELS, np.ones((16, 16), np.uint8))
+    folder.write_video(video, (labelled(number, large) for number in range(3)), 12)
+
+    files = folder.files(video)
+    masks = sorted(files["masks"].iterdir())
+    assert [path.name for path in masks] == ["00000.png", "00001.png", "00002.png"]
+    with Image.open(masks[2]) as mask:
+        assert np.array_equal(mask, large)
+    with FrameReader(files["overlays"]) as overlay:
+        assert (overlay.frames_per_second, overlay.size) == (12, (48, 32))
+        [first, _, _] = overlay
+    assert first[8, 24, 0] > first[8, 8, 0]  # class 3 is brown
+    record = json.loads(files["records"].read_text())
+    assert [frame["image"]["presence"]["cow"] for frame in record["frames"]] == [0, 0.1, 0.2]
+
+    folder.join()
+    coco = json.loads((folder.path / "coco.json").read_text())
+    assert [image["file_name"] for image in coco["images"]] == [
+        f"walk/0000{number}.png" for number in range(3)
+    ]
+    assert [(a["image_id"], a["category_id"], a["score"]) for a in coco["annotations"]] == [
+        (number, *found) for number in (1, 2, 3) for found in ((3, 0.9), (7, 0.25))
+    ]
+
+
+def test_a_video_is_done_once_all_of_it_is_written(folder, video):
+    def interrupted():
+        yield labelled(0)
+        yield labelled(1)
+        raise UsageError("the video is damaged")
+
+    with pytest.raises(UsageError, match="damaged"):
+        folder.write_video(video, interrupted())
+    assert not folder.is_done(video)
+    assert not any(folder.files(video)[kind].exists() for kind in ("overlays", "records"))
+
+    folder.write_video(video, [labelled(0)])
+    assert folder.is_done(video)
+    assert [path.name for path in folder.files(video)["masks"].iterdir()] == ["00000.png"]
+    assert len(list((folder.path / "overlays").iterdir())) == 1
+
+    with pytest.raises(UsageError, match="damaged"):
+        folder.write_video(video, interrupted())
+    assert not folder.is_done(video)
+
+
+def test_a_changed_video_is_not_done(folder, video):
+    folder.write_video(video, [labelled(0)])
+    os.utime(video.path, (9e9, 9e9))
+    assert not folder.is_done(video)
+    video.path.unlink()
+    assert not folder.is_done(video)

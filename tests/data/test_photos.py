@@ -1,12 +1,10 @@
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from common.errors import UsageError
-from data.photos import find_photos, read_photo, read_reference, relative_names, short_names
+from data.photos import read_photo, read_reference
 
 ORIENTATION = 0x0112
 GREY = np.array([[0, 100, 200], [255, 50, 150]], dtype=np.uint8)
@@ -183,33 +181,3 @@ def test_the_mask_of_a_huge_picture_shrinks_with_it(tmp_path):
     found = read_reference(picture, mask, large=6000)
     assert found.pixels.shape[:2] == found.masks[1].shape
     assert found.masks[1].mean() == pytest.approx(0.25, abs=0.02)
-
-
-def test_photos_are_found_by_file_folder_and_pattern(tmp_path):
-    for name in ("b.png", "a.JPG", "notes.txt", ".hidden.png", "deep/c.webp", "odd[1].png"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(b"")
-
-    def found(*sources):
-        paths = find_photos([str(tmp_path / source) for source in sources])
-        return [path.relative_to(tmp_path).as_posix() for path in paths]
-
-    assert found(".") == ["a.JPG", "b.png", "odd[1].png"]
-    assert found("b.png", ".") == ["b.png", "a.JPG", "odd[1].png"]
-    assert found("*/c*", "odd[1].png") == ["deep/c.webp", "odd[1].png"]
-    assert found("**/*.png") == ["b.png", "odd[1].png"]
-    assert found("notes.txt") == ["notes.txt"]
-    with pytest.raises(UsageError, match=r"no image found: .*\*\.gif"):
-        found("*.gif")
-
-
-def test_names_are_relative_to_the_common_folder(tmp_path, monkeypatch):
-    assert relative_names([tmp_path / "a.jpg", tmp_path / "b" / "a.jpg"]) == ["a.jpg", "b/a.jpg"]
-    assert relative_names([tmp_path / "x" / "a.jpg"]) == ["a.jpg"]
-    monkeypatch.chdir(tmp_path)
-    assert relative_names([Path("x/a.jpg"), tmp_path / "b.jpg"]) == ["x/a.jpg", "b.jpg"]
-
-
-def test_short_names_stay_apart():
-    assert short_names(["a.b.jpg", "b/a.jpg"]) == ["a.b", "b/a"]
-    assert short_names(["a.jpg", "a.png", "b.png"]) == ["a.jpg", "a.png", "b.png"]

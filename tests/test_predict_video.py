@@ -1,0 +1,225 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pycocotools.coco import COCO
+
+import predict
+from common.arguments import to_json
+from common.checkpoint import save_checkpoint
+from common.video_io import FrameReader, VideoWriter
+from model.build import ModelOptions, build_model, learnable_weights
+from model.in_context import InContextSegmenter
+
+FRAMES, HEIGHT, WIDTH = 4, 50, 70
+
+
+def save_untrained(path, version):
+    """A tiny model that was never trained; with SAM 2 it takes every object for present."""
+    options = ModelOptions(
+        backbone="tiny",
+        sam_version=version,
+        sam_model="tiny",
+        random_weights=True,
+        image_size=64,
+        num_query=4,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        weights = learnable_weights(build_model(options))
+    if version == 2:
+        head = "segmenter.network.sam_mask_decoder.pred_obj_score_head.layers.2"
+        weights |= {f"{head}.bias": torch.tensor([3.0])}
+    save_checkpoint(path, weights, {"model": to_json(options)})
+    return path
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return save_untrained(tmp_path_factory.mktemp("checkpoint") / "last.safetensors", 2)
+
+
+def frame(seed):
+    cells = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    return np.array(Image.fromarray(cells).resize((WIDTH, HEIGHT), Image.Resampling.NEAREST))
+
+
+def write_video(path, seed, count=FRAMES):
+    path.parent.mkdir(exist_ok=True)
+    with VideoWriter(path, 12) as writer:
+        for number in range(count):
+            writer.write(frame(seed + number))
+    return path
+
+
+def write_frames(folder, seed):
+    folder.mkdir(parents=True)
+    for number in range(FRAMES):
+        Image.fromarray(frame(seed + number)).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture
+def flags(checkpoint, tmp_path):
+    """Flags to label a video from one reference, into the folder `out`."""
+    write_video(tmp_path / "clips" / "walk.mp4", 10)
+    Image.fromarray(frame(9)).save(tmp_path / "reference.png")
+    mask = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
+    mask[10:30, 20:50] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    return (
+        *("--ckpt", checkpoint, "--device", "cpu", "--output", tmp_path / "out"),
+        *("--reference", tmp_path / "reference.png", tmp_path / "mask.png"),
+        *("--target", tmp_path / "clips"),
+    )
+
+
+def read_labels(path):
+    with Image.open(path) as image:
+        assert image.mode == "P"
+        return np.array(image)
+
+
+def contents(folder):
+    return {
+        path.relative_to(folder): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix != ".mp4"
+    }
+
+
+def test_a_video_gets_the_masks_and_scores_of_the_api(script, flags, checkpoint, tmp_path):
+    outcome = script(predict, *flags, "--prompt_every", 2)
+    assert outcome.code == 0, outcome.error
+    assert "1 labelled" in outcome.output
+    assert "walk: 100%" in outcome.error
+    out = tmp_path / "out"
+    segmenter = InContextSegmenter.from_checkpoint(checkpoint, device="cpu")
+    with (
+        Image.open(tmp_path / "reference.png") as image,
+        Image.open(tmp_path / "mask.png") as mask,
+    ):
+        concept = segmenter.learn(image, mask)
+    found = list(segmenter.segment_video(tmp_path / "clips" / "walk.mp4", concept, 2))
+
+    assert len(found) == len(list((out / "masks" / "walk").iterdir())) == FRAMES
+    record = json.loads((out / "records" / "walk.json").read_text())
+    for number, (mask, score) in enumerate(found):
+        assert 0 < mask.mean() < 1
+        assert np.array_equal(read_labels(out / "masks" / "walk" / f"{number:05d}.png"), mask)
+        image = record["frames"][number]["image"]
+        assert image["presence"]["object"] == pytest.approx(score, abs=1e-4)
+    with FrameReader(out / "overlays" / "walk.mp4") as overlay:
+        assert (overlay.count, overlay.size, overlay.frames_per_second) == (
+            FRAMES,
+            (HEIGHT, WIDTH),
+            12,
+        )
+    coco = COCO(out / "coco.json")
+    assert [image["file_name"] for image in coco.loadImgs(coco.getImgIds())] == [
+        f"walk/{number:05d}.png" for number in range(FRAMES)
+    ]
+    for image_id, (mask, _) in enumerate(found, start=1):
+        [annotation] = coco.loadAnns(coco.getAnnIds(imgIds=[image_id]))
+        assert np.array_equal(coco.annToMask(annotation), mask)
+
+
+def test_a_folder_is_photographs_or_where_asked_frames(script, flags, tmp_path):
+    write_frames(tmp_path / "clips" / "run", 30)
+    flags = (*flags, "--target", tmp_path / "clips" / "run", "--no_overlays")
+    photographs = script(predict, *flags)
+    assert photographs.code == 0, photographs.error
+    masks = tmp_path / "out" / "masks"
+    assert sorted(path.name for path in masks.iterdir()) == ["run", "walk"]
+    assert len(list((tmp_path / "out" / "records").rglob("*.json"))) == 1 + FRAMES
+
+    outcome = script(predict, *flags, "--frames", "--output", tmp_path / "frames")
+    assert outcome.code == 0, outcome.error
+    records = sorted((tmp_path / "frames" / "records").rglob("*.json"))
+    assert [path.name for path in records] == ["run.json", "walk.json"]
+    assert not (tmp_path / "frames" / "overlays").exists()
+    coco = json.loads((tmp_path / "frames" / "coco.json").read_text())
+    assert "run/0.png" in [image["file_name"] for image in coco["images"]]
+    # the first frame is looked at as a photograph is; the others are followed
+    same = [
+        np.array_equal(*(read_labels(tmp_path / out / "masks" / "run" / name) for out in folders))
+        for folders in [("out", "frames")]
+        for name in ("0.png", "3.png")
+    ]
+    assert same == [True, False]
+
+
+def test_several_classes_and_a_threshold(script, flags, tmp_path):
+    second = ("--reference", tmp_path / "reference.png", tmp_path / "mask.png")
+    flags = (*flags, *second, "--class_name", "dog", "cat")
+    assert script(predict, *flags).code == 0
+    record = json.loads((tmp_path / "out" / "records" / "walk.json").read_text())
+    for one in record["frames"]:
+        assert set(one["image"]["presence"]) == {"dog", "cat"}
+        assert all(0.5 < score < 1 for score in one["image"]["presence"].values())
+
+    assert script(predict, *flags, "--output", tmp_path / "none", "--presence", 1).code == 0
+    record = json.loads((tmp_path / "none" / "records" / "walk.json").read_text())
+    assert all(one["annotations"] == [] for one in record["frames"])
+
+
+def test_finished_videos_are_skipped_and_interrupted_ones_start_again(
+    script, flags, tmp_path, monkeypatch
+):
+    write_video(tmp_path / "clips" / "jump.mp4", 20)
+    write, walk = predict.LabelFolder.write_video, tmp_path / "out" / "masks" / "walk"
+
+    def stop_in_walk(folder, target, frames, rate):
+        if target.name == "walk":
+            frames = interrupted(frames)
+        write(folder, target, frames, rate)
+
+    def interrupted(frames):
+        yield next(frames)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(predict.LabelFolder, "write_video", stop_in_walk)
+        assert script(predict, *flags).code == 130
+    assert [path.name for path in walk.iterdir()] == ["00000.png"]
+    assert "1 labelled, 1 were done" in script(predict, *flags).output
+    assert len(list(walk.iterdir())) == FRAMES
+    assert "0 labelled, 2 were done" in script(predict, *flags).output
+
+    write_video(tmp_path / "clips" / "walk.mp4", 10, count=2)
+    assert "1 labelled, 1 were done" in script(predict, *flags).output
+    assert len(list(walk.iterdir())) == 2
+
+
+def test_a_bad_video_is_reported_and_the_rest_goes_on(script, flags, tmp_path):
+    (tmp_path / "clips" / "a.avi").write_bytes(b"no video")
+    outcome = script(predict, *flags)
+    assert outcome.code == 1
+    assert "a.avi: not a video, or damaged" in outcome.error
+    assert "Traceback" not in outcome.error
+    assert "1 labelled, 0 were done before, 1 failed" in outcome.output
+    assert len(json.loads((tmp_path / "out" / "coco.json").read_text())["images"]) == FRAMES
+
+
+def test_shards_share_videos_and_pictures(script, flags, tmp_path):
+    write_frames(tmp_path / "clips" / "run", 30)
+    write_video(tmp_path / "clips" / "jump.mp4", 20)
+    Image.fromarray(frame(40)).save(tmp_path / "clips" / "still.png")
+    flags = (*flags, "--target", tmp_path / "clips" / "*")
+    assert script(predict, *flags).code == 0
+    for shard in ("2/2", "1/2"):
+        outcome = script(predict, *flags, "--output", tmp_path / "shards", "--shard", shard)
+        assert outcome.code == 0, outcome.error
+
+    assert contents(tmp_path / "shards") == contents(tmp_path / "out")
+
+
+def test_a_checkpoint_without_memory_is_refused_before_anything_is_written(script, flags, tmp_path):
+    first_sam = save_untrained(tmp_path / "sam.safetensors", 1)
+    outcome = script(predict, *flags, "--ckpt", first_sam)
+    assert outcome.code == 2
+    assert "videos need a checkpoint with SAM 2" in outcome.error
+    assert len(outcome.error.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
