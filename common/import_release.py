@@ -2,7 +2,8 @@
 
     python -m common.import_release best.pt --out pascal_fold0.safetensors --sam_model vit_h
 
-The result holds the frozen backbone too, so that it needs no other file than SAM's.
+The result holds the frozen backbone too, so that it needs no other file than SAM's; of the video
+model it holds all of SAM 2 as well and needs none.
 """
 
 import argparse
@@ -27,7 +28,8 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument(
         "--sam_model",
         choices=sorted({name for names in SAM_MODELS.values() for name in names} - {"tiny"}),
-        help="variant it was trained with, which the file does not tell (default: largest)",
+        help="variant it was trained with, which the image model's file does not tell "
+        "(default: largest)",
     )
     return parser.parse_args()
 
