@@ -1,4 +1,4 @@
-# Everything a newcomer needs: `make demo` and `make test`. Both install what they need first.
+# Everything a newcomer needs: `make demo` and `make test`. All install what they need first.
 
 PYTHON ?= python3
 VENV := .venv
@@ -6,13 +6,16 @@ RUN := $(VENV)/bin/python
 # Waiting threads sleep: without this, several processes on few cores slow each other down.
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: demo demo-folds test test-slow lint format install clean
+.PHONY: demo demo-folds demo-video test test-slow lint format install clean
 
 demo: install
 	$(RUN) demo.py --output runs/demo
 
 demo-folds: install
 	$(RUN) demo.py --output runs/demo-folds --folds 0 1 2 3
+
+demo-video: install
+	$(RUN) demo_video.py --output runs/demo-video
 
 test: install
 	$(RUN) -m pytest -q -n 2
