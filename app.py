@@ -1,0 +1,68 @@
+"""The web page: label one picture, get the rest, on this computer.
+
+    python app.py                          the tiny checkpoint that comes with the program
+    python app.py --ckpt last.safetensors  your own
+
+Open the address that it prints. Nobody else can reach it unless --host says so. Files that visitors
+bring lie in a temporary folder, and are removed with the tab or at the end of the program.
+"""
+
+import os
+import signal
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.arguments import checked_options, option, run_script, script_parser
+from common.distributed import DEVICES
+from common.logger import quiet_libraries
+from common.trainer import PRECISIONS
+from model import InContextSegmenter
+from page.limits import PageLimits
+
+DEFAULT = Path(__file__).parent / "checkpoints" / "tiny" / "tiny.safetensors"
+
+
+@dataclass(frozen=True)
+class PageOptions:
+    """What is served, and where."""
+
+    ckpt: Path = option(DEFAULT, "checkpoint to use; videos need one with SAM 2")
+    host: str = option("127.0.0.1", "address to listen on; 0.0.0.0 lets other computers in")
+    port: int = option(7860, "port to listen on; 0 takes a free one")
+    device: str = option("auto", "where to compute", DEVICES)
+    precision: str = option("fp32", "of the forward pass", tuple(PRECISIONS))
+
+    def problems(self) -> list[str]:
+        """Every reason why these options cannot be used."""
+        found = []
+        if not self.ckpt.is_file():
+            found.append(f"--ckpt: no such file: {self.ckpt}")
+        if not 0 <= self.port < 65536:
+            found.append(f"--port must be between 0 and 65535, not {self.port}")
+        return found
+
+
+def main() -> int:
+    options, limits = checked_options(
+        (PageOptions, PageLimits), script_parser(__doc__, (PageOptions, PageLimits)).parse_args()
+    )
+    quiet_libraries()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder is removed
+    segmenter = InContextSegmenter.from_checkpoint(options.ckpt, options.device, options.precision)
+    with tempfile.TemporaryDirectory(prefix="dc-sam-page-") as name:
+        folder = Path(name).resolve()
+        os.environ["GRADIO_TEMP_DIR"] = str(folder / "uploads")  # read when Gradio is imported
+        os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
+        from page.server import served
+
+        with served(segmenter, folder, options.host, options.port, limits) as address:
+            print(f"The page is at {address} (stop with Ctrl-C)", flush=True)
+            threading.Event().wait()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_script(main))

@@ -1,0 +1,268 @@
+"""What the page does when somebody clicks: sessions on one side, Gradio's updates on the other."""
+
+import html
+import logging
+import re
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from common.errors import UsageError
+from common.video_io import IMAGE_SUFFIXES
+from model import InContextSegmenter
+from model.learned_concept import LearnedConcept
+from page import results
+from page.examples import Example
+from page.items import Thresholds
+from page.session import PAINT, Session, Sessions
+
+Updates = tuple[Any, ...]
+
+
+def plainly(event: Callable) -> Callable:
+    """Show what a person has to change as one line; the rest goes to the terminal."""
+
+    @wraps(event)
+    def told(*inputs: Any, **more: Any) -> Any:
+        try:
+            return event(*inputs, **more)
+        except (UsageError, ValueError) as error:
+            line = re.sub(r"\S*/", "", str(error))  # folders of the server are nobody's business
+            raise gr.Error(html.escape(line), print_exception=False) from None
+        except gr.Error:
+            raise
+        except Exception as error:
+            logging.getLogger(__name__).exception("the page's %s failed", event.__name__)
+            line = f"something went wrong ({type(error).__name__}): the terminal tells more"
+            raise gr.Error(line, print_exception=False) from None
+
+    return told
+
+
+class Events:
+    """The page's events. Each method takes the values of its inputs, and returns updates of its
+    outputs, in the order in which `page.layout` names them."""
+
+    def __init__(
+        self, segmenter: InContextSegmenter, sessions: Sessions, examples: Sequence[Example]
+    ) -> None:
+        self.segmenter, self.sessions, self.examples = segmenter, sessions, examples
+
+    def session(self, request: gr.Request) -> Session:
+        return self.sessions.get(request.session_hash)
+
+    def leave(self, request: gr.Request) -> None:
+        """The tab was closed."""
+        self.sessions.close(request.session_hash)
+
+    @plainly
+    def load_example(self, event: gr.SelectData, request: gr.Request) -> Updates:
+        """Fill everything in."""
+        session, example = self.session(request), self.examples[event.index]
+        session.shots, session.results = [], []
+        for photo, mask in example.references:
+            if session.draft is not None and session.draft.given is not None:
+                session.keep_draft(session.draft.given)
+            session.open_reference(photo)
+            if mask is not None:
+                session.give_mask(mask)
+        session.clear_targets()
+        session.add_targets(example.pictures)
+        if example.video is not None:
+            session.set_video(example.video)
+        return (
+            *self._canvas(session),
+            self._confirmation(session, session.draft.given),
+            *self._references(session),
+            *self._targets(session),
+            example.name,
+            *self._no_results(),
+        )
+
+    @plainly
+    def open_reference(self, upload: str, request: gr.Request) -> Updates:
+        session = self.session(request)
+        session.open_reference(session.take(upload))
+        return *self._canvas(session), self._confirmation(session, None)
+
+    @plainly
+    def give_mask(self, upload: str, request: gr.Request) -> Updates:
+        session = self.session(request)
+        draft = session.give_mask(session.take(upload))
+        return *self._canvas(session), self._confirmation(session, draft.given)
+
+    @plainly
+    def confirm(self, painting: dict[str, Any], meaning: str, request: gr.Request) -> Any:
+        """Show the mask that the paint asks for."""
+        session = self.session(request)
+        return self._confirmation(session, self._draft_mask(session, painting, meaning))
+
+    @plainly
+    def keep(self, painting: dict[str, Any], meaning: str, request: gr.Request) -> Updates:
+        """Put the labelled picture among the references and clear the canvas."""
+        session = self.session(request)
+        mask = self._draft_mask(session, painting, meaning)
+        if mask is None:
+            raise UsageError("paint on the object first, or choose a mask file")
+        session.keep_draft(mask)
+        return *self._canvas(session), self._confirmation(session, None), *self._references(session)
+
+    def _draft_mask(
+        self, session: Session, painting: dict[str, Any] | None, meaning: str
+    ) -> np.ndarray | None:
+        with session.busy:
+            layers = painting["layers"] if painting else []
+            return session.draft_mask(layers, meaning, self.segmenter)
+
+    @plainly
+    def forget_references(self, request: gr.Request) -> Updates:
+        session = self.session(request)
+        session.shots = []
+        return self._references(session)
+
+    @plainly
+    def remove_reference(self, event: gr.SelectData, request: gr.Request) -> Updates:
+        session = self.session(request)
+        del session.shots[event.index]
+        return self._references(session)
+
+    @plainly
+    def add_targets(self, uploads: list[str], request: gr.Request) -> Updates:
+        session = self.session(request)
+        paths = [session.take(upload) for upload in uploads]
+        videos = [path for path in paths if path.suffix.lower() not in IMAGE_SUFFIXES]
+        if videos and len(paths) > 1:
+            raise UsageError("give pictures, or one video: not both at a time")
+        if videos:
+            self.segmenter.require_memory()
+            session.set_video(videos[0])
+        else:
+            session.add_targets(paths)
+        return None, *self._targets(session)
+
+    @plainly
+    def clear_targets(self, request: gr.Request) -> Updates:
+        session = self.session(request)
+        session.clear_targets()
+        return self._targets(session)
+
+    @plainly
+    def find(
+        self,
+        painting: dict[str, Any],
+        meaning: str,
+        name: str,
+        presence: float,
+        mask: float,
+        prompt_every: float,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio's way to ask for it
+    ) -> Updates:
+        """Learn the object and look for it in all targets."""
+        session = self.session(request)
+        if session.video is None and not session.targets:
+            raise UsageError("choose pictures or a video to label")
+
+        def report(done: int, count: int) -> None:
+            progress((done, count), desc="Looking", unit="frames" if session.video else "pictures")
+
+        with session.busy:
+            session.stopped.clear()
+            progress(0, desc="Learning")
+            concept = self._learn(session, painting, meaning, name)
+            if session.video is not None:
+                every = int(prompt_every)
+                film = results.label_video(session, self.segmenter, concept, every, report)
+                line = "Stopped: the video ends early." if session.stopped.is_set() else ""
+                return self._results(session, None, film, line)
+            session.results = results.label_pictures(session, self.segmenter, concept, report)
+            drawn = results.overlays(session, session.results, Thresholds(presence, mask))
+            done, count = len(session.results), len(session.targets)
+            line = f"Stopped after {done} of {count} pictures." if done < count else ""
+            return self._results(session, drawn, None, line)
+
+    def _learn(
+        self, session: Session, painting: dict[str, Any], meaning: str, name: str
+    ) -> LearnedConcept:
+        pixels, masks = session.references(self._draft_mask(session, painting, meaning))
+        return self.segmenter.learn(pixels, masks, name.strip() or "object")
+
+    def stop(self, request: gr.Request) -> None:
+        """End the running work; what is done so far is shown."""
+        self.session(request).stopped.set()
+
+    @plainly
+    def move_thresholds(self, presence: float, mask: float, request: gr.Request) -> Any:
+        session = self.session(request)
+        if not session.results:
+            return gr.skip()
+        drawn = results.overlays(session, session.results, Thresholds(presence, mask))
+        return gr.update(value=_gallery(drawn))
+
+    @plainly
+    def save_masks(self, presence: float, mask: float, request: gr.Request) -> Any:
+        session = self.session(request)
+        path = results.write_masks(session, session.results, Thresholds(presence, mask))
+        return gr.update(value=str(path), visible=True)
+
+    @plainly
+    def save_coco(self, presence: float, mask: float, name: str, request: gr.Request) -> Any:
+        session = self.session(request)
+        thresholds, name = Thresholds(presence, mask), name.strip() or "object"
+        path = results.write_coco(session, session.results, thresholds, name)
+        return gr.update(value=str(path), visible=True)
+
+    def _canvas(self, session: Session) -> Updates:
+        """Drop zone, canvas, its tools, and the meaning of paint."""
+        draft = session.draft
+        if draft is None:
+            hidden = gr.update(value=None, visible="hidden")
+            return gr.update(value=None, visible=True), hidden, gr.update(visible=False), PAINT
+        shown = draft.shown if draft.given is None else session.preview(draft.given)
+        path = str(session.store(shown, "canvas.png"))
+        value = {"background": path, "layers": [], "composite": path}
+        drop = gr.update(value=None, visible=False)
+        return drop, gr.update(value=value, visible=True), gr.update(visible=True), PAINT
+
+    def _confirmation(self, session: Session, mask: np.ndarray | None) -> Any:
+        if mask is None:
+            return gr.update(value=None, visible=False)
+        path = session.store(session.preview(mask), "confirm.jpg")
+        return gr.update(value=str(path), visible=True)
+
+    def _references(self, session: Session) -> Updates:
+        thumbnails = [str(shot.thumbnail) for shot in session.shots]
+        some = bool(thumbnails)
+        return gr.update(value=thumbnails, visible=some), gr.update(visible=some)
+
+    def _targets(self, session: Session) -> Updates:
+        thumbnails = [str(target.thumbnail) for target in session.targets]
+        film = None if session.video is None else str(session.video)
+        return (
+            gr.update(value=thumbnails, visible=bool(thumbnails)),
+            gr.update(value=film, visible=film is not None),
+            gr.update(visible=bool(thumbnails) or film is not None),
+        )
+
+    def _results(
+        self, session: Session, drawn: list[tuple[Path, str]] | None, film: Path | None, line: str
+    ) -> Updates:
+        return (
+            gr.update(value=_gallery(drawn or []), visible=drawn is not None),
+            gr.update(value=None if film is None else str(film), visible=film is not None),
+            gr.update(visible=drawn is not None),
+            gr.update(value=None, visible=False),
+            line,
+        )
+
+    def _no_results(self) -> Updates:
+        hidden = gr.update(value=None, visible=False)
+        return hidden, hidden, gr.update(visible=False), hidden, ""
+
+
+def _gallery(drawn: list[tuple[Path, str]]) -> list[tuple[str, str]]:
+    return [(str(path), line) for path, line in drawn]

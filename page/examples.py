@@ -1,0 +1,129 @@
+"""Generated examples that make the page useful at once; they are drawn when the page starts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from common.video_io import VideoWriter
+from common.visualize import SUPPORT_COLOUR, overlay
+from data.drawing import random_scene
+from data.generation import BENCHMARK_STYLE
+from data.moving import random_clip
+from page.results import BROWSER_CODEC
+from page.session import fitted
+
+SIDE = 384
+"""Of the drawn pictures, in pixels."""
+FRAMES = 36
+"""Of the drawn video."""
+
+Pair = tuple[str, str]
+"""Shape and texture: what makes a class of the generated pictures."""
+
+Drawn = tuple[np.ndarray, np.ndarray]
+"""A picture, H x W x 3 uint8, and where it shows the pair, H x W bool."""
+
+BRICKS, BARS, FLOWERS, STARS = PAIRS = {
+    ("square", "bricks"): "brick square",
+    ("bar", "dots"): "dotted bar",
+    ("flower", "zigzag"): "zigzag flower",
+    ("star", "stripes"): "striped star",
+}
+
+
+@dataclass(frozen=True)
+class Example:
+    """Everything that one click fills in."""
+
+    title: str
+    cover: Path
+    name: str
+    """What the object is called."""
+    references: tuple[tuple[Path, Path | None], ...]
+    """Pictures and masks; the last is put on the canvas, and may have no mask yet."""
+    pictures: tuple[Path, ...] = ()
+    video: Path | None = None
+
+
+def draw_examples(folder: Path, with_video: bool) -> list[Example]:
+    """Draw all examples into a folder.
+
+    Args:
+        with_video: whether the checkpoint can label one.
+    """
+    examples = [
+        _pictures(folder / "one", "One reference", BRICKS, shots=1, seed=1),
+        _pictures(folder / "three", "Three references", STARS, shots=3, seed=2),
+        _pictures(folder / "paint", "Paint it yourself", BARS, shots=1, seed=3, masked=False),
+    ]
+    return (
+        [*examples, _film(folder / "film", "A video", FLOWERS, seed=4)] if with_video else examples
+    )
+
+
+def _pictures(
+    folder: Path, title: str, pair: Pair, shots: int, seed: int, masked: bool = True
+) -> Example:
+    """References and six pictures; the fifth does not show the object."""
+    others = [one for one in PAIRS if one != pair]
+    references = [_scene((seed, 0, number), pair, others) for number in range(shots)]
+    pictures = []
+    for number in range(6):
+        shown, rest = (others[0], others[1:]) if number == 4 else (pair, others)
+        pictures.append(_scene((seed, 1, number), shown, rest)[0])
+    return Example(
+        title,
+        _cover(folder, references[0], pictures, masked),
+        PAIRS[pair],
+        tuple(_reference(folder, n, one, masked) for n, one in enumerate(references, start=1)),
+        tuple(_save(folder / f"picture_{n}.jpg", one) for n, one in enumerate(pictures, start=1)),
+    )
+
+
+def _film(folder: Path, title: str, pair: Pair, seed: int) -> Example:
+    """A reference and a short video."""
+    others = [one for one in PAIRS if one != pair]
+    reference = _scene((seed, 0, 0), pair, others)
+    random = np.random.default_rng((seed, 1))
+    clip = random_clip(random, SIDE, pair, others, FRAMES, BENCHMARK_STYLE)
+    frames = [drawn.image for drawn in clip.frames(FRAMES)]
+    path = folder / "film.mp4"
+    with VideoWriter(path, frames_per_second=12, codec=BROWSER_CODEC) as writer:
+        for frame in frames:
+            writer.write(frame)
+    cover = _cover(folder, reference, [frames[0], frames[FRAMES // 2]])
+    return Example(title, cover, PAIRS[pair], (_reference(folder, 1, reference),), video=path)
+
+
+def _cover(folder: Path, reference: Drawn, targets: list[np.ndarray], masked: bool = True) -> Path:
+    """A strip of the reference and two targets."""
+    image, mask = reference
+    shown = overlay(image, mask, SUPPORT_COLOUR) if masked else image
+    tiles = [fitted(one, 128) for one in (shown, *targets[:2])]
+    gap = np.full((128, 6, 3), 255, dtype=np.uint8)
+    strip = np.concatenate([tiles[0], gap, tiles[1], gap, tiles[2]], axis=1)
+    return _save(folder / "cover.png", strip)
+
+
+def _reference(
+    folder: Path, number: int, drawn: Drawn, masked: bool = True
+) -> tuple[Path, Path | None]:
+    photo = _save(folder / f"reference_{number}.jpg", drawn[0])
+    mask = drawn[1].astype(np.uint8) * 255
+    return photo, _save(folder / f"reference_{number}_mask.png", mask) if masked else None
+
+
+def _scene(seed: tuple[int, ...], pair: Pair, others: Sequence[Pair]) -> Drawn:
+    random = np.random.default_rng(seed)
+    instances, drawn = random_scene(random, SIDE, pair, others, BENCHMARK_STYLE)
+    mine = [n for n, one in enumerate(instances, start=1) if (one.shape, one.texture) == pair]
+    return drawn.image, np.isin(drawn.instances, mine)
+
+
+def _save(path: Path, pixels: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, quality=92)
+    return path

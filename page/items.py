@@ -1,0 +1,83 @@
+"""The things that a visitor of the page works with: references, targets and what was found."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from model.found import Size, compete
+from model.prompted import PromptedPicture
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A labelled picture."""
+
+    photo: Path
+    mask: Path
+    """PNG of 0 and 255, of the size that `read_photo` gives the picture."""
+    thumbnail: Path
+
+    def read_mask(self) -> np.ndarray:
+        """H x W bool."""
+        with Image.open(self.mask) as stored:
+            return np.array(stored) > 0
+
+
+@dataclass(frozen=True)
+class Target:
+    """A picture to label."""
+
+    photo: Path
+    name: str
+    """Its file name, different from those of the others."""
+    size: tuple[int, int]
+    """Height and width, upright."""
+    thumbnail: Path
+
+
+@dataclass
+class Draft:
+    """The picture on the canvas."""
+
+    photo: Path
+    pixels: np.ndarray
+    shown: np.ndarray
+    """The same, no larger than the canvas."""
+    given: np.ndarray | None = None
+    """A mask that came as a file, at the size of `pixels`."""
+    prompted: PromptedPicture | None = None
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What counts as found."""
+
+    presence: float = 0.5
+    """Least presence score of a picture, 0 to 1."""
+    mask: float = 0.5
+    """Least probability of a pixel, between 0 and 1."""
+
+    @property
+    def least(self) -> float:
+        """The mask's threshold as a logit."""
+        return math.log(self.mask / (1 - self.mask))
+
+
+@dataclass(frozen=True)
+class Found:
+    """One picture after the network."""
+
+    target: Target
+    preview: Path
+    logits: Tensor
+    """1 x S x S."""
+    score: float
+
+    def mask(self, thresholds: Thresholds, size: Size | None = None) -> np.ndarray:
+        """H x W bool, at the picture's own size unless another is asked for."""
+        present = [0] if self.score >= thresholds.presence else []
+        return compete(self.logits, present, size or self.target.size, thresholds.least) == 1

@@ -1,0 +1,148 @@
+"""What was found: kept as logits, so that thresholds move without the network."""
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from common.errors import UsageError
+from common.pixels import squash
+from common.video_io import VideoWriter, write_indexed_mask
+from common.visualize import overlay
+from data.annotations import coco_annotation, coco_file
+from data.photos import read_photo
+from model.in_context import InContextSegmenter
+from model.learned_concept import LearnedConcept
+from page.canvas import resized
+from page.items import Found, Thresholds
+from page.session import Session, different_name, fitted
+
+PREVIEW_SIDE = 720
+"""The longer side of an overlay on the page."""
+
+BROWSER_CODEC = "vp09"
+"""VP9: browsers play it, and OpenCV's wheels can write it."""
+
+Report = Callable[[int, int], None]
+"""Told how many of how many are done."""
+
+
+def label_pictures(
+    session: Session, segmenter: InContextSegmenter, concept: LearnedConcept, report: Report
+) -> list[Found]:
+    """Look for the concept in every picture, until all are done or the session is stopped."""
+    results: list[Found] = []
+    for number, target in enumerate(session.targets):
+        if session.stopped.is_set():
+            break
+        report(number, len(session.targets))
+        pixels = read_photo(target.photo).pixels
+        logits, scores = segmenter.look([squash(pixels, segmenter.image_size)], [concept])
+        preview = session.store(fitted(pixels, PREVIEW_SIDE), "preview.png")
+        results.append(Found(target, preview, logits[:, 0].float().cpu(), scores.item()))
+    return results
+
+
+def label_video(
+    session: Session,
+    segmenter: InContextSegmenter,
+    concept: LearnedConcept,
+    prompt_every: int,
+    report: Report,
+) -> Path | None:
+    """Write the video with the concept's mask over every frame; None if nothing was done.
+
+    When the session is stopped, the video ends with the last frame that was done.
+    """
+    reader = session.limits.check_video(session.video)
+    path = session.new_path(f"{session.video.stem}_found.mp4")
+    done = 0
+
+    def frames():
+        for frame in reader:
+            session.limits.check_frames(session.video, done + 1)
+            shown.append(frame)
+            yield frame
+
+    shown: list[np.ndarray] = []
+    rate = reader.frames_per_second or 24
+    with reader, VideoWriter(path, rate, codec=BROWSER_CODEC) as writer:
+        for found in segmenter.segment_video(frames(), concept, prompt_every):
+            writer.write(overlay(shown.pop(), found.mask))
+            done += 1
+            report(done, reader.count or done)
+            if session.stopped.is_set():
+                break
+    return path if done else None
+
+
+def overlays(
+    session: Session, results: list[Found], thresholds: Thresholds
+) -> list[tuple[Path, str]]:
+    """Every picture with its mask, and a line about it."""
+    drawn = []
+    for one in results:
+        with Image.open(one.preview) as stored:
+            pixels = np.array(stored)
+        mask = one.mask(thresholds, pixels.shape[:2])
+        verdict = "" if one.score >= thresholds.presence else " not found"
+        line = f"{one.score:.2f}{verdict} · {one.target.name}"
+        drawn.append((session.store(overlay(pixels, mask), "overlay.jpg"), line))
+    return drawn
+
+
+def write_masks(session: Session, results: list[Found], thresholds: Thresholds) -> Path:
+    """Write a zip of one indexed PNG for each picture, at its own size, and for each reference."""
+    path = session.new_path("masks.zip")
+    names: set[str] = set()
+    with zipfile.ZipFile(path, "w") as archive:
+
+        def add(folder: str, name: str, mask: np.ndarray) -> None:
+            file = session.new_path("mask.png")
+            write_indexed_mask(file, mask)
+            archive.write(file, f"{folder}{Path(name).stem}.png")
+            file.unlink()
+
+        for one in some(results):
+            add("", one.target.name, one.mask(thresholds))
+        for photo, mask in session.shown:
+            name = different_name(photo.name, names)
+            names.add(name)
+            add("references/", name, resized(mask, session.limits.check_picture(photo)))
+    return path
+
+
+def write_coco(session: Session, results: list[Found], thresholds: Thresholds, name: str) -> Path:
+    """Write all masks as one COCO file.
+
+    Args:
+        name: what the object is called.
+    """
+    path = session.new_path("coco.json")
+    records = [coco_record(one, one.mask(thresholds), name) for one in some(results)]
+    path.write_text(json.dumps(coco_file(records, {1: name})))
+    return path
+
+
+def coco_record(one: Found, mask: np.ndarray, name: str) -> dict[str, Any]:
+    """A picture's part of a COCO file, as `predict.py` writes it."""
+    height, width = one.target.size
+    presence = {name: round(one.score, 4)}
+    image = {"file_name": one.target.name, "height": height, "width": width, "presence": presence}
+    annotations = [coco_annotation(mask, 1, one.score)] if mask.any() else []
+    return {"image": image, "annotations": annotations}
+
+
+def some(results: list[Found]) -> list[Found]:
+    """The results, if there are any.
+
+    Raises:
+        UsageError: there are none.
+    """
+    if not results:
+        raise UsageError("there is no result yet: press Find it first")
+    return results

@@ -1,0 +1,109 @@
+"""Serves the page to browsers, and fetches nothing from anywhere else."""
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import PlainTextResponse
+
+from common.errors import UsageError
+from model import InContextSegmenter
+from model.sam2 import Sam2
+from page.events import Events
+from page.examples import draw_examples
+from page.layout import STYLE, THEME, build_page
+from page.limits import PageLimits
+from page.session import Sessions
+
+LOCAL = "127.0.0.1"
+
+POLICY = (
+    "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
+    "style-src 'self' 'unsafe-inline'; frame-ancestors 'self'"
+)
+"""What browsers may load: everything from here. Gradio's own page needs the inline parts."""
+
+Scope = dict[str, Any]
+
+
+class StayHere:
+    """Keeps browsers, and Gradio's server itself, from fetching anything from other places."""
+
+    def __init__(self, app: Callable) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Callable, send: Callable) -> None:
+        path = scope.get("path", "")
+        if "proxy=" in path or "file=http" in path:  # Gradio would fetch these for the browser
+            await PlainTextResponse("only files of this page", 403)(scope, receive, send)
+            return
+
+        async def send_with_policy(message: dict[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["Content-Security-Policy"] = POLICY
+            await send(message)
+
+        await self.app(scope, receive, send_with_policy)
+
+
+@contextmanager
+def served(
+    segmenter: InContextSegmenter, folder: Path, host: str, port: int, limits: PageLimits
+) -> Iterator[str]:
+    """Serve the page in the background; gives its address.
+
+    Args:
+        folder: for the files of all visitors; absolute.
+        port: 0 for a free one.
+
+    Raises:
+        UsageError: nothing can listen there.
+    """
+    port = port or _free_port(host)
+    sessions = Sessions(folder / "visitors", limits)
+    has_memory = isinstance(segmenter.model.segmenter, Sam2)
+    examples = draw_examples(folder / "examples", with_video=has_memory)
+    events = Events(segmenter, sessions, examples)
+    gr.set_static_paths([folder / "visitors", folder / "examples"])
+    page = build_page(events, has_memory)
+    page.queue(max_size=4 * limits.max_visitors, default_concurrency_limit=2, api_open=False)
+    middleware = [Middleware(StayHere)]
+    if host == LOCAL:  # other names for this computer would let foreign pages in
+        middleware.append(Middleware(TrustedHostMiddleware, [LOCAL, "localhost"]))
+    try:
+        page.launch(
+            server_name=host,
+            server_port=port,
+            theme=THEME,
+            css=STYLE,
+            max_file_size=limits.max_upload * 2**20,
+            state_session_capacity=limits.max_visitors,
+            app_kwargs={"middleware": middleware},
+            prevent_thread_lock=True,
+            quiet=True,
+            share=False,
+            ssr_mode=False,
+            run_history=False,
+            enable_monitoring=False,
+            footer_links=[],
+        )
+    except OSError:
+        raise UsageError(f"cannot listen on {host}:{port}: choose another --port") from None
+    try:
+        yield f"http://{LOCAL if host == '0.0.0.0' else host}:{port}"
+    finally:
+        page.close(verbose=False)
+
+
+def _free_port(host: str) -> int:
+    try:
+        with socket.create_server((host, 0)) as server:
+            return server.getsockname()[1]
+    except OSError as error:
+        raise UsageError(f"--host: cannot listen on {host}: {error.strerror}") from None

@@ -1,0 +1,225 @@
+"""What one visitor of the page has brought: references, and pictures or a video to label.
+
+All files lie in the visitor's own folder, which is removed when the tab is closed.
+"""
+
+import secrets
+import shutil
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from common.errors import UsageError
+from common.visualize import SUPPORT_COLOUR, overlay
+from data.photos import read_photo, read_reference
+from model.in_context import InContextSegmenter
+from model.prompted import PromptedPicture
+from page import canvas
+from page.items import Draft, Found, Shot, Target
+from page.limits import PageLimits
+
+CANVAS_SIDE = 960
+"""The longer side of a picture on the canvas."""
+THUMBNAIL_SIDE = 320
+
+PAINT, CLICK, BOX = "the object itself", "clicks on it", "a box around it"
+MEANINGS = (PAINT, CLICK, BOX)
+"""What paint on the canvas can mean."""
+
+
+class Session:
+    """One visitor's work. Its methods raise `UsageError` for what a person has to change."""
+
+    def __init__(self, folder: Path, limits: PageLimits) -> None:
+        """Begin with nothing, in a folder that is made."""
+        folder.mkdir(parents=True)
+        self.folder, self.limits = folder, limits
+        self.busy = threading.RLock()
+        self.stopped = threading.Event()
+        """Set to end the work that is running."""
+        self.draft: Draft | None = None
+        self.shots: list[Shot] = []
+        self.targets: list[Target] = []
+        self.video: Path | None = None
+        self.shown: list[tuple[Path, np.ndarray]] = []
+        """Picture and mask of each reference of the last run."""
+        self.results: list[Found] = []
+
+    def new_path(self, name: str) -> Path:
+        """A free place for a file of that name."""
+        folder = self.folder / secrets.token_hex(4)
+        folder.mkdir()
+        return folder / Path(name).name
+
+    def take(self, upload: str | Path) -> Path:
+        """Move an uploaded file into the session's folder."""
+        path = self.new_path(Path(upload).name)
+        try:
+            shutil.move(upload, path)
+        except OSError:
+            raise UsageError(f"{path.name} did not arrive: upload it again") from None
+        return path
+
+    def store(self, picture: np.ndarray, name: str = "picture.jpg") -> Path:
+        """Write pixels as an image file and return its place."""
+        path = self.new_path(name)
+        Image.fromarray(picture).save(path, quality=92)
+        return path
+
+    def open_reference(self, photo: Path) -> Draft:
+        """Put a picture on the canvas."""
+        self.limits.check_picture(photo)
+        self.limits.check_count("references", len(self.shots) + 1)
+        pixels = read_photo(photo).pixels
+        self.draft = Draft(photo, pixels, fitted(pixels, CANVAS_SIDE))
+        return self.draft
+
+    def give_mask(self, mask: Path) -> Draft:
+        """Take a mask file for the picture on the canvas."""
+        if self.draft is None:
+            raise UsageError("choose the reference picture first, then its mask")
+        self.limits.check_picture(mask)
+        masks = read_reference(self.draft.photo, mask).masks
+        if len(masks) > 1:
+            raise UsageError(
+                f"{mask.name} marks {len(masks)} classes: give a mask of one; predict.py does many"
+            )
+        [self.draft.given] = masks.values()
+        return self.draft
+
+    def draft_mask(
+        self, layers: Sequence[np.ndarray], meaning: str, segmenter: InContextSegmenter
+    ) -> np.ndarray | None:
+        """The mask that the paint asks for, at the size of the draft's pixels.
+
+        Without paint it is the one that came as a file, or None; paint on the object adds to that.
+
+        Args:
+            layers: of the canvas, each h x w x 4 uint8.
+            meaning: one of MEANINGS.
+        """
+        draft = self.draft
+        if draft is None:
+            return None
+        marked = canvas.painted(layers, draft.shown.shape[:2])
+        if not marked.any():
+            return draft.given
+        size = draft.pixels.shape[:2]
+        if meaning == PAINT:
+            paint = canvas.painted(layers, size)
+            return paint if draft.given is None else paint | draft.given
+        if draft.prompted is None:
+            draft.prompted = PromptedPicture(segmenter, draft.pixels)
+        if meaning == CLICK:
+            return draft.prompted.mask(size, clicks=canvas.clicks(marked))
+        return draft.prompted.mask(size, box=canvas.box(marked))
+
+    def preview(self, mask: np.ndarray) -> np.ndarray:
+        """The draft with a mask over it, at the canvas's size."""
+        shown = self.draft.shown
+        return overlay(shown, canvas.resized(mask, shown.shape[:2]), SUPPORT_COLOUR)
+
+    def keep_draft(self, mask: np.ndarray) -> None:
+        """Make the draft with this mask a reference, and clear the canvas."""
+        if not mask.any():
+            raise UsageError("the mask is empty: click or paint somewhere else")
+        self.limits.check_count("references", len(self.shots) + 1)
+        small = fitted(self.preview(mask), THUMBNAIL_SIDE)
+        stored = self.store(mask.astype(np.uint8) * 255, "mask.png")
+        self.shots.append(Shot(self.draft.photo, stored, self.store(small)))
+        self.draft = None
+
+    def references(
+        self, draft_mask: np.ndarray | None
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """The pixels and masks of all references, with the draft if it has a mask."""
+        if draft_mask is not None and draft_mask.any():
+            drafted = [(self.draft.photo, draft_mask)]
+        else:
+            drafted = []
+        self.shown = [(shot.photo, shot.read_mask()) for shot in self.shots] + drafted
+        if not self.shown:
+            raise UsageError("show the object first: choose a reference picture and paint on it")
+        return [read_photo(photo).pixels for photo, _ in self.shown], [m for _, m in self.shown]
+
+    def add_targets(self, photos: Sequence[Path]) -> None:
+        """Take pictures to label, in the place of a video; none if one of them is refused."""
+        self.limits.check_count("pictures", len(self.targets) + len(photos))
+        taken = {target.name for target in self.targets}
+        added = []
+        for photo in photos:
+            size = self.limits.check_picture(photo)
+            small = fitted(read_photo(photo).pixels, THUMBNAIL_SIDE)
+            name = different_name(photo.name, taken)
+            taken.add(name)
+            added.append(Target(photo, name, size, self.store(small)))
+        self.targets += added
+        self.video = None
+
+    def set_video(self, path: Path) -> None:
+        """Take a video to label, in the place of pictures."""
+        self.limits.check_video(path)
+        self.video, self.targets = path, []
+
+    def clear_targets(self) -> None:
+        """Forget what was to be labelled."""
+        self.video, self.targets = None, []
+
+    def close(self) -> None:
+        """Stop the running work and remove the folder."""
+        self.stopped.set()
+        with self.busy:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Sessions:
+    """The sessions of all visitors. Threads may share one."""
+
+    def __init__(self, root: Path, limits: PageLimits) -> None:
+        self.root, self.limits = root, limits
+        self._lock = threading.Lock()
+        self._open: dict[str, Session] = {}
+
+    def get(self, visitor: str) -> Session:
+        """The session of a visitor, which begins with the first call.
+
+        Raises:
+            UsageError: too many visitors are here.
+        """
+        with self._lock:
+            if visitor not in self._open:
+                if len(self._open) >= self.limits.max_visitors:
+                    raise UsageError("too many visitors: close another tab, or come back later")
+                folder = self.root / secrets.token_urlsafe(16)
+                self._open[visitor] = Session(folder, self.limits)
+            return self._open[visitor]
+
+    def close(self, visitor: str) -> None:
+        """End a visitor's session, if there is one."""
+        with self._lock:
+            session = self._open.pop(visitor, None)
+        if session is not None:
+            session.close()
+
+
+def fitted(pixels: np.ndarray, side: int) -> np.ndarray:
+    """A picture made smaller, where its longer side is longer than that."""
+    height, width = pixels.shape[:2]
+    scale = side / max(height, width)
+    if scale >= 1:
+        return pixels
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.array(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
+
+
+def different_name(name: str, taken: set[str]) -> str:
+    """The file name, numbered where another has it or differs in its suffix only."""
+    stems = {Path(one).stem for one in taken}
+    path, number = Path(name), 2
+    free = path.stem
+    while free in stems:
+        free, number = f"{path.stem}_{number}", number + 1
+    return f"{free}{path.suffix}"
