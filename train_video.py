@@ -52,12 +52,15 @@ from model.prompt_generator import kept_channels
 
 DATA_TYPES = {"coco_all": "image", "coco_mask_tube": "video"}
 STAGES = {
-    "image": {"max_iterations": 40_000, "epochs": 40, "lr": 1e-4, "bsz": 8},
-    "video": {"max_iterations": 10_000, "epochs": 10, "lr": 1e-5, "bsz": 1},
+    "image": {"max_iterations": 40_000, "epochs": 40, "lr": 1e-4, "sam_lr": 1.0, "bsz": 8},
+    "video": {"max_iterations": 10_000, "epochs": 10, "lr": 1e-5, "sam_lr": 1.0, "bsz": 1},
 }
 """Section 5: defaults of each stage."""
-TINY_TUBES = {"epochs": 2, "lr": 2e-4, "bsz": 4}
-"""What the preset "tiny" says of the second stage."""
+TINY = {
+    "image": {**PRESETS["tiny"], "sam_lr": 0.1},
+    "video": {"epochs": 2, "lr": 2e-4, "sam_lr": 1.0, "bsz": 4},
+}
+"""The same for the preset "tiny": what the prompt generator learns by would spoil a decoder."""
 EPISODES = {"image": 32_000, "video": 10_000}
 """In an epoch of the full-size presets."""
 
@@ -76,6 +79,7 @@ class StageOptions:
         "what of SAM 2 learns: decoder, memory, decoder,memory or none (default: decoder on "
         "images, both on mask tubes)",
     )
+    sam_lr: float = option(1.0, "learning rate of SAM 2's own weights, as a part of --lr")
     lora: bool = option(
         False, "on mask tubes: instead, low-rank adapters on SAM 2's decoder and memory learn"
     )
@@ -112,6 +116,8 @@ class StageOptions:
         if (self.lora or "memory" in self.parts) and not self.tubes:
             flag = "--lora" if self.lora else "--train_parts memory"
             found.append(f"{flag}: images have no memory; use mask tubes")
+        if self.sam_lr <= 0:
+            found.append(f"--sam_lr must be above 0, not {self.sam_lr}")
         if self.ckpt and not self.ckpt.is_file():
             found.append(f"--ckpt: no such checkpoint: {self.ckpt}")
         return found
@@ -135,7 +141,8 @@ def main() -> int:
         model, options, tuned = build(stage, model_flags, training, processes)
         learning = {name for name, p in model.named_parameters() if p.requires_grad}
         sampler, validation = samplers(benchmark, stage, training, run)
-        trainer = Trainer(model, training, processes, sampler.episodes_per_epoch)
+        rates = {"segmenter.": stage.sam_lr}
+        trainer = Trainer(model, training, processes, sampler.episodes_per_epoch, rates)
         kept = learning | tuned
         if run.resume:
             weights = trainer.resume(run.folder)
@@ -183,16 +190,16 @@ def parse_options() -> tuple[StageOptions, ModelOptions, TrainingOptions, VideoR
         type=lambda name: Path(name).stem,
         help="--sam_model, also as the name of its configuration file",
     )
-    parser.set_defaults(sam_version=2, epochs=None, lr=None, bsz=None, max_iterations=None)
+    parser.set_defaults(
+        sam_version=2, epochs=None, lr=None, sam_lr=None, bsz=None, max_iterations=None
+    )
     given = vars(parser.parse_args())
     apply_preset(parser, PRESETS)
     namespace = parser.parse_args()
     stage = from_namespace(StageOptions, namespace)
     data_type = "video" if stage.tubes else "image"
-    defaults = STAGES[data_type]
-    if namespace.preset == "tiny":
-        defaults = TINY_TUBES if stage.tubes else PRESETS["tiny"]
-    elif namespace.episodes_per_epoch is None:
+    defaults = TINY[data_type] if namespace.preset == "tiny" else STAGES[data_type]
+    if namespace.preset != "tiny" and namespace.episodes_per_epoch is None:
         namespace.episodes_per_epoch = EPISODES[data_type]
     for name in STAGES[data_type]:
         setattr(namespace, name, defaults.get(name) if given[name] is None else given[name])

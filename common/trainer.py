@@ -1,7 +1,7 @@
 """What every training run does around its loss: optimiser, schedule, precision, resuming."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,8 +74,12 @@ class Trainer:
         options: TrainingOptions,
         processes: Processes,
         episodes_per_epoch: int,
+        rates: Mapping[str, float] | None = None,
     ) -> None:
         """What of the model requires gradients learns.
+
+        Args:
+            rates: the learning rate of parameters whose names start so, as a part of `options.lr`.
 
         Raises:
             UsageError: an epoch has fewer episodes than an update takes.
@@ -93,7 +97,7 @@ class Trainer:
         if options.max_iterations is not None:
             self.updates = min(self.updates, options.max_iterations)
         self.optimizer = torch.optim.AdamW(
-            [p for p in model.parameters() if p.requires_grad],
+            _groups(model, options.lr, {} if rates is None else rates),
             lr=options.lr,
             weight_decay=options.weight_decay,
         )
@@ -218,3 +222,16 @@ class Trainer:
         self.scaler.load_state_dict(state["scaler"])
         self.update, self.epoch, self.best = state["update"], state["epoch"], state["best"]
         return state["weights"]
+
+
+def _groups(model: nn.Module, rate: float, parts: Mapping[str, float]) -> list[dict[str, Any]]:
+    """What learns, by learning rate; the first group is what `parts` does not name."""
+    groups: dict[str, list[nn.Parameter]] = {"": []}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            prefix = next((part for part in parts if name.startswith(part)), "")
+            groups.setdefault(prefix, []).append(parameter)
+    return [
+        {"params": parameters, "lr": rate * parts.get(prefix, 1.0)}
+        for prefix, parameters in groups.items()
+    ]

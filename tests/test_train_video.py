@@ -242,3 +242,17 @@ def test_mask_tubes_cannot_be_stored(train):
     outcome, _ = train("tubes", "--benchmark", "coco_mask_tube", "--store_features")
     assert outcome.code == 2
     assert "new each time" in outcome.error
+
+
+def test_sams_weights_learn_at_their_own_rate(train):
+    flags = ("--benchmark", "coco_all", "--lr", 1e-3, "--max_iterations", 1)
+    (still, before), (slow, after) = (
+        train(name, *flags, "--sam_lr", rate) for name, rate in (("a", 1e-6), ("b", 0.1))
+    )
+    assert still.code == slow.code == 0, slow.error
+    start, moved = load_file(before), load_file(after)
+    steps = {name: (moved[name] - start[name]).abs().max() for name in moved}
+    # AdamW's first step is the learning rate wherever there is a gradient
+    decoder = [step for name, step in steps.items() if DECODER in name]
+    assert max(decoder) == pytest.approx(1e-4, rel=0.02)
+    assert all(step == 0 for name, step in steps.items() if name.startswith(GENERATOR))
