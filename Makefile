@@ -6,7 +6,10 @@ RUN := $(VENV)/bin/python
 # Waiting threads sleep: without this, several processes on few cores slow each other down.
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: demo demo-folds demo-video test test-slow lint format install clean
+.PHONY: app demo demo-folds demo-video test test-slow lint format install clean
+
+app: install
+	$(RUN) app.py
 
 demo: install
 	$(RUN) demo.py --output runs/demo
@@ -34,7 +37,7 @@ format: install
 install: $(VENV)/.installed
 
 # uv takes builds of torch and torchvision that belong together, also without CUDA.
-$(VENV)/.installed: requirements.txt requirements-dev.txt
+$(VENV)/.installed: $(wildcard requirements*.txt)
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check uv
 	$(VENV)/bin/uv pip install --python $(RUN) -r requirements.txt -r requirements-dev.txt
