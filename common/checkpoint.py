@@ -15,6 +15,7 @@ from torch import Tensor
 
 from common.errors import UsageError
 from common.files import write_atomically
+from common.sums import check_sum
 
 FORMAT = "dc-sam 1"
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,10 +42,12 @@ def read_facts(path: Path) -> dict[str, Any]:
     """The facts in a checkpoint's header, and `version`, the code that wrote it.
 
     Raises:
-        UsageError: there is no such file, or it is none of ours.
+        UsageError: there is no such file, it is none of ours, or a SHA256SUMS beside it lists
+            another content.
     """
     if not path.is_file():
         raise UsageError(f"no such checkpoint: {path}")
+    check_sum(path)
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
