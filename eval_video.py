@@ -6,8 +6,8 @@
 
 On IC-VOS a labelled image of COCO says what to look for. On DAVIS and LVOS the first masks are
 given; the last command evaluates the original SAM 2. The output folder gets results.json,
-contact_sheet.png, and items.jsonl with a line for each finished item: the same command goes on where
-it was interrupted. torchrun spreads the videos over processes and the numbers stay the same.
+contact_sheet.png, and items.jsonl with a line for each finished item: the same command goes on
+after an interruption. torchrun spreads the videos over processes and the numbers stay the same.
 """
 
 import sys
@@ -38,7 +38,12 @@ from data.benchmarks import Split
 from data.episode import episode_hash
 from data.icvos import read_supports
 from data.item_results import ORIGINAL, ResultFolder, video_sheet
-from data.video_benchmarks import VideoBenchmark, VideoDataOptions, open_video_benchmark
+from data.video_benchmarks import (
+    VideoBenchmark,
+    VideoDataOptions,
+    open_video_benchmark,
+    write_supports,
+)
 from data.video_items import ItemSource, VideoItem
 from data.video_run import Step, evaluate_items
 from model.build import SAM_MODELS, ModelOptions, build_model
@@ -115,13 +120,15 @@ def main() -> int:
             options.save_masks,
             options.save_overlays,
         )
-        facts = settings(data, options, side) if processes.is_main else {}
+        benchmark = open_video_benchmark(data, processes)
+        items, log = benchmark.items, ItemLog(folder.path, processes.rank)
         if processes.is_main:
-            claim_folder(folder.path, facts)
-        benchmark = open_video_benchmark(data, folder.path, processes)
-        items, supports = benchmark.items, benchmark.supports
-        log = ItemLog(folder.path, processes.rank)
+            claim_folder(folder.path, settings(data, options, side))
         videos = items.by_video(items_left(benchmark, log, processes))
+        if processes.is_main:
+            write_supports(benchmark, data, folder.path)
+            for problem in items.problems.values():
+                print(f"error: {problem}", file=sys.stderr)
         shown = items.names[: options.sheet_rows]
         following = Following(model, side, benchmark.split, options, processes.device)
         mine = [videos[number] for number in processes.share(len(videos))]
@@ -135,10 +142,10 @@ def main() -> int:
         processes.wait()
         failures = 0
         if processes.is_main:
-            records = log.join()
+            records, supports = log.join(), benchmark.supports
             results = {
                 **summarise(records, items, folder),
-                **facts,
+                **settings(data, options, side),
                 "seed": data.seed,
                 "supports_sha256": episode_hash(list(supports.values())) if supports else None,
                 "checkpoint": str(options.ckpt or options.sam2_checkpoint or options.variant),

@@ -1,6 +1,6 @@
 """The video benchmarks by name, and which supports belong to their items."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,13 +79,8 @@ class VideoBenchmark:
     """Item -> its support; items without one fail when they are opened."""
 
 
-def open_video_benchmark(
-    data: VideoDataOptions, output: Path, processes: Processes
-) -> VideoBenchmark:
-    """Open what the flags name. Supports are read from their file, or drawn and written to it.
-
-    Args:
-        output: the folder for the supports' file where no other is named.
+def open_video_benchmark(data: VideoDataOptions, processes: Processes) -> VideoBenchmark:
+    """Open what the flags name; supports are read from their file, or drawn.
 
     Raises:
         UsageError: a folder or file is missing or something else than expected.
@@ -100,16 +95,8 @@ def open_video_benchmark(
     if processes.is_main:
         _ = split.class_lists  # the others read what this scan stores
     processes.wait()
-    path = data.supports or output / SUPPORTS
-    if data.supports and path.is_file():
-        keys = read_keys(path, benchmark="icvos", fold=0, shots=data.nshot)
-        known = {(key.query, key.class_id): key for key in keys}
-
-        def support(video: str, class_id: int) -> EpisodeKey:
-            if (video, class_id) not in known:
-                raise UsageError(f"{path} has no support for class {class_id} in video {video}")
-            return known[video, class_id]
-
+    if data.supports and data.supports.is_file():
+        support = _supports_of_file(data.supports, data.nshot)
     else:
         support = Supports(split, data.nshot, data.seed).key
     items = ClassItems(icvos, support)
@@ -119,7 +106,24 @@ def open_video_benchmark(
             supports[name] = support(video, class_id)
         except UsageError:  # opening the item says so
             continue
-    processes.wait()
-    if processes.is_main and supports and not (data.supports and path.is_file()):
-        write_keys(path, list(supports.values()), benchmark="icvos", fold=0, seed=data.seed)
     return VideoBenchmark(items, split, supports)
+
+
+def write_supports(benchmark: VideoBenchmark, data: VideoDataOptions, folder: Path) -> None:
+    """Write supports that were drawn to the file which the flags name, or to one in the folder."""
+    path = data.supports or folder / SUPPORTS
+    if benchmark.supports and not (data.supports and path.is_file()):
+        keys = list(benchmark.supports.values())
+        write_keys(path, keys, benchmark="icvos", fold=0, seed=data.seed)
+
+
+def _supports_of_file(path: Path, shots: int) -> Callable[[str, int], EpisodeKey]:
+    keys = read_keys(path, benchmark="icvos", fold=0, shots=shots)
+    known = {(key.query, key.class_id): key for key in keys}
+
+    def support(video: str, class_id: int) -> EpisodeKey:
+        if (video, class_id) not in known:
+            raise UsageError(f"{path} has no support for class {class_id} in video {video}")
+        return known[video, class_id]
+
+    return support
