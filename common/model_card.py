@@ -64,8 +64,8 @@ def write_card(parts: Sequence[Part], title: str, row: str, about: str, generate
         "file's header.",
         f"It is the row *{row}* of the paper's tables." if row else "",
         f"## What it can and cannot do\n{about}" if about else "",
-        "## Results\n" + _results(parts),
-        "## Files\n" + "\n".join(_files(parts)),
+        "## Results\n" + _results(parts, generated),
+        "## Files\n" + "\n".join(_files(parts, generated)),
         "## Configuration\n" + _configuration(parts),
         "## Licences of what it builds on\n" + "\n".join(_licences(model, parts, generated)),
         "## Check\n`sha256sum -c SHA256SUMS`, or `python -m common.release --verify FOLDER`.",
@@ -73,7 +73,7 @@ def write_card(parts: Sequence[Part], title: str, row: str, about: str, generate
     return "\n\n".join(section.strip() for section in sections if section) + "\n"
 
 
-def _results(parts: Sequence[Part]) -> str:
+def _results(parts: Sequence[Part], generated: bool) -> str:
     """A table of image metrics, one of video metrics, each with means over files."""
     images = [(p, r) for p in parts for r in p.results if "miou" in r]
     videos = [(p, r) for p in parts for r in p.results if "jf" in r]
@@ -83,8 +83,8 @@ def _results(parts: Sequence[Part]) -> str:
         lines.append("|---" * 8 + "|")
         for part, r in images:
             lines.append(
-                f"| {part.name} | {r['benchmark']} | {r['fold']} | {r['shots']} | {r['episodes']} "
-                f"(seed {r['seed']}) | {r['miou']:.1f} | {r['fb_iou']:.1f} | "
+                f"| {part.name} | {_data(r['benchmark'], generated)} | {r['fold']} | {r['shots']} "
+                f"| {r['episodes']} (seed {r['seed']}) | {r['miou']:.1f} | {r['fb_iou']:.1f} | "
                 f"`{r['episode_hash'][:16]}` |"
             )
         for shots in sorted({r["shots"] for _, r in images}):
@@ -98,17 +98,18 @@ def _results(parts: Sequence[Part]) -> str:
         for part, r in videos:
             scores = ("none" if r[k] is None else f"{r[k]:.1f}" for k in ("jf", "j", "f"))
             lines.append(
-                f"| {part.name} | {r['benchmark']} | {r['first_frame']} | {r['items']} | "
-                f"{' | '.join(scores)} |"
+                f"| {part.name} | {_data(r['benchmark'], generated)} | {r['first_frame']} | "
+                f"{r['items']} | {' | '.join(scores)} |"
             )
         tables.append("\n".join(lines))
     return "\n\n".join(tables) or "Not evaluated."
 
 
-def _files(parts: Sequence[Part]) -> Iterator[str]:
+def _files(parts: Sequence[Part], generated: bool) -> Iterator[str]:
     for part in parts:
         facts = part.facts
-        trained = part.benchmark + ("" if part.fold is None else f", fold {part.fold}")
+        fold = "" if part.fold is None else f", fold {part.fold}"
+        trained = part.benchmark and _data(part.benchmark, generated) + fold
         details = [f"trained on {trained}"] if trained else []
         if "imported_from" in facts:
             details.append(f"imported from {facts['imported_from']}")
@@ -124,6 +125,11 @@ def _files(parts: Sequence[Part]) -> Iterator[str]:
             )
         details.append(f"written by version {facts['version']}")
         yield f"- `{part.name}`: {'; '.join(details)}."
+
+
+def _data(benchmark: str, generated: bool) -> str:
+    """What images are called that only have a benchmark's layout and classes' numbers."""
+    return f"generated ({benchmark} layout)" if generated else benchmark
 
 
 def _configuration(parts: Sequence[Part]) -> str:

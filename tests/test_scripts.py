@@ -5,6 +5,7 @@ import pytest
 
 MODULES = ["train_image", "eval_image", "predict", "demo", "data.generated", "data.prepare"]
 MODULES += ["calibrate", "pretrain.backbone", "pretrain.segmenter", "common.import_release"]
+MODULES += ["common.release", "data.build_icvos"]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -106,7 +106,7 @@ def test_licences_are_those_of_the_parts(
     flags = ("--about", about, "--generated", "--output", tmp_path / "out")
     assert script(release, run, *flags).code == 0
     card = (tmp_path / "out" / "README.md").read_text()
-    for text in (*present, "It finds *stars*.", "Generated images of this project"):
+    for text in (*present, "It finds *stars*.", "trained on generated (pascal layout)"):
         assert text in card
     for text in (*absent, "PASCAL VOC"):
         assert text not in card
