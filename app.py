@@ -22,7 +22,7 @@ from common.trainer import PRECISIONS
 from model import InContextSegmenter
 from page.limits import PageLimits
 
-DEFAULT = Path(__file__).parent / "checkpoints" / "tiny" / "tiny.safetensors"
+DEFAULT = Path(__file__).parent / "checkpoints" / "tiny" / "pascal_fold0.safetensors"
 
 
 @dataclass(frozen=True)

@@ -63,9 +63,9 @@ class Events:
     def load_example(self, event: gr.SelectData, request: gr.Request) -> Updates:
         """Fill everything in."""
         session, example = self.session(request), self.examples[event.index]
-        session.shots, session.results = [], []
+        session.draft, session.shots, session.results = None, [], []
         for photo, mask in example.references:
-            if session.draft is not None and session.draft.given is not None:
+            if session.draft is not None:
                 session.keep_draft(session.draft.given)
             session.open_reference(photo)
             if mask is not None:

@@ -43,7 +43,7 @@ class Example:
     name: str
     """What the object is called."""
     references: tuple[tuple[Path, Path | None], ...]
-    """Pictures and masks; the last is put on the canvas, and may have no mask yet."""
+    """Pictures and masks; the last is put on the canvas, and only it may have no mask yet."""
     pictures: tuple[Path, ...] = ()
     video: Path | None = None
 

@@ -29,6 +29,7 @@ STYLE = """
 #examples .thumbnail-item { aspect-ratio: 3.1; }
 #references .caption-label, #targets .caption-label { display: none; }
 #found .caption-label { inset: auto 0 0 0; max-width: 100%; border-radius: 0; font-size: 12px; }
+#note { min-height: 48px; }
 .step h3 { margin: 0 0 2px; } .step p { margin: 0; opacity: .75; }
 """
 
