@@ -43,7 +43,6 @@ def main() -> int:
         return 0
     if not flags.tables:
         raise UsageError(f"name a table: {', '.join(BY_NAME)}; --list shows their rows")
-    refuse_impossible(chosen)
     settings = settings_of(flags)
     if flags.print:
         print_commands(chosen, settings)
@@ -118,8 +117,8 @@ def settings_of(flags: argparse.Namespace) -> Settings:
     if min(flags.seeds) < 0:
         raise UsageError("--seeds cannot be negative")
     return Settings(
-        work=flags.work or (SMOKE_WORK if flags.smoke else WORK),
-        datapath=flags.datapath,
+        work=seen_from_root(flags.work or (SMOKE_WORK if flags.smoke else WORK)),
+        datapath=seen_from_root(flags.datapath),
         gpus=flags.gpus,
         seeds=tuple(dict.fromkeys(flags.seeds)),
         folds=tuple(flags.folds or ((0,) if flags.smoke else FOLDS)),
@@ -128,11 +127,9 @@ def settings_of(flags: argparse.Namespace) -> Settings:
     )
 
 
-def refuse_impossible(chosen: Chosen) -> None:
-    for table, rows in chosen:
-        for row in rows:
-            if row.refused:
-                raise UsageError(f"{table.name}, row {row.name}: {row.refused}")
+def seen_from_root(path: Path) -> Path:
+    """The same place for commands, which are run in the repository's folder."""
+    return path if Path.cwd() == runner.ROOT else path.absolute()
 
 
 def list_tables(chosen: Chosen) -> None:
@@ -140,8 +137,7 @@ def list_tables(chosen: Chosen) -> None:
         print(f"\n{table.name}: {table.title}")
         for row in rows:
             numbers = [f"{name} {row.paper[name]}" for name in table.columns if name in row.paper]
-            title = row.name + (f" ({row.refused})" if row.refused else "")
-            print(f"  {title:<22}{report.title_of(row):<48}{', '.join(numbers)}")
+            print(f"  {row.name:<22}{report.title_of(row):<48}{', '.join(numbers)}")
 
 
 def print_commands(chosen: Chosen, settings: Settings) -> None:

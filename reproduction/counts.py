@@ -1,11 +1,13 @@
 """What tables 10, 11 and 14 say that needs no data: parameters, classes, operations."""
 
+import copy
 from collections.abc import Mapping
 
 from data.folds import VOC_CLASSES, fold_classes
 from model.backbone import BUILDERS, Backbone
 from model.build import ModelOptions, build_generator
 from model.dc_sam_video import DcSamVideo
+from model.lora import add_adapters, unfreeze_adapters
 from reproduction import operations
 from reproduction.recipe import Training
 
@@ -30,10 +32,14 @@ def table_14(fusion: str) -> Mapping[str, float]:
 def tuned_parameters(training: Training) -> Mapping[str, float]:
     """Table 10: the parameters of SAM 2 that a training on mask tubes changes, in millions."""
     options = ModelOptions(sam_version=2)
-    segmenter = operations.build_on_meta(2, options.segmenter)
     backbone = Backbone("tiny", BUILDERS["tiny"]({}))
+    segmenter = copy.deepcopy(operations.build_on_meta(2, options.segmenter))
     generator = build_generator(options, backbone.middle_channels, segmenter.channels)
     model = DcSamVideo(backbone, segmenter, generator)
-    model.unfreeze(str(training.flags["train_parts"]).split(","))
-    learning = sum(p.numel() for p in model.segmenter.parameters() if p.requires_grad)
+    if training.flags.get("lora"):
+        add_adapters(segmenter.network)
+        unfreeze_adapters(segmenter.network)
+    else:
+        model.unfreeze(str(training.flags["train_parts"]).split(","))
+    learning = sum(p.numel() for p in segmenter.parameters() if p.requires_grad)
     return {"parameters (M)": learning / MILLION}

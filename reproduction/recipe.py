@@ -65,8 +65,6 @@ class Row:
     """The first frame's true mask is given, so that nothing but SAM 2's tracking is tested."""
     counted: Callable[[], Mapping[str, Value]] | None = None
     """What needs no data, by column: parameters, operations, classes."""
-    refused: str = ""
-    """Why this row cannot be run here; empty: it can."""
 
     @property
     def measured(self) -> bool:

@@ -11,7 +11,8 @@ from pathlib import Path
 from common.errors import UsageError
 from common.files import write_atomically
 from reproduction.recipe import FOLD_COLUMNS, FOLDS, MEAN, NAMES, Row, Table, Value
-from reproduction.steps import Settings, evaluation_folder
+from reproduction.runner import is_finished
+from reproduction.steps import Settings, evaluation_step, seeds_of
 
 PLACES = {**dict.fromkeys((*FOLD_COLUMNS, MEAN), 1), **dict.fromkeys(("J", "F", "J&F"), 2)}
 NOTHING = ""
@@ -61,32 +62,41 @@ def _measured(row: Row, settings: Settings) -> dict[str, list[float]]:
     """By column, one number for each seed that has been evaluated."""
     if not row.measured:
         return {}
+    seeds = seeds_of(row, settings)
     if not row.folds:
-        found = [_results(evaluation_folder(row, None, s, settings)) for s in settings.seeds]
+        found = [_results(row, None, seed, settings) for seed in seeds]
         names = {"J": "j", "F": "f", "J&F": "jf"}
-        return {column: [r[name] for r in found if r] for column, name in names.items()}
+        return {
+            column: [results[name] for results in found if results.get(name) is not None]
+            for column, name in names.items()
+        }
     by_fold = {
         fold: {
-            seed: found["miou"]
-            for seed in settings.seeds
-            if (found := _results(evaluation_folder(row, fold, seed, settings)))
+            seed: results["miou"]
+            for seed in seeds
+            if (results := _results(row, fold, seed, settings))
         }
         for fold in FOLDS
     }
     columns = {FOLD_COLUMNS[fold]: list(by_seed.values()) for fold, by_seed in by_fold.items()}
-    complete = [s for s in settings.seeds if all(s in by_seed for by_seed in by_fold.values())]
+    complete = [seed for seed in seeds if all(seed in by_seed for by_seed in by_fold.values())]
     columns[MEAN] = [statistics.fmean(by_fold[fold][seed] for fold in FOLDS) for seed in complete]
     return columns
 
 
-def _results(folder: Path) -> dict[str, float] | None:
-    path = folder / "results.json"
-    if not path.is_file():
-        return None
+def _results(row: Row, fold: int | None, seed: int | None, settings: Settings) -> dict[str, float]:
+    """What a finished evaluation found; empty where it is not finished.
+
+    Raises:
+        UsageError: it cannot be read, or another recipe found it.
+    """
+    step = evaluation_step(row, fold, seed, settings)
+    if not is_finished(step):
+        return {}
     try:
-        return json.loads(path.read_text())
+        return json.loads((step.folder / "results.json").read_text())
     except (OSError, ValueError):
-        raise UsageError(f"{path} cannot be read: remove {folder}") from None
+        raise UsageError(f"{step.folder}/results.json cannot be read: remove that folder") from None
 
 
 def title_of(row: Row) -> str:
@@ -118,8 +128,6 @@ def markdown(table: Table, rows: Sequence[tuple[Row, dict[str, Cell]]], smoke: b
             ("", "difference", [_signed(cell.difference, places) for cell, places in shown]),
         ):
             lines.append(f"| {title} | {name} | {' | '.join(texts)} |")
-        if row.refused:
-            lines.append(f"| | not run | {row.refused} |")
     return "\n".join(lines) + "\n"
 
 

@@ -21,14 +21,14 @@ SMOKE_BATCH = 2
 SMOKE_EPISODES = 4
 TINY_DECIDES = (
     *("backbone", "sam_model", "image_size", "position"),
-    *("epochs", "episodes_per_epoch", "max_iterations", "lr"),
+    *("epochs", "episodes_per_epoch", "max_iterations", "lr", "sam_lr"),
 )
 """Flags that a smoke run leaves to the preset of tiny models."""
 SMOKE_DATA = {
     "voc": ("--train", 120, "--val", 60, "--seed", 3),
     "coco": ("--train", 160, "--val", 120, "--seed", 3),
-    "icvos": (),
-    "davis": (),
+    "icvos": ("--videos", 2, "--frames", 3, "--seed", 3),
+    "davis": ("--videos", 2, "--frames", 3, "--seed", 3),
 }
 """Layouts of generated data, with flags of `python -m data.generated`."""
 DATA_OF = {
@@ -103,7 +103,7 @@ def steps_of(row: Row, settings: Settings) -> Iterator[Step]:
     for fold in folds_of(row, settings):
         if row.training:
             yield from training_steps(row.training, fold, settings)
-        for seed in settings.seeds:
+        for seed in seeds_of(row, settings):
             yield evaluation_step(row, fold, seed, settings)
 
 
@@ -112,6 +112,11 @@ def folds_of(row: Row, settings: Settings) -> Sequence[int | None]:
     if not row.measured:
         return ()
     return settings.folds if row.folds else (None,)
+
+
+def seeds_of(row: Row, settings: Settings) -> Sequence[int | None]:
+    """The seeds with which a row is evaluated; None where nothing is drawn."""
+    return (None,) if row.given_masks else settings.seeds
 
 
 def training_steps(training: Training, fold: int | None, settings: Settings) -> Iterator[Step]:
@@ -151,7 +156,7 @@ def training_folder(training: Training, fold: int | None, settings: Settings) ->
     return folder if fold is None else folder / f"fold{fold}"
 
 
-def evaluation_step(row: Row, fold: int | None, seed: int, settings: Settings) -> Step:
+def evaluation_step(row: Row, fold: int | None, seed: int | None, settings: Settings) -> Step:
     """The evaluation of a row on one fold with one seed."""
     folder = evaluation_folder(row, fold, seed, settings)
     of_videos = row.benchmark in VIDEO_BENCHMARKS
@@ -169,15 +174,16 @@ def evaluation_step(row: Row, fold: int | None, seed: int, settings: Settings) -
     )
 
 
-def evaluation_folder(row: Row, fold: int | None, seed: int, settings: Settings) -> Path:
+def evaluation_folder(row: Row, fold: int | None, seed: int | None, settings: Settings) -> Path:
     """Where the evaluation of a row on one fold with one seed writes."""
     test = f"{row.benchmark}-{row.shots}shot" + ("-given" if row.given_masks else "")
     folder = settings.work / "evaluate" / _name_of(row.training, settings) / test
-    return (folder if fold is None else folder / f"fold{fold}") / f"seed{seed}"
+    folder = folder if fold is None else folder / f"fold{fold}"
+    return folder if seed is None else folder / f"seed{seed}"
 
 
 def _image_evaluation(
-    row: Row, fold: int | None, seed: int, settings: Settings
+    row: Row, fold: int | None, seed: int | None, settings: Settings
 ) -> tuple[tuple, tuple]:
     episodes = SMOKE_EPISODES if settings.smoke else TEST_EPISODES
     recipe = (
@@ -189,15 +195,17 @@ def _image_evaluation(
 
 
 def _video_evaluation(
-    row: Row, fold: int | None, seed: int, settings: Settings
+    row: Row, fold: int | None, seed: int | None, settings: Settings
 ) -> tuple[tuple, tuple]:
     recipe = ("--benchmark", row.benchmark)
-    if row.benchmark == "icvos":
+    if row.benchmark == "lvos":
+        machine = ("--lvos_path", settings.data / ("DAVIS" if settings.smoke else "LVOS"))
+    elif row.given_masks:
+        machine = ("--icvos_path", settings.data / "IC-VOS")
+        recipe += ("--first_frame", "oracle", "--image_size", 128 if settings.smoke else 512)
+    else:
         machine = ("--icvos_path", settings.data / "IC-VOS", "--coco_path", settings.data)
         recipe += ("--nshot", row.shots, "--seed", seed)
-    else:
-        name = "DAVIS" if settings.smoke else "LVOS"
-        machine = ("--lvos_path", settings.data / name)
     if row.training is None:
         weights, name = official_path(SAM_2), SAM_2
         if settings.smoke:

@@ -1,5 +1,6 @@
 """Every training of the paper, with its hyper-parameters (section 5; docs/reproduction.md)."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from reproduction.recipe import Training
@@ -75,13 +76,14 @@ def pretraining(name: str, parts: str) -> Training:
             "episodes_per_epoch": 32_000,
             "max_iterations": 40_000,
             "lr": 1e-4,
+            "sam_lr": 1.0,
         },
         batch=32,
         batch_per_gpu=8,
     )
 
 
-def fine_tuning(name: str, parts: str, start: Training, **changes: object) -> Training:
+def fine_tuning(name: str, learns: Mapping[str, object], start: Training) -> Training:
     """The second step for videos: mask tubes, with the model of the first step."""
     return Training(
         name=f"video-tubes-{name}",
@@ -91,12 +93,12 @@ def fine_tuning(name: str, parts: str, start: Training, **changes: object) -> Tr
             "nshot": 1,
             "weight_decay": 1e-5,
             "seed": 0,
-            "train_parts": parts,
+            **learns,
             "epochs": 4,
             "episodes_per_epoch": 10_000,
             "max_iterations": 10_000,
             "lr": 1e-5,
-            **changes,
+            "sam_lr": 1.0,
         },
         batch=4,
         batch_per_gpu=1,
@@ -104,13 +106,14 @@ def fine_tuning(name: str, parts: str, start: Training, **changes: object) -> Tr
     )
 
 
+DECODER = {"train_parts": "decoder"}
 IMAGES = pretraining("decoder", "decoder")
 IMAGES_GENERATOR = pretraining("generator", "none")
-TUBES_DECODER = fine_tuning("decoder", "decoder", IMAGES)
-TUBES_MEMORY = fine_tuning("memory", "memory", IMAGES)
-TUBES_BOTH = fine_tuning("both", "decoder,memory", IMAGES)
-TUBES_LORA = fine_tuning("lora", "decoder,memory", IMAGES, lora=True)
-TUBES_AFTER_GENERATOR = fine_tuning("after-generator", "decoder", IMAGES_GENERATOR)
+TUBES_DECODER = fine_tuning("decoder", DECODER, IMAGES)
+TUBES_MEMORY = fine_tuning("memory", {"train_parts": "memory"}, IMAGES)
+TUBES_BOTH = fine_tuning("both", {"train_parts": "decoder,memory"}, IMAGES)
+TUBES_LORA = fine_tuning("lora", {"lora": True}, IMAGES)
+TUBES_AFTER_GENERATOR = fine_tuning("after-generator", DECODER, IMAGES_GENERATOR)
 TUBES_ALONE = replace(
     IMAGES,
     name="video-tubes-alone",

@@ -4,7 +4,13 @@ import sys
 import pytest
 
 MODULES = ["train_image", "eval_image", "predict", "demo", "data.generated", "data.prepare"]
-MODULES += ["calibrate", "pretrain.backbone", "pretrain.segmenter", "common.import_release"]
+MODULES += [
+    "calibrate",
+    "pretrain.backbone",
+    "pretrain.segmenter",
+    "common.import_release",
+    "reproduce",
+]
 MODULES += ["common.release", "data.build_icvos"]
 
 

@@ -1,0 +1,121 @@
+"""What recipes take: operations counted from the model, and hours at an assumed throughput."""
+
+from collections.abc import Iterable, Sequence
+
+from model.build import ModelOptions
+from reproduction import operations
+from reproduction.recipe import FOLDS, Row, Table, Training
+from reproduction.steps import SAM_2, TEST_EPISODES
+
+BACKWARD = 2
+"""A backward pass costs about twice its forward pass."""
+TUBE_FRAMES = 5
+TRAINING_IMAGES = {"pascal": (4208, 3726, 2752, 4510), "coco": (82_783,) * 4}
+"""Episodes of an epoch by fold: PASCAL's lists; for COCO at most all images of train2014."""
+TEST_FRAMES = {"icvos": 99_549}
+"""Section 3 of the paper; LVOS v2 is left out, as its paper has to be asked."""
+MEMORIES = 7
+SEEDS = 3
+
+
+def table(chosen: Sequence[tuple[Table, Sequence[Row]]], tera: float) -> str:
+    """Markdown: what each row takes on its own, and all of them, whose trainings are shared.
+
+    Args:
+        tera: TFLOP/s that a GPU is assumed to do.
+    """
+    lines = [
+        f"Assumed: {tera:g} TFLOP/s on one GPU, {SEEDS} seeds. Reading images is not counted.",
+        "",
+        "| table | row | benchmark | shots | training (PFLOP) | evaluation (PFLOP) | GPU hours |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    trainings: dict[str, float] = {}
+    evaluations: dict[tuple, float] = {}
+    for chosen_table, rows in chosen:
+        for row in rows:
+            if not row.measured:
+                continue
+            needed = {t.name: training_cost(t) for t in chain(row.training)}
+            test = evaluation_cost(row)
+            trainings |= needed
+            name = row.training.name if row.training else ""
+            evaluations[name, row.benchmark, row.shots, row.given_masks] = test or 0.0
+            train = sum(needed.values())
+            hours = "" if test is None else f"{_hours(train + test, tera):.1f}"
+            tested = "not counted" if test is None else f"{test / 1e6:,.1f}"
+            lines.append(
+                f"| {chosen_table.name} | {row.name} | {row.benchmark} | {row.shots} | "
+                f"{train / 1e6:,.1f} | {tested} | {hours} |"
+            )
+    train, test = sum(trainings.values()), sum(evaluations.values())
+    lines.append(
+        f"| all | {len(trainings)} trainings | | | {train / 1e6:,.1f} | {test / 1e6:,.1f} | "
+        f"{_hours(train + test, tera):.1f} |"
+    )
+    return "\n".join(lines)
+
+
+def chain(training: Training | None) -> Iterable[Training]:
+    """A training and those before it."""
+    while training:
+        yield training
+        training = training.start
+
+
+def options_of(training: Training | None) -> ModelOptions:
+    """The model of a training: its own flags or those of the training it goes on from."""
+    if training is None:
+        return ModelOptions(sam_version=2, sam_model=SAM_2)
+    first = list(chain(training))[-1].flags
+    return ModelOptions(
+        backbone=str(first["backbone"]),
+        sam_version=int(str(first["sam_version"])),
+        sam_model=str(first["sam_model"]),
+        image_size=int(str(first["image_size"])),
+        num_query=int(str(first["num_query"])),
+        fusion=str(first["fusion"]),
+        segmenter_fusion="no_sam_fusion" not in first,
+        negative_branch="no_negative_branch" not in first,
+        cyclic="no_cyclic" not in first,
+    )
+
+
+def training_cost(training: Training) -> float:
+    """GFLOP of all its updates, in all folds where there are folds."""
+    part = operations.count(options_of(training))
+    episode = part.frozen + (1 + BACKWARD) * part.learned
+    if training.benchmark == "coco_mask_tube":
+        episode += (TUBE_FRAMES - 1) * part.segmenter
+        episode += (1 + BACKWARD) * _following(TUBE_FRAMES - 1, part.decode)
+    if training.folds:
+        images = sum(TRAINING_IMAGES[training.benchmark])
+        return episode * images * int(str(training.flags["epochs"]))
+    return episode * training.batch * int(str(training.flags["max_iterations"]))
+
+
+def _following(frames: int, decode: float) -> float:
+    """GFLOP for so many frames after the first one, without their features."""
+    memories = [min(number, MEMORIES) for number in range(1, frames + 1)]
+    attention = sum(operations.memory_attention(SAM_2, number) for number in memories)
+    return attention + frames * decode + (frames + 1) * operations.memory_encoder(SAM_2)
+
+
+def evaluation_cost(row: Row) -> float | None:
+    """GFLOP of its evaluations; None where the number of frames is not known here."""
+    part = operations.count(options_of(row.training))
+    if row.folds:
+        more_shots = part.segmenter + part.backbone + part.branches * part.high
+        more_shots += part.priors + part.learn
+        episode = part.frozen + part.learned + (row.shots - 1) * more_shots
+        return episode * TEST_EPISODES * len(FOLDS) * SEEDS
+    frames = TEST_FRAMES.get(row.benchmark)
+    if frames is None:
+        return None
+    frame = part.segmenter + part.decode + operations.memory_attention(SAM_2, MEMORIES)
+    frame += operations.memory_encoder(SAM_2)
+    return frame * frames * (1 if row.given_masks else SEEDS)
+
+
+def _hours(giga: float, tera: float) -> float:
+    return giga / 1e3 / tera / 3600

@@ -1,0 +1,80 @@
+import pytest
+
+from reproduction import cost, counts, operations
+from reproduction.operations import Operations
+from reproduction.recipe import MEAN
+from reproduction.tables import BY_NAME
+from reproduction.trainings import RESNET50, TUBES_BOTH
+
+ICVOS = BY_NAME["table4"].rows[0]
+
+
+def test_table_14_is_the_prior_fusion():
+    ours = counts.table_14("prior")
+    assert ours["parameters (M)"] == 1.870336
+    # 278.97 in the paper, whose counter left out the products inside attention
+    assert ours["FLOPs (G)"] == pytest.approx(279.24, abs=0.01)
+
+
+def test_the_full_fusion_is_larger():
+    ours = counts.table_14("full")
+    assert ours["parameters (M)"] == 2.394624
+    assert ours["FLOPs (G)"] == pytest.approx(283.53, abs=0.01)
+
+
+@pytest.mark.parametrize("fold", range(4))
+def test_table_11(fold):
+    assert counts.shifted_classes(fold) == BY_NAME["table11"].rows[fold].paper
+
+
+@pytest.mark.slow  # the largest SAM 2 takes ten seconds to build
+def test_table_10():
+    rows = BY_NAME["table10"].rows
+    millions = [row.counted()["parameters (M)"] for row in rows]
+    assert millions == [3.950656, 7.306912, 11.257568, 0.11136]
+    assert [round(m, 2) for m in millions] == [row.paper["parameters (M)"] for row in rows]
+
+
+@pytest.fixture
+def one_each(monkeypatch):
+    """Every part of the model takes one GFLOP."""
+    part = Operations(
+        segmenter=1, backbone=1, high=1, priors=1, learn=1, find=1, decode=1, branches=2
+    )
+    monkeypatch.setattr(operations, "count", lambda options: part)
+    monkeypatch.setattr(operations, "memory_attention", lambda name, memories: 1)
+    monkeypatch.setattr(operations, "memory_encoder", lambda name: 1)
+
+
+def test_cost_of_training_on_images(one_each):
+    # frozen: 2 images in 2 networks, 3 calls of stage 4, priors: 8; learned, forward and
+    # backward: 3 x (support, query, 2 masks)
+    episode = 8 + 3 * 4
+    assert cost.training_cost(RESNET50["pascal"]) == episode * 15_196 * 100
+    assert cost.training_cost(RESNET50["coco"]) == episode * 4 * 82_783 * 50
+
+
+def test_cost_of_training_on_mask_tubes(one_each):
+    # 4 more frames; memory attention and decoder on each of them; the memory encoder on all 5
+    episode = 8 + 3 * 4 + 4 + 3 * (4 + 4 + 5)
+    assert cost.training_cost(TUBES_BOTH) == episode * 4 * 10_000
+
+
+def test_cost_of_evaluation(one_each):
+    one_shot, five_shots = BY_NAME["table9"].rows[2:]
+    runs = 1000 * 4 * 3
+    assert cost.evaluation_cost(one_shot) == (8 + 4) * runs
+    # a shot: 2 networks, 2 calls of stage 4, priors, support
+    assert cost.evaluation_cost(five_shots) == (8 + 4 + 4 * 6) * runs
+    assert cost.evaluation_cost(ICVOS) == 4 * 99_549 * 3
+
+
+def test_hours_and_shared_trainings(one_each):
+    (row,) = [row for row in BY_NAME["table3"].rows if MEAN in row.paper][3:4]
+    text = cost.table([(BY_NAME["table3"], [row]), (BY_NAME["table9"], [row])], tera=1e-3)
+    lines = text.splitlines()
+    train, test = 20 * 15_196 * 100 / 1e6, 12 * 12_000 / 1e6
+    hours = (train + test) * 1e6 / 3600  # at 1 GFLOP/s
+    numbers = f"| {train:,.1f} | {test:,.1f} | {hours:.1f} |"
+    assert lines[-3].endswith(numbers)
+    assert lines[-1] == f"| all | 1 trainings | | {numbers}"

@@ -1,0 +1,130 @@
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+import eval_image
+import eval_video
+import train_image
+import train_video
+from reproduction import steps
+from reproduction.steps import Settings, Step, evaluation_step, steps_of, training_steps
+from reproduction.tables import BY_NAME, TABLES
+
+SCRIPTS = {
+    f"{module.__name__}.py": module for module in (train_image, train_video, eval_image, eval_video)
+}
+ROWS = [pytest.param(row, id=f"{t.name}-{row.name}") for t in TABLES for row in t.rows]
+RESNET50 = BY_NAME["table3"].rows[3]
+
+
+@pytest.fixture
+def parse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Let a step's own script read its flags; files that earlier steps would write are there."""
+
+    def run(step: Step) -> dict[str, object]:
+        words = step.words
+        for flag, path in pairwise(words):
+            if flag in ("--ckpt", "--sam2_checkpoint"):
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+                Path(path).touch()
+        monkeypatch.setattr(sys, "argv", list(words))
+        groups = SCRIPTS[words[0]].parse_options()
+        return {name: value for group in groups for name, value in vars(group).items()}
+
+    weights = tmp_path / "weights.pt"
+    monkeypatch.setattr(steps, "official_path", lambda name: weights)
+    (tmp_path / "data").mkdir()
+    return run
+
+
+def settings(folder: Path, **changes: object) -> Settings:
+    given = {"work": folder, "datapath": folder / "data", "folds": (2,), "seeds": (1,)}
+    return Settings(**{**given, **changes})
+
+
+@pytest.mark.parametrize("smoke", [False, True], ids=["paper", "smoke"])
+@pytest.mark.parametrize("row", ROWS)
+def test_scripts_understand_every_command(row, smoke, parse, tmp_path):
+    for step in steps_of(row, settings(tmp_path, smoke=smoke)):
+        if step.script[0] != "-m":
+            assert parse(step)["output"] == step.folder
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_scripts_take_the_hyper_parameters_of_a_recipe(row, parse, tmp_path):
+    dont = {"no_negative_branch": "negative_branch", "no_sam_fusion": "segmenter_fusion"}
+    dont["no_cyclic"] = "cyclic"
+    training = row.training
+    while training:
+        fold = 2 if training.folds else None
+        *_, step = training_steps(training, fold, settings(tmp_path))
+        parsed = parse(step)
+        for name, value in training.flags.items():
+            expected = (dont[name], False) if name in dont else (name, value)
+            assert parsed[expected[0]] == expected[1]
+        assert parsed["bsz"] * parsed["accumulate"] == training.batch
+        training = training.start
+
+
+def test_tables_have_the_papers_protocol(parse, tmp_path):
+    parsed = parse(evaluation_step(RESNET50, 2, 1, settings(tmp_path)))
+    assert parsed["test_episodes"] == 1000
+    assert (parsed["benchmark"], parsed["fold"], parsed["seed"]) == ("pascal", 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "processes", "at_once", "accumulate"),
+    [(1, 1, 2, 4), (2, 2, 2, 2), (3, 1, 2, 4), (4, 4, 2, 1), (8, 8, 1, 1), (16, 8, 1, 1)],
+)
+def test_the_batch_is_8_on_any_number_of_gpus(
+    gpus, processes, at_once, accumulate, parse, tmp_path
+):
+    (step,) = training_steps(RESNET50.training, 0, settings(tmp_path, gpus=gpus))
+    parsed = parse(step)
+    assert step.processes == processes
+    assert (parsed["bsz"], parsed["accumulate"]) == (at_once, accumulate)
+
+
+def test_all_folds_and_seeds_are_evaluated_after_the_training_of_their_fold(tmp_path):
+    found = list(steps_of(RESNET50, settings(tmp_path, folds=(0, 1), seeds=(0, 1))))
+    names = [str(step.folder.relative_to(tmp_path)) for step in found]
+    assert names == [
+        f"{place}{fold}{seed}"
+        for fold in ("fold0", "fold1")
+        for place, seed in (
+            ("train/pascal-resnet50/", ""),
+            ("evaluate/pascal-resnet50/pascal-1shot/", "/seed0"),
+            ("evaluate/pascal-resnet50/pascal-1shot/", "/seed1"),
+        )
+    ]
+
+
+def test_given_masks_are_evaluated_once(tmp_path):
+    row = BY_NAME["table13"].rows[2]
+    (step,) = steps_of(row, settings(tmp_path, seeds=(0, 1, 2)))
+    assert step.folder == tmp_path / "evaluate" / "original" / "lvos-1shot-given"
+
+
+def test_a_smoke_run_keeps_what_is_ablated(parse, tmp_path):
+    row = next(row for row in BY_NAME["table5"].rows if row.name == "two_branches")
+    (step,) = training_steps(row.training, 0, settings(tmp_path, smoke=True))
+    parsed = parse(step)
+    assert (parsed["negative_branch"], parsed["segmenter_fusion"], parsed["cyclic"]) == (
+        *(True, False, False),
+    )
+    assert (parsed["sam_model"], parsed["backbone"], parsed["image_size"]) == ("tiny", "tiny", 128)
+    (row,) = [row for row in BY_NAME["figure9"].rows if row.name == "5"]
+    (step,) = training_steps(row.training, 0, settings(tmp_path, smoke=True))
+    assert parse(step)["num_query"] == 5
+
+
+def test_further_flags_win_and_have_their_own_folder(parse, tmp_path):
+    more = settings(tmp_path, train_flags=("--wiring", "release", "--bsz", "1"))
+    (step,) = training_steps(RESNET50.training, 0, more)
+    parsed = parse(step)
+    assert (parsed["wiring"], parsed["bsz"]) == ("release", 1)
+    assert step.folder.parent.name == "pascal-resnet50-wiring-release-bsz-1"
+    tested = evaluation_step(RESNET50, 0, 0, more).words
+    assert str(step.folder / "last.safetensors") in tested
