@@ -177,8 +177,10 @@ class Events:
             if session.video is not None:
                 every = int(prompt_every)
                 film = results.label_video(session, self.segmenter, concept, every, report)
-                line = "Stopped: the video ends early." if session.stopped.is_set() else ""
-                return self._results(session, None, film, line)
+                line = f"Found in {film.marked} of {film.frames} frames."
+                if session.stopped.is_set():
+                    line += " Stopped: the video ends early."
+                return self._results(session, None, film.path, line)
             session.results = results.label_pictures(session, self.segmenter, concept, report)
             drawn = results.overlays(session, session.results, Thresholds(presence, mask))
             done, count = len(session.results), len(session.targets)

@@ -196,6 +196,7 @@ def build_page(events: Events, has_memory: bool) -> gr.Blocks:
                 found_film = gr.Video(
                     label="Result",
                     elem_id="found-film",
+                    height=480,
                     visible=False,
                     interactive=False,
                     autoplay=True,

@@ -2,9 +2,9 @@
 
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -31,6 +31,15 @@ Report = Callable[[int, int], None]
 """Told how many of how many are done."""
 
 
+class Film(NamedTuple):
+    """A labelled video."""
+
+    path: Path
+    frames: int
+    marked: int
+    """Frames in which the object was found."""
+
+
 def label_pictures(
     session: Session, segmenter: InContextSegmenter, concept: LearnedConcept, report: Report
 ) -> list[Found]:
@@ -53,31 +62,31 @@ def label_video(
     concept: LearnedConcept,
     prompt_every: int,
     report: Report,
-) -> Path | None:
-    """Write the video with the concept's mask over every frame; None if nothing was done.
+) -> Film:
+    """Write the video with the concept's mask over every frame.
 
     When the session is stopped, the video ends with the last frame that was done.
     """
     reader = session.limits.check_video(session.video)
     path = session.new_path(f"{session.video.stem}_found.mp4")
-    done = 0
+    done = marked = 0
+    waiting: list[np.ndarray] = []
 
-    def frames():
+    def frames() -> Iterator[np.ndarray]:
         for frame in reader:
             session.limits.check_frames(session.video, done + 1)
-            shown.append(frame)
+            waiting.append(frame)
             yield frame
 
-    shown: list[np.ndarray] = []
     rate = reader.frames_per_second or 24
     with reader, VideoWriter(path, rate, codec=BROWSER_CODEC) as writer:
         for found in segmenter.segment_video(frames(), concept, prompt_every):
-            writer.write(overlay(shown.pop(), found.mask))
-            done += 1
+            writer.write(overlay(waiting.pop(), found.mask))
+            done, marked = done + 1, marked + bool(found.mask.any())
             report(done, reader.count or done)
             if session.stopped.is_set():
                 break
-    return path if done else None
+    return Film(path, done, marked)
 
 
 def overlays(

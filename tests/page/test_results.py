@@ -113,8 +113,9 @@ def write_film(path, count):
 def test_a_video_gets_its_mask_on_every_frame(session, tmp_path):
     session.set_video(write_film(tmp_path / "film.mp4", 5))
     told = []
-    path = label_video(session, LeftHalf(), None, 0, lambda *numbers: told.append(numbers))
-    with FrameReader(path) as reader:
+    film = label_video(session, LeftHalf(), None, 0, lambda *numbers: told.append(numbers))
+    assert (film.frames, film.marked) == (5, 5)
+    with FrameReader(film.path) as reader:
         frames = list(reader)
     assert (reader.count, reader.size, reader.frames_per_second) == (5, (32, 48), 10)
     assert told == [(n, 5) for n in range(1, 6)]
@@ -130,7 +131,7 @@ def test_a_stopped_video_ends_early(session, tmp_path):
         if done == 3:
             session.stopped.set()
 
-    with FrameReader(label_video(session, LeftHalf(), None, 0, stop)) as reader:
+    with FrameReader(label_video(session, LeftHalf(), None, 0, stop).path) as reader:
         assert reader.count == 3
 
 
