@@ -1,0 +1,445 @@
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import eval_video
+from common.arguments import to_json
+from common.checkpoint import save_checkpoint
+from common.video_io import FrameReader
+from model.build import ModelOptions, build_model, learnable_weights
+
+FRAMES, HEIGHT, WIDTH = 5, 48, 64
+CLASSES = {"a pair": {1: 8, 3: 30}, "one": {1: 20}, "two": {3: 4}}
+"""Video -> class id -> where its square begins."""
+PRESENCE = "segmenter.network.sam_mask_decoder.pred_obj_score_head.layers.2.bias"
+
+
+@pytest.fixture(scope="module")
+def coco(tmp_path_factory) -> Path:
+    """Three pictures of persons and three of cars."""
+    root = tmp_path_factory.mktemp("Datasets") / "COCO2014"
+    for number, class_id in enumerate((1, 3) * 3):
+        mask = np.zeros((64, 96), np.uint8)
+        mask[4:60, 2 + 5 * number : 60 + 5 * number] = class_id
+        picture = np.where(mask[..., None], (200, 50, 30), (40, 90, 20 * number)).astype(np.uint8)
+        for folder, pixels, suffix in (("", picture, "jpg"), ("annotations", mask, "png")):
+            path = root / folder / "val2014" / f"COCO_val2014_{number:012}.{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    return root.parent
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    """An untrained model that takes every object for present, so that masks are not all empty."""
+    torch.manual_seed(0)
+    options = ModelOptions(
+        backbone="tiny", sam_version=2, sam_model="tiny", image_size=64, num_query=3, position="sam"
+    )
+    model = build_model(options)
+    weights = learnable_weights(model) | {PRESENCE: torch.tensor([20.0])}
+    assert PRESENCE in dict(model.named_parameters())
+    path = tmp_path_factory.mktemp("model") / "last.safetensors"
+    save_checkpoint(path, weights, {"model": to_json(options)})
+    return path
+
+
+def square(left: int, frame: int) -> np.ndarray:
+    """A square that moves to the right and is not there in frame 3."""
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    if frame != 3:
+        mask[10:26, left + 3 * frame : left + 3 * frame + 16] = True
+    return mask
+
+
+def write_frames(folder: Path, masks: list[np.ndarray]) -> None:
+    """Pictures with a red object on green ground."""
+    folder.mkdir(parents=True)
+    for number, mask in enumerate(masks):
+        picture = np.where(mask[..., None], (220, 40, 40), (60, 120, 60)).astype(np.uint8)
+        Image.fromarray(picture).save(folder / f"{number:05}.jpg")
+
+
+def write_masks(folder: Path, masks: dict[int, np.ndarray]) -> None:
+    folder.mkdir(parents=True)
+    for number, mask in masks.items():
+        Image.fromarray(mask.astype(np.uint8)).save(folder / f"{number:05}.png")
+
+
+def write_icvos(root: Path) -> Path:
+    for name, classes in CLASSES.items():
+        tubes = [[square(left, n) for left in classes.values()] for n in range(FRAMES)]
+        write_frames(root / name / "JPEGImages", [np.any(masks, axis=0) for masks in tubes])
+        for place, class_id in enumerate(classes):
+            masks = {n: tubes[n][place] for n in range(FRAMES)}
+            write_masks(root / name / "Annotations" / str(class_id), masks)
+    (root / "sources.json").write_text('{"one": "DAVIS", "two": "MOSE", "a pair": "MOSE"}')
+    return root
+
+
+@pytest.fixture
+def icvos(tmp_path: Path) -> Path:
+    return write_icvos(tmp_path / "IC-VOS")
+
+
+@pytest.fixture
+def flags(checkpoint, coco, icvos):
+    return (
+        *("--ckpt", checkpoint, "--coco_path", coco, "--icvos_path", icvos),
+        *("--device", "cpu", "--sheet_rows", 2),
+    )
+
+
+def read(folder: Path, name: str = "results.json"):
+    text = (folder / name).read_text()
+    return json.loads(text) if name.endswith("json") else [*map(json.loads, text.splitlines())]
+
+
+def numbers(folder: Path) -> tuple[dict, list]:
+    """Everything but what a run cannot repeat."""
+    results = read(folder)
+    del results["seconds"], results["version"]
+    return results, read(folder, "items.jsonl")
+
+
+def slow_scores(found: np.ndarray, truth: np.ndarray, ignore: np.ndarray) -> tuple[float, float]:
+    """J and F of a frame in percent, by the distances of all pairs of boundary pixels."""
+    found, truth = found & ~ignore, truth & ~ignore
+    union = (found | truth).sum()
+    region = (found & truth).sum() / union if union else 1.0
+
+    def boundary(mask: np.ndarray) -> np.ndarray:
+        rows, columns = mask.shape
+        return np.array(
+            [
+                (y, x)
+                for y in range(rows)
+                for x in range(columns)
+                if len(np.unique(mask[y : y + 2, x : x + 2])) > 1
+            ]
+        ).reshape(-1, 2)
+
+    mine, real = boundary(found), boundary(truth)
+    if not len(mine) or not len(real):
+        return 100 * region, 100.0 * (len(mine) == len(real))
+    near = np.linalg.norm(mine[:, None] - real[None], axis=2) <= math.ceil(
+        0.008 * math.hypot(*truth.shape)
+    )
+    precision, recall = near.any(1).mean(), near.any(0).mean()
+    total = precision + recall
+    return 100 * region, 200 * precision * recall / total if total else 0.0
+
+
+def mask_of(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        assert image.mode == "P"
+        return np.array(image)
+
+
+def test_scores_are_those_of_the_masks_that_were_written(script, flags, tmp_path):
+    out = tmp_path / "out"
+
+    outcome = script(eval_video, *flags, "--save_masks", "--save_overlays", "--output", out)
+
+    assert outcome.code == 0, outcome.error
+    records = {record["item"]: record for record in read(out, "items.jsonl")}
+    assert list(records) == ["a pair/1", "a pair/3", "one/1", "two/3"]
+    found_any = False
+    for name, record in records.items():
+        video, _, class_id = name.partition("/")
+        frames = []
+        for number in range(FRAMES):
+            found = mask_of(out / "masks" / video / "Annotations" / class_id / f"{number:05}.png")
+            truth = square(CLASSES[video][int(class_id)], number)
+            frames.append(slow_scores(found == 1, truth, np.zeros_like(truth)))
+            found_any = found_any or bool(found.any())
+        for scores, kept in (
+            (record["original_size"], frames),
+            (record["original_size"]["present_frames"], [*frames[:3], frames[4]]),
+        ):
+            j, f = np.mean(kept, axis=0)
+            assert scores["j"] == pytest.approx(j)
+            assert scores["f"] == pytest.approx(f)
+            assert scores["jf"] == pytest.approx((j + f) / 2)
+        assert record["at_64x64"]["jf"] == record["jf"]
+    assert found_any
+
+    results = read(out)
+    assert results["items"] == 4
+    assert results["failed"] == {}
+    mean = np.mean([record["jf"] for record in records.values()])
+    assert results["jf"] == pytest.approx(mean)
+    people = np.mean([records[name]["jf"] for name in ("a pair/1", "one/1")])
+    assert results["per_class"]["person"]["jf"] == pytest.approx(people)
+    assert results["per_source"]["DAVIS"]["original_size"] == records["one/1"]["original_size"]
+    assert results["per_source"]["MOSE"]["items"] == 3
+    assert FrameReader(out / "overlays" / "a pair" / "3.mp4").size == (HEIGHT, WIDTH)
+    with Image.open(out / "contact_sheet.png") as sheet:
+        assert sheet.height > 4 * 192  # two items, truth and prediction
+
+
+def test_a_video_gives_the_same_alone_as_with_another_class(script, flags, icvos, tmp_path):
+    assert script(eval_video, *flags, "--output", tmp_path / "both").code == 0
+    for path in (icvos / "a pair" / "Annotations" / "1").iterdir():
+        path.unlink()
+    (icvos / "a pair" / "Annotations" / "1").rmdir()
+    assert script(eval_video, *flags, "--output", tmp_path / "alone").code == 0
+    both, alone = (
+        {record["item"]: record for record in read(tmp_path / name, "items.jsonl")}["a pair/3"]
+        for name in ("both", "alone")
+    )
+    assert both["support"] == alone["support"]
+    assert both["jf"] == pytest.approx(alone["jf"], abs=0.5)
+
+
+def test_an_interrupted_evaluation_goes_on(script, flags, tmp_path, monkeypatch):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert script(eval_video, *flags, "--output", whole).code == 0
+    evaluate, seen = eval_video.evaluate_items, []
+
+    def stop_at_the_second(names, *given):
+        seen.append(names)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return evaluate(names, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(eval_video, "evaluate_items", stop_at_the_second)
+        assert script(eval_video, *flags, "--output", parts).code == 130
+        with (parts / "items.jsonl").open("a") as file:
+            file.write('{"item": "one/1", "jf": 9')  # killed while it wrote
+        seen.append([])
+        assert script(eval_video, *flags, "--output", parts).code == 0
+
+    assert seen == [["a pair/1", "a pair/3"], ["one/1"], [], ["one/1"], ["two/3"]]
+    assert numbers(parts) == numbers(whole)
+
+
+def test_results_of_other_settings_or_supports_are_not_mixed(script, flags, tmp_path):
+    out = tmp_path / "out"
+    assert script(eval_video, *flags, "--output", out).code == 0
+    outcome = script(eval_video, *flags, "--output", out, "--prompt_every", 2)
+    assert outcome.code == 2
+    assert "other settings (prompt_every)" in outcome.error
+    outcome = script(eval_video, *flags, "--output", out, "--seed", 1)
+    assert outcome.code == 2
+    assert "other supports" in outcome.error
+
+
+def test_supports_from_a_file_are_used_again(script, flags, tmp_path):
+    file = tmp_path / "supports.jsonl"
+    first = script(eval_video, *flags, "--supports", file, "--output", tmp_path / "a")
+    again = ("--supports", file, "--seed", 1, "--prompt_every", 2)
+    second = script(eval_video, *flags, *again, "--output", tmp_path / "b")
+    assert first.code == second.code == 0
+    a, b = read(tmp_path / "a"), read(tmp_path / "b")
+    assert a["supports_sha256"] == b["supports_sha256"]
+    supports = [read(tmp_path / name, "items.jsonl")[0]["support"] for name in "ab"]
+    assert supports[0] == supports[1]
+
+
+def test_two_processes_give_the_same_numbers(script, torchrun, flags, tmp_path):
+    assert script(eval_video, *flags, "--output", tmp_path / "1").code == 0
+    torchrun(2, "eval_video.py", *flags, "--output", tmp_path / "2")
+    assert numbers(tmp_path / "2") == numbers(tmp_path / "1")
+    assert not list((tmp_path / "2").glob("items-*"))
+
+
+def damage_missing_mask(root: Path) -> str:
+    (root / "one" / "Annotations" / "1" / "00002.png").unlink()
+    return "Annotations/1/00002.png"
+
+
+def damage_truncated_frame(root: Path) -> str:
+    path = root / "one" / "JPEGImages" / "00003.jpg"
+    path.write_bytes(path.read_bytes()[:300])
+    return "00003.jpg"
+
+
+def damage_other_size(root: Path) -> str:
+    Image.new("RGB", (32, 32)).save(root / "one" / "JPEGImages" / "00001.jpg")
+    return "00001.jpg"
+
+
+def damage_truncated_mask(root: Path) -> str:
+    path = root / "one" / "Annotations" / "1" / "00004.png"
+    path.write_bytes(path.read_bytes()[:40])
+    return "Annotations/1/00004.png"
+
+
+def damage_no_frame(root: Path) -> str:
+    for path in (root / "one" / "JPEGImages").iterdir():
+        path.unlink()
+    return "one/JPEGImages"
+
+
+def damage_empty_masks(root: Path) -> str:
+    for path in (root / "one" / "Annotations" / "1").iterdir():
+        Image.new("L", (WIDTH, HEIGHT)).save(path)
+    return "annotation without the class"
+
+
+def damage_class_without_images(root: Path) -> str:
+    (root / "one" / "Annotations" / "1").rename(root / "one" / "Annotations" / "80")
+    return "0 images of class 80"
+
+
+def damage_no_annotation(root: Path) -> str:
+    (root / "one" / "Annotations").rename(root / "one" / "Masks")
+    return "one/Annotations"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(damage_missing_mask, damage_truncated_frame, damage_other_size, damage_truncated_mask),
+        *(damage_no_frame, damage_empty_masks, damage_class_without_images, damage_no_annotation),
+    ],
+)
+def test_a_bad_item_is_named_and_the_others_are_scored(script, flags, icvos, tmp_path, damage):
+    named = damage(icvos)
+    out = tmp_path / "out"
+
+    outcome = script(eval_video, *flags, "--save_overlays", "--output", out)
+
+    assert outcome.code == 1
+    results = read(out)
+    assert (results["items"], len(results["failed"])) == (3, 1)
+    assert named in next(iter(results["failed"].values()))
+    assert [line for line in outcome.error.splitlines() if named in line]
+    assert "1 failed" in outcome.output
+    assert "Traceback" not in outcome.error
+    assert not [path for path in out.rglob(".*") if path.suffix == ".mp4"]
+
+
+def test_failed_items_are_tried_again(script, flags, icvos, tmp_path):
+    path = icvos / "one" / "Annotations" / "1" / "00004.png"
+    content = path.read_bytes()
+    path.write_bytes(content[:40])
+    assert script(eval_video, *flags, "--output", tmp_path / "out").code == 1
+    path.write_bytes(content)
+    assert script(eval_video, *flags, "--output", tmp_path / "out").code == 0
+    assert script(eval_video, *flags, "--output", tmp_path / "fresh").code == 0
+    assert numbers(tmp_path / "out") == numbers(tmp_path / "fresh")
+
+
+def test_a_true_first_frame_scores_full_marks_there(script, checkpoint, icvos, tmp_path):
+    outcome = script(
+        eval_video,
+        *("--ckpt", checkpoint, "--icvos_path", icvos, "--coco_path", "nowhere"),
+        *("--first_frame", "oracle", "--max_frames", 1, "--output", tmp_path / "out"),
+    )
+    assert outcome.code == 0, outcome.error
+    results = read(tmp_path / "out")
+    assert (results["j"], results["f"], results["original_size"]["jf"]) == (100, 100, 100)
+    assert results["supports_sha256"] is None
+
+
+def labels_of(frame: int) -> np.ndarray:
+    """Two objects side by side, the second one from frame 1 on, and pixels that do not count."""
+    labels = np.zeros((HEIGHT, WIDTH), np.uint8)
+    labels[8:28, 6 + frame : 26 + frame] = 1
+    if frame:
+        labels[8:28, 26 + frame : 44 + frame] = 2
+    labels[26:30] = 255
+    return labels
+
+
+@pytest.mark.parametrize(
+    ("layout", "scored"), [("davis", {1: [1, 2, 3], 2: [2, 3]}), ("lvos", {1: [2, 4], 2: [4]})]
+)
+def test_objects_whose_masks_are_given(script, tmp_path, checkpoint, layout, scored):
+    labels = {number: labels_of(number) for number in range(FRAMES)}
+    if layout == "davis":
+        root = tmp_path / "DAVIS"
+        frames, masks = root / "JPEGImages/480p/clip", root / "Annotations/480p/clip"
+        (root / "ImageSets" / "2017").mkdir(parents=True)
+        (root / "ImageSets" / "2017" / "val.txt").write_text("clip\n")
+    else:  # every other frame is annotated, so that the second object is first seen in frame 2
+        root = tmp_path / "LVOS"
+        frames, masks = root / "val/JPEGImages/clip", root / "val/Annotations/clip"
+        labels = {number: labels[number] for number in (0, 2, 4)}
+    write_frames(frames, [labels_of(number) == 1 for number in range(FRAMES)])
+    write_masks(masks, labels)
+    out, given = tmp_path / "out", 1 if layout == "davis" else 2
+
+    outcome = script(
+        eval_video,
+        *("--benchmark", layout, f"--{layout}_path", root, "--ckpt", checkpoint),
+        *("--device", "cpu", "--save_masks", "--save_overlays", "--output", out),
+    )
+
+    assert outcome.code == 0, outcome.error
+    found = [mask_of(out / "masks" / "clip" / f"{n:05}.png") for n in range(FRAMES)]
+    assert np.array_equal(found[0] == 1, labels[0] == 1)
+    assert not any((mask == 2).any() for mask in found[:given])
+    assert np.array_equal(found[given] == 2, labels[given] == 2)
+    assert {n for mask in found for n in np.unique(mask).tolist()} == {0, 1, 2}
+    [record] = read(out, "items.jsonl")
+    expected = []
+    for label, numbers_of_frames in scored.items():
+        j, f = np.mean(
+            [
+                slow_scores(found[n] == label, labels[n] == label, labels[n] == 255)
+                for n in numbers_of_frames
+            ],
+            axis=0,
+        )
+        scores = record["objects"][str(label)]
+        assert (scores["j"], scores["f"]) == (pytest.approx(j), pytest.approx(f))
+        expected.append((j + f) / 2)
+    assert read(out)["jf"] == pytest.approx(np.mean(expected))
+
+
+def test_the_original_sam2_runs_by_the_same_command(script, icvos, tmp_path):
+    outcome = script(
+        eval_video,
+        *("--sam2_cfg", "configs/tiny.yaml", "--icvos_path", icvos, "--first_frame", "oracle"),
+        *("--image_size", 64, "--device", "cpu", "--output", tmp_path / "out"),
+    )
+    assert outcome.code == 0, outcome.error
+    results = read(tmp_path / "out")
+    assert results["items"] == 4
+    assert "at_64x64" in results
+
+
+def test_wrong_flags_are_explained(script, flags, checkpoint, tmp_path):
+    outcome = script(eval_video, "--nshot", 11, "--sam2_checkpoint", "nowhere")
+    assert outcome.code == 2
+    for words in ("--nshot must be from 1 to 10", "give --ckpt", "no such file: nowhere"):
+        assert words in outcome.error
+    for given, words in (
+        (("--sam2_cfg", "tiny"), "takes no support"),
+        (("--ckpt", checkpoint, "--first_frame", "oracle", "--prompt_every", 2), "needs a support"),
+        ((*flags, "--icvos_path", tmp_path / "nowhere"), "no such folder of IC-VOS"),
+        ((*flags, "--coco_path", tmp_path / "nowhere"), "no such folder"),
+    ):
+        outcome = script(eval_video, *given, "--output", tmp_path / "out")
+        assert outcome.code == 2
+        assert words in outcome.error
+
+
+REAL = Path(__file__).parents[2] / "shared" / "real"
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"no real videos in {REAL}")
+@pytest.mark.parametrize(
+    ("given", "items"),
+    [
+        (("--icvos_path", REAL / "IC-VOS", "--coco_path", REAL, "--max_frames", 3), 3),
+        (("--benchmark", "davis", "--davis_path", REAL / "DAVIS", "--max_frames", 4), 2),
+    ],
+    ids=["icvos", "davis"],
+)
+def test_real_videos(script, checkpoint, tmp_path, given, items):
+    common = ("--ckpt", checkpoint, "--device", "cpu", "--output", tmp_path / "out")
+    outcome = script(eval_video, *given, *common)
+    assert outcome.code == 0, outcome.error
+    results = read(tmp_path / "out")
+    assert (results["items"], results["failed"]) == (items, {})
+    assert 0 <= results["jf"] <= 100
