@@ -1,0 +1,124 @@
+"""The real page in a real browser: Debian's Chromium, driven by Playwright."""
+
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app import DEFAULT
+from model import InContextSegmenter
+from page.examples import draw_examples
+
+ROOT = Path(__file__).parent.parent
+CHROMIUM = shutil.which("chromium")
+PATIENCE = 120_000
+"""Milliseconds: busy machines are slow."""
+
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+
+
+class Served(NamedTuple):
+    """A running page."""
+
+    address: str
+    folder: Path
+    """Where its temporary folder lies."""
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("temporary")
+    environment = {**os.environ, "TMPDIR": str(folder), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "app.py", "--port", "0", "--device", "cpu"]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        line = process.stdout.readline()
+        yield Served(re.search(r"http://127\.0\.0\.1:\d+", line)[0], folder)
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+    assert not list(folder.iterdir()), "the page leaves files behind"
+
+
+@pytest.fixture
+def page(served: Served) -> Iterator["playwright.Page"]:
+    """The page in a new tab, which may reach nothing else."""
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        tab = browser.new_page(viewport={"width": 1280, "height": 1200})
+        tab.set_default_timeout(PATIENCE)
+        playwright.expect.set_options(timeout=PATIENCE)
+        abroad = []
+        tab.on("request", lambda request: abroad.append(request.url))
+        tab.goto(served.address)
+        yield tab
+        browser.close()
+    assert not [url for url in abroad if not url.startswith((served.address, "data:", "blob:"))]
+
+
+def paint(page: "playwright.Page", start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Draw a stroke between places given as parts of the easel's width and height."""
+    canvas = page.locator("#canvas canvas").first
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in (start, end)]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    page.mouse.move(*places[1], steps=5)
+    page.mouse.up()
+
+
+def saved(page: "playwright.Page", button: str, suffix: str) -> bytes:
+    """Press a button that makes a file, and download it."""
+    page.click(button)
+    with page.expect_download() as download:
+        page.click(f"#saved a[href$='{suffix}']")
+    return Path(download.value.path()).read_bytes()
+
+
+def mask_of(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    with archive.open(name) as file:
+        return np.array(Image.open(io.BytesIO(file.read())))
+
+
+def test_an_example_is_painted_found_and_saved(page, tmp_path):
+    examples = draw_examples(tmp_path, with_video=False)
+    number = [one.title for one in examples].index("Paint it yourself")
+    page.locator("#examples button.thumbnail-item").nth(number).click()
+    page.wait_for_selector("#canvas canvas")
+    page.wait_for_selector("#targets img")
+    paint(page, (0.38, 0.6), (0.41, 0.78))  # along the bar
+    page.wait_for_selector("#confirmation img")
+    page.click("#find")
+    playwright.expect(page.locator("#found img")).to_have_count(6)
+
+    archive = zipfile.ZipFile(io.BytesIO(saved(page, "#save-masks", "masks.zip")))
+    coco = json.loads(saved(page, "#save-coco", "coco.json"))
+
+    [(photo, _)] = examples[number].references
+    painted = mask_of(archive, "references/reference_1.png")
+    assert painted[260, 134] == 1
+    assert 0 < painted.sum() < painted.size / 10
+    segmenter = InContextSegmenter.from_checkpoint(DEFAULT, "cpu")
+    concept = segmenter.learn(Image.open(photo), painted.astype(bool))
+    for target in examples[number].pictures:
+        mask, score = segmenter.segment(Image.open(target), concept, threshold=0.5)
+        np.testing.assert_array_equal(mask_of(archive, f"{target.stem}.png"), mask)
+        [image] = [one for one in coco["images"] if one["file_name"] == target.name]
+        assert image["presence"] == {"dotted bar": pytest.approx(score, abs=1e-4)}
+    assert {one["image_id"] for one in coco["annotations"]} <= set(range(1, 7))
+    assert any(mask_of(archive, f"{one.stem}.png").any() for one in examples[number].pictures)
