@@ -12,7 +12,7 @@ ICVOS = BY_NAME["table4"].rows[0]
 def test_table_14_is_the_prior_fusion():
     ours = counts.table_14("prior")
     assert ours["parameters (M)"] == 1.870336
-    # 278.97 in the paper, whose counter left out the products inside attention
+    # 278.97 in the paper
     assert ours["FLOPs (G)"] == pytest.approx(279.24, abs=0.01)
 
 
