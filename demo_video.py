@@ -73,13 +73,13 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         *("--ckpt", images / "last.safetensors", "--validation_episodes", 20),
     )
     results = {
-        "image_only": evaluate(options, "image_only", "--ckpt", images / "last.safetensors"),
-        "mask_tube": evaluate(options, "mask_tube", "--ckpt", tubes / "last.safetensors"),
+        "image_only": evaluate(options, images / "icvos", "--ckpt", images / "last.safetensors"),
+        "mask_tube": evaluate(options, tubes / "icvos", "--ckpt", tubes / "last.safetensors"),
         "oracle_first_frame": evaluate(
-            *(options, "oracle_first_frame", "--sam2_cfg", "tiny", "--first_frame", "oracle")
+            *(options, output / "oracle", "--sam2_cfg", "tiny", "--first_frame", "oracle")
         ),
     }
-    best = output / "mask_tube"
+    best = tubes / "icvos"
     shutil.copyfile(best / "contact_sheet.png", output / "contact_sheet.png")
     shutil.copyfile(sorted((best / "overlays").rglob("*.mp4"))[0], output / "overlay.mp4")
     return {
@@ -105,9 +105,8 @@ def train(
     )
 
 
-def evaluate(options: argparse.Namespace, name: str, *what: object) -> dict[str, Any]:
+def evaluate(options: argparse.Namespace, folder: Path, *what: object) -> dict[str, Any]:
     """The results of a model on the videos."""
-    folder = options.output / name
     run_command(
         *("eval_video.py", *what, "--icvos_path", options.datapath / "IC-VOS"),
         *("--coco_path", options.datapath, "--seed", options.seed, "--output", folder),
