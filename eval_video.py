@@ -46,7 +46,7 @@ from data.video_benchmarks import (
 )
 from data.video_items import ItemSource, VideoItem
 from data.video_run import Step, evaluate_items
-from model.build import SAM_MODELS, ModelOptions, build_model
+from model.build import SAM_MODELS, ModelOptions, build_model, frozen_fingerprint
 from model.checkpoint import load_model
 from model.dc_sam import Concept
 from model.dc_sam_video import PACKAGE_VIDEO, RELEASE_VIDEO, STREAMING, DcSamVideo, RunningVideo
@@ -123,7 +123,7 @@ def main() -> int:
         benchmark = open_video_benchmark(data, processes)
         items, log = benchmark.items, ItemLog(folder.path, processes.rank)
         if processes.is_main:
-            claim_folder(folder.path, settings(data, options, side))
+            claim_folder(folder.path, settings(data, options, model, side))
         videos = items.by_video(items_left(benchmark, log, processes))
         if processes.is_main:
             write_supports(benchmark, data, folder.path)
@@ -145,7 +145,7 @@ def main() -> int:
             records, supports = log.join(), benchmark.supports
             results = {
                 **summarise(records, items, folder),
-                **settings(data, options, side),
+                **settings(data, options, model, side),
                 "seed": data.seed,
                 "supports_sha256": episode_hash(list(supports.values())) if supports else None,
                 "checkpoint": str(options.ckpt or options.sam2_checkpoint or options.variant),
@@ -187,6 +187,7 @@ def load(
             sam_model=options.variant,
             sam_weights=options.sam2_checkpoint,
         )
+        torch.manual_seed(0)
         image_model = build_model(flags, read_backbone=False).eval().to(processes.device)
     default = "streaming" if data.benchmark == "icvos" else "package"
     try:
@@ -196,7 +197,9 @@ def load(
     return model, options.image_size or size or model.segmenter.image_size
 
 
-def settings(data: VideoDataOptions, options: EvaluationOptions, side: int) -> dict[str, Any]:
+def settings(
+    data: VideoDataOptions, options: EvaluationOptions, model: DcSamVideo, side: int
+) -> dict[str, Any]:
     """What decides the results, but for the videos and supports themselves."""
     weights = options.ckpt or options.sam2_checkpoint
     return {
@@ -204,6 +207,7 @@ def settings(data: VideoDataOptions, options: EvaluationOptions, side: int) -> d
         "data": str(data.root.resolve()),
         "split": data.split,
         "weights": digest(weights) if weights else options.variant,
+        "frozen": frozen_fingerprint(model),
         "first_frame": "oracle" if data.given else "prompt",
         "nshot": data.nshot,
         "max_frames": data.frames,
