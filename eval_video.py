@@ -66,7 +66,10 @@ class EvaluationOptions:
         None, "side to which frames are squashed (default: the checkpoint's; SAM 2's for DAVIS)"
     )
     wiring: str | None = option(
-        None, "how frames are followed (default: streaming; package for DAVIS)", tuple(WIRINGS)
+        None,
+        "how frames are followed (default: streaming; package for DAVIS and LVOS; release for a "
+        "checkpoint of the released program)",
+        tuple(WIRINGS),
     )
     prompt_every: int = option(0, "prompt again every so many frames; 0: only on the first")
     output: Path | None = option(None, "folder for the results (default: beside the checkpoint)")
@@ -175,8 +178,11 @@ def load(
 ) -> tuple[DcSamVideo, int]:
     """The model, and the side to which frames are squashed."""
     size = None
+    default = "streaming" if data.benchmark == "icvos" else "package"
     if options.ckpt:
         image_model, facts = load_model(options.ckpt, processes.device)
+        if facts["model"]["wiring"] == "release":
+            default = "release"
         if data.benchmark == "icvos":
             size = facts["model"]["image_size"]
     else:
@@ -189,7 +195,6 @@ def load(
         )
         torch.manual_seed(0)
         image_model = build_model(flags, read_backbone=False).eval().to(processes.device)
-    default = "streaming" if data.benchmark == "icvos" else "package"
     try:
         model = DcSamVideo.from_image_model(image_model, WIRINGS[options.wiring or default])
     except ValueError as error:

@@ -187,7 +187,7 @@ def parse_options() -> tuple[StageOptions, ModelOptions, TrainingOptions, VideoR
     parser.add_argument(
         "--sam2_cfg",
         dest="sam_model",
-        type=lambda name: Path(name).stem,
+        type=lambda name: Path(name).name.removesuffix(".yaml"),
         help="--sam_model, also as the name of its configuration file",
     )
     parser.set_defaults(

@@ -3,15 +3,13 @@ import sys
 
 import pytest
 
-MODULES = ["train_image", "eval_image", "predict", "demo", "data.generated", "data.prepare"]
-MODULES += [
-    "calibrate",
-    "pretrain.backbone",
-    "pretrain.segmenter",
-    "common.import_release",
-    "reproduce",
+MODULES = [
+    *("train_image", "eval_image", "train_video", "eval_video", "predict", "calibrate"),
+    *("demo", "demo_video", "reproduce", "app"),
+    *("data.generated", "data.prepare", "data.build_icvos"),
+    *("pretrain.backbone", "pretrain.segmenter", "pretrain.memory", "pretrain.report"),
+    *("common.import_release", "common.release"),
 ]
-MODULES += ["common.release", "data.build_icvos"]
 
 
 @pytest.mark.parametrize("name", MODULES)

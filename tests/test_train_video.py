@@ -256,3 +256,10 @@ def test_sams_weights_learn_at_their_own_rate(train):
     decoder = [step for name, step in steps.items() if DECODER in name]
     assert max(decoder) == pytest.approx(1e-4, rel=0.02)
     assert all(step == 0 for name, step in steps.items() if name.startswith(GENERATOR))
+
+
+@pytest.mark.parametrize("name", ["sam2.1_hiera_l", "configs/sam2.1/sam2.1_hiera_l.yaml"])
+def test_a_configuration_may_be_a_name_or_a_file(name, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train_video.py", "--sam2_cfg", name])
+    _, model, _, _ = train_video.parse_options()
+    assert model.sam_model == "sam2.1_hiera_l"
