@@ -241,7 +241,7 @@ class PromptGenerator(nn.Module):
         for branch, context, start, prior, mask in zip(
             self.branches, contexts, prompts, priors, (small, 1 - small), strict=False
         ):
-            if branch is self.negative and not self.wiring.negative_sees_query:
+            if context is not contexts[0] and not self.wiring.negative_sees_query:
                 tokens = contexts[0].tokens
             else:
                 prior = F.interpolate(prior, small.shape[-2:], mode="bilinear", align_corners=True)
