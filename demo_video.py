@@ -39,8 +39,8 @@ def main() -> int:
     parser.add_argument("--val", type=int, default=400, help="validation images to draw")
     parser.add_argument("--videos", type=int, default=24, help="videos to draw")
     parser.add_argument("--frames", type=int, default=16, help="of each video")
-    parser.add_argument("--updates", type=int, default=800, help="of training on images")
-    parser.add_argument("--tube_updates", type=int, default=60, help="of training on mask tubes")
+    parser.add_argument("--updates", type=int, default=600, help="of training on images")
+    parser.add_argument("--tube_updates", type=int, default=160, help="of training on mask tubes")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 
