@@ -60,8 +60,8 @@ TINY = {
     "image": {**PRESETS["tiny"], "sam_lr": 0.1},
     "video": {"epochs": 2, "lr": 5e-5, "sam_lr": 5.0, "bsz": 4},
 }
-"""The same for the preset "tiny": the rate of a new prompt generator would spoil SAM 2's decoder, and
-the rate of one that is trained would hardly move SAM 2's memory."""
+"""The same for the preset "tiny": the rate of a new prompt generator would spoil SAM 2's decoder,
+and that of a trained one would hardly move SAM 2's memory."""
 EPISODES = {"image": 32_000, "video": 10_000}
 """In an epoch of the full-size presets."""
 
@@ -80,7 +80,7 @@ class StageOptions:
         "what of SAM 2 learns: decoder, memory, decoder,memory or none (default: decoder on "
         "images, both on mask tubes)",
     )
-    sam_lr: float = option(1.0, "learning rate of SAM 2's weights or adapters, as a multiple of --lr")
+    sam_lr: float = option(1.0, "learning rate of SAM 2's weights or adapters, a factor of --lr")
     lora: bool = option(
         False, "on mask tubes: instead, low-rank adapters on SAM 2's decoder and memory learn"
     )
