@@ -47,7 +47,14 @@ class Part:
         return self.facts["data"]["fold"] if has_folds else None
 
 
-def write_card(parts: Sequence[Part], title: str, row: str, about: str, generated: bool) -> str:
+def write_card(
+    parts: Sequence[Part],
+    title: str,
+    row: str,
+    about: str,
+    generated: bool,
+    half: bool = False,
+) -> str:
     """The card as Markdown.
 
     Args:
@@ -55,7 +62,9 @@ def write_card(parts: Sequence[Part], title: str, row: str, about: str, generate
         row: which row of which table it is, or "".
         about: what it can do and what not, or "".
         generated: it was trained on generated images.
+        half: weights are stored in half precision.
     """
+    note = "\n\nWeights are stored in half precision; they were evaluated before." if half else ""
     model = parts[0].facts["model"]
     sections = [
         f"# {title}",
@@ -65,7 +74,7 @@ def write_card(parts: Sequence[Part], title: str, row: str, about: str, generate
         f"It is the row *{row}* of the paper's tables." if row else "",
         f"## What it can and cannot do\n{about}" if about else "",
         "## Results\n" + _results(parts, generated),
-        "## Files\n" + "\n".join(_files(parts, generated)),
+        "## Files\n" + "\n".join(_files(parts, generated)) + note,
         "## Configuration\n" + _configuration(parts),
         "## Licences of what it builds on\n" + "\n".join(_licences(model, parts, generated)),
         "## Check\n`sha256sum -c SHA256SUMS`, or `python -m common.release --verify FOLDER`.",

@@ -19,8 +19,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from common.arguments import run_script
-from common.checkpoint import read_facts
+from common.checkpoint import read_facts, read_weights, save_checkpoint
 from common.errors import UsageError
 from common.files import digest, temporary_beside, write_atomically
 from common.model_card import Part, write_card
@@ -46,6 +48,9 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--row", default="", help="row of a table, e.g. 'table3 resnet50 coco'")
     parser.add_argument("--about", type=Path, metavar="FILE", help="what it can and cannot do")
     parser.add_argument("--generated", action="store_true", help="trained on generated images")
+    parser.add_argument(
+        "--half", action="store_true", help="store weights in half precision: half the size"
+    )
     parser.add_argument("--verify", type=Path, metavar="FOLDER", help="check a released folder")
     options = parser.parse_args()
     if bool(options.runs) == bool(options.verify):
@@ -77,12 +82,16 @@ def pack(options: argparse.Namespace) -> None:
     model = parts[0].facts["model"]
     title = options.title or f"DC-SAM: {model['backbone']}, SAM {model['sam_version']}"
     about = read_text(options.about).strip() if options.about else ""
-    card = write_card(parts, title, options.row, about, options.generated)
+    card = write_card(parts, title, options.row, about, options.generated, options.half)
     temporary = temporary_beside(output)
     try:
         temporary.mkdir()
         for source, part in zip(sources, parts, strict=True):
-            shutil.copyfile(source, temporary / part.name)
+            if options.half:
+                save_checkpoint(temporary / part.name, halved(read_weights(source)), part.facts)
+                (temporary / part.name).chmod(0o644)  # safetensors keeps its files from others
+            else:
+                shutil.copyfile(source, temporary / part.name)
         write_atomically(temporary / CARD, lambda place: place.write_text(card, encoding="utf-8"))
         write_sums(temporary, [CARD, *(part.name for part in parts)])
         os.replace(temporary, output)
@@ -92,6 +101,11 @@ def pack(options: argparse.Namespace) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
     count = sum(len(part.results) for part in parts)
     print(f"{output}: {', '.join(part.name for part in parts)}; metrics of {count} evaluations")
+
+
+def halved(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Floating-point weights in half precision, the others as they are."""
+    return {n: w.half() if w.is_floating_point() else w for n, w in weights.items()}
 
 
 def read_parts(sources: list[Path]) -> list[Part]:

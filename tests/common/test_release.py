@@ -125,6 +125,21 @@ def test_a_released_model_can_be_loaded(trained: Path, tmp_path: Path, script: C
         assert torch.equal(one, two)
 
 
+def test_half_precision_halves_the_file(trained: Path, tmp_path: Path, script: Callable):
+    outcome = script(release, trained.parent, "--output", tmp_path / "out", "--half")
+    assert outcome.code == 0
+    path = tmp_path / "out" / "pascal_fold0.safetensors"
+    assert path.stat().st_size < 0.6 * trained.stat().st_size
+    assert path.stat().st_mode & 0o044
+    assert "half precision" in (tmp_path / "out" / "README.md").read_text()
+    model, _ = load_model(path, CPU)
+    before, _ = load_model(trained.with_name("last.safetensors"), CPU)
+    for one, two in zip(model.parameters(), before.parameters(), strict=True):
+        assert one.dtype == torch.float32
+        torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-6)
+    assert script(release, "--verify", tmp_path / "out").code == 0
+
+
 def test_results_of_other_weights_are_left_out(tmp_path: Path, script: Callable):
     run = write_run(tmp_path / "run", 0, 50.0)
     path = run / "eval_last" / "results.json"
