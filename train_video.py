@@ -57,7 +57,7 @@ STAGES = {
 }
 """Section 5: defaults of each stage."""
 TINY = {
-    "image": {**PRESETS["tiny"], "sam_lr": 0.1},
+    "image": {**PRESETS["tiny"], "sam_lr": 0.02},
     "video": {"epochs": 2, "lr": 5e-5, "sam_lr": 5.0, "bsz": 4},
 }
 """The same for the preset "tiny": the rate of a new prompt generator would spoil SAM 2's decoder,
