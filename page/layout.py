@@ -217,7 +217,8 @@ def build_page(events: Events, has_memory: bool) -> gr.Blocks:
             **quick,
         )
         for button in (drop, other):
-            button.upload(events.open_reference, button, [*easel, confirmation], **quick)
+            opened = button.upload(events.open_reference, button, [*easel, confirmation], **quick)
+            opened.failure(lambda: None, None, button, **quick)  # a refused file does not stay
         mask_file.upload(events.give_mask, mask_file, [*easel, confirmation], **quick)
         for change in (canvas.change, meaning.change):
             change(
@@ -237,7 +238,10 @@ def build_page(events: Events, has_memory: bool) -> gr.Blocks:
         )
         references.select(events.remove_reference, None, [references, forget], **quick)
         forget.click(events.forget_references, None, [references, forget], **quick)
-        target_drop.upload(events.add_targets, target_drop, [target_drop, *shown_targets], **quick)
+        chosen = target_drop.upload(
+            events.add_targets, target_drop, [target_drop, *shown_targets], **quick
+        )
+        chosen.failure(lambda: None, None, target_drop, **quick)
         clear.click(events.clear_targets, None, shown_targets, **quick)
         find.click(
             events.find,

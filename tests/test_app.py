@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,3 +123,52 @@ def test_an_example_is_painted_found_and_saved(page, tmp_path):
         assert image["presence"] == {"dotted bar": pytest.approx(score, abs=1e-4)}
     assert {one["image_id"] for one in coco["annotations"]} <= set(range(1, 7))
     assert any(mask_of(archive, f"{one.stem}.png").any() for one in examples[number].pictures)
+
+
+def test_files_count_upright_and_at_their_own_size(page, served, tmp_path):
+    [example, *_] = draw_examples(tmp_path, with_video=False)
+    [(drawn, marked)] = example.references
+    photo, mask_file, target = (tmp_path / name for name in ("ref.png", "mask.png", "wide.png"))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    narrow = (0, 0, 384, 300)
+    upright, mask = Image.open(drawn).crop(narrow), Image.open(marked).crop(narrow)
+    upright.transpose(Image.Transpose.ROTATE_90).save(photo, exif=exif)
+    mask.save(mask_file)
+    Image.open(example.pictures[1]).resize((1500, 700)).save(target)
+
+    page.set_input_files("#reference input[type=file]", photo)
+    page.wait_for_selector("#canvas canvas")
+    with page.expect_file_chooser() as chooser:
+        page.click("#mask")
+    chooser.value.set_files(mask_file)
+    page.wait_for_selector("#confirmation img")
+    page.set_input_files("#target input[type=file]", target)
+    page.wait_for_selector("#targets img")
+    page.click("#find")
+    playwright.expect(page.locator("#found img")).to_have_count(1)
+    archive = zipfile.ZipFile(io.BytesIO(saved(page, "#save-masks", "masks.zip")))
+
+    np.testing.assert_array_equal(mask_of(archive, "references/ref.png"), np.array(mask) > 0)
+    segmenter = InContextSegmenter.from_checkpoint(DEFAULT, "cpu")
+    concept = segmenter.learn(upright, np.array(mask))
+    expected, _ = segmenter.segment(Image.open(target), concept, threshold=0.5)
+    assert expected.shape == (700, 1500)
+    assert expected.any()
+    np.testing.assert_array_equal(mask_of(archive, "wide.png"), expected)
+
+    [visitors] = served.folder.glob("*/visitors")
+    assert list(visitors.iterdir())
+    page.close()
+    patience = time.monotonic() + PATIENCE / 1000
+    while list(visitors.iterdir()) and time.monotonic() < patience:
+        time.sleep(0.2)
+    assert not list(visitors.iterdir()), "a closed tab leaves files behind"
+
+
+def test_a_refused_file_is_named_and_taken_off(page):
+    for zone in ("reference", "target"):
+        broken = {"name": f"{zone}-notes.png", "mimeType": "image/png", "buffer": b"no picture"}
+        page.set_input_files(f"#{zone} input[type=file]", files=[broken])
+        page.wait_for_selector(f"text={zone}-notes.png is not a picture that can be read")
+        playwright.expect(page.locator(f"#{zone}")).not_to_contain_text("notes")
