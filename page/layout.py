@@ -21,7 +21,8 @@ video. Everything stays on this computer. Try an example, or bring your own pict
 PICTURES_AND_VIDEO = "Drop many pictures, or one video."
 PICTURES_ONLY = (
     "Drop many pictures. This checkpoint uses the first SAM, which has no memory: for videos start "
-    "the page with one that uses SAM 2, `python app.py --ckpt FILE`."
+    "the page with one that uses SAM 2, "
+    "`python app.py --ckpt checkpoints/tiny-video/coco_mask_tube.safetensors`."
 )
 
 STYLE = """
