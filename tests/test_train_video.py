@@ -259,7 +259,8 @@ def test_sams_weights_learn_at_their_own_rate(train):
 
 
 @pytest.mark.parametrize("name", ["sam2.1_hiera_l", "configs/sam2.1/sam2.1_hiera_l.yaml"])
-def test_a_configuration_may_be_a_name_or_a_file(name, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["train_video.py", "--sam2_cfg", name])
+def test_a_configuration_may_be_a_name_or_a_file(name, coco, monkeypatch):
+    words = ["train_video.py", "--sam2_cfg", name, "--datapath", str(coco)]
+    monkeypatch.setattr(sys, "argv", words)
     _, model, _, _ = train_video.parse_options()
     assert model.sam_model == "sam2.1_hiera_l"
