@@ -18,6 +18,7 @@ from data.benchmarks import Split, find_data_set
 from data.coco import Coco
 from data.episode import EpisodeKey, read_support
 from data.folds import COCO_CLASSES
+from data.reader import described_classes
 from data.videos import AnnotatedVideo, open_video
 
 FRAMES, MASKS = "JPEGImages", "Annotations"
@@ -38,6 +39,7 @@ class IcVos:
         if not root.is_dir():
             raise UsageError(f"no such folder of IC-VOS: {root}")
         self.root = root
+        self.class_names = {**COCO_CLASSES, **described_classes(root)}
         self.items: list[tuple[str, int]] = []
         """Video and class id of every item, sorted."""
         self.problems: dict[str, str] = {}

@@ -56,24 +56,13 @@ class Reader(ABC):
         self.benchmark = benchmark
         self.lists = lists
         self.workers = workers
-        self.class_names = {**self.class_names, **self._described("class_names", {}, _by_id)}
+        self.class_names = {**self.class_names, **described_classes(root)}
         fold_classes(benchmark, fold, "test")  # refuses a wrong name or fold at once
 
     @property
     def min_pixels(self) -> int:
         """How many pixels a class must cover for an image to count for it."""
-        return self._described("min_pixels", MIN_PIXELS, int)
-
-    def _described(self, fact: str, default: Any, read: Callable[[Any], Any]) -> Any:
-        """What a folder of generated data says of itself; the default for real data."""
-        path = self.root / DESCRIPTION_FILE
-        if not path.is_file():
-            return default
-        try:
-            facts = json.loads(path.read_text())
-            return read(facts[fact]) if fact in facts else default
-        except (OSError, ValueError, TypeError, AttributeError) as error:
-            raise UsageError(f"cannot read {path}: {error!r}") from None
+        return _described(self.root, "min_pixels", MIN_PIXELS, int)
 
     @abstractmethod
     def files(self, role: Role) -> dict[str, ImageFiles]:
@@ -144,6 +133,27 @@ class Reader(ABC):
                 f"{files.image} {image.shape[:2]}"
             )
         return image, mask
+
+
+def described_classes(root: Path) -> dict[int, str]:
+    """The classes' names in a folder of generated data; none for real data.
+
+    Raises:
+        UsageError: the description cannot be read.
+    """
+    return _described(root, "class_names", {}, _by_id)
+
+
+def _described(root: Path, fact: str, default: Any, read: Callable[[Any], Any]) -> Any:
+    """What a folder of generated data says of itself; the default for real data."""
+    path = root / DESCRIPTION_FILE
+    if not path.is_file():
+        return default
+    try:
+        facts = json.loads(path.read_text())
+        return read(facts[fact]) if fact in facts else default
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise UsageError(f"cannot read {path}: {error!r}") from None
 
 
 def _by_id(names: dict[str, str]) -> dict[int, str]:

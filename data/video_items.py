@@ -17,7 +17,6 @@ from common.errors import UsageError
 from common.video_scores import Summary, mean_summary
 from data.davis import Davis
 from data.episode import EpisodeKey
-from data.folds import COCO_CLASSES
 from data.icvos import MASKS, IcVos, check_shows_class, read_class_mask, read_sources
 from data.videos import AnnotatedVideo
 
@@ -64,6 +63,7 @@ class ClassItem(VideoItem):
     """A class in a video of IC-VOS; every frame counts."""
 
     class_id: int
+    class_name: str
     source: str
     support: EpisodeKey | None
 
@@ -78,7 +78,7 @@ class ClassItem(VideoItem):
             "item": self.name,
             "video": self.video.name,
             "class_id": self.class_id,
-            "class": COCO_CLASSES[self.class_id],
+            "class": self.class_name,
             "source": self.source,
             "support": None if self.support is None else list(self.support.support),
             **objects[1],
@@ -172,6 +172,7 @@ class ClassItems(ItemSource):
             video,
             {1: 0} if self.support is None else {},
             class_id,
+            self.benchmark.class_names[class_id],
             self.sources.get(folder, "unknown" if self.sources else "all"),
             None if self.support is None else self.support(folder, class_id),
         )

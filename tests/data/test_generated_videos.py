@@ -6,6 +6,7 @@ from common.errors import UsageError
 from data.davis import Davis
 from data.generated import main
 from data.generated_videos import classes_of, generated_clip, video_name, write_davis, write_icvos
+from data.generation import COCO_PAIRS
 from data.icvos import IcVos, read_class_mask
 
 VIDEOS, FRAMES = 3, 5
@@ -75,3 +76,10 @@ def test_the_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", [*words, "--videos", "0"])
     assert main() == 2
     assert "positive number of videos" in capsys.readouterr().err
+
+
+def test_classes_have_the_names_of_what_is_drawn(folders):
+    names = IcVos(folders / "IC-VOS").class_names
+    shape, texture = COCO_PAIRS[1]
+    assert names[1] == f"{texture} {shape}"
+    assert len(names) == 80
