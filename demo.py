@@ -8,14 +8,11 @@ results.json, contact_sheet.png, TensorBoard logs and the checkpoint.
 
 import argparse
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from common.commands import run_command
-from common.errors import UsageError
-from common.logger import write_json
+from common.commands import demonstrate, run_command
 
 MANY_SHOTS = 5
 
@@ -34,14 +31,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 
-    try:
-        summary = run(options)
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    write_json(options.output / "results.json", summary)
-    print_summary(summary, options.output)
-    return 0
+    return demonstrate(lambda: run(options), print_summary, options.output)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

@@ -11,14 +11,11 @@ TensorBoard logs and both checkpoints.
 import argparse
 import json
 import shutil
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from common.commands import run_command
-from common.errors import UsageError
-from common.logger import write_json
+from common.commands import demonstrate, run_command
 
 TITLES = {
     "oracle_first_frame": "SAM 2, first mask given",
@@ -44,14 +41,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 
-    try:
-        summary = run(options)
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    write_json(options.output / "results.json", summary)
-    print_summary(summary, options.output)
-    return 0
+    return demonstrate(lambda: run(options), print_summary, options.output)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

@@ -125,8 +125,9 @@ def main() -> int:
         )
         benchmark = open_video_benchmark(data, processes)
         items, log = benchmark.items, ItemLog(folder.path, processes.rank)
+        facts = settings(data, options, model, side) if processes.is_main else {}
         if processes.is_main:
-            claim_folder(folder.path, settings(data, options, model, side))
+            claim_folder(folder.path, facts)
         videos = items.by_video(items_left(benchmark, log, processes))
         if processes.is_main:
             write_supports(benchmark, data, folder.path)
@@ -148,7 +149,7 @@ def main() -> int:
             records, supports = log.join(), benchmark.supports
             results = {
                 **summarise(records, items, folder),
-                **settings(data, options, model, side),
+                **facts,
                 "seed": data.seed,
                 "supports_sha256": episode_hash(list(supports.values())) if supports else None,
                 "checkpoint": str(options.ckpt or options.sam2_checkpoint or options.variant),

@@ -3,8 +3,12 @@
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from common.errors import UsageError
+from common.logger import write_json
 
 
 def run_command(*words: object) -> None:
@@ -18,3 +22,23 @@ def run_command(*words: object) -> None:
     code = subprocess.run([sys.executable, *line], check=False).returncode
     if code:
         raise UsageError(f"python {line[0]} ended with exit code {code}")
+
+
+def demonstrate(
+    steps: Callable[[], dict[str, Any]],
+    show: Callable[[dict[str, Any], Path], None],
+    output: Path,
+) -> int:
+    """Run commands, write what they found to results.json in a folder, and show it.
+
+    Returns:
+        The exit code: 1 when a command failed.
+    """
+    try:
+        summary = steps()
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    write_json(output / "results.json", summary)
+    show(summary, output)
+    return 0

@@ -298,6 +298,34 @@ def place(
     return placed
 
 
+def place_scene(
+    random: np.random.Generator,
+    side: int,
+    target: tuple[str, str],
+    others: Sequence[tuple[str, str]],
+    counts: Sequence[float],
+    style: SceneStyle = PRETRAINING,
+) -> list[Instance]:
+    """Objects of the target class among distractors, at least one, placed in a random order.
+
+    The first distractor wears the target's hue, so that colour does not give the target away.
+
+    Args:
+        others: the (shape, texture) pairs from which distractors are drawn; without the target.
+        counts: the probabilities of one object of the target class, of two, and so on.
+    """
+    hue = hue_of(*target)
+    wanted = [(*target, hue)] * int(random.choice(np.arange(1, len(counts) + 1), p=counts))
+    for number in range(int(random.integers(1, style.most_distractors + 1))):
+        pair = others[int(random.integers(len(others)))]
+        wanted.append((*pair, hue if number == 0 else None))
+    order = random.permutation(len(wanted))
+    instances = place(random, side, [wanted[i] for i in order], style)
+    if not any((i.shape, i.texture) == target for i in instances):
+        instances = place(random, side, wanted[:1], style)
+    return instances
+
+
 def random_scene(
     random: np.random.Generator,
     side: int,
@@ -307,19 +335,8 @@ def random_scene(
 ) -> tuple[list[Instance], Rendering]:
     """A picture with one to three objects of the target class among distractors, at least one.
 
-    The first distractor wears the target's hue, so that colour does not give the target away.
-
-    Args:
-        others: the (shape, texture) pairs from which distractors are drawn; without the target.
+    The arguments are those of `place_scene`.
     """
-    hue = hue_of(*target)
-    wanted = [(*target, hue)] * int(random.choice([1, 2, 3], p=[0.5, 0.3, 0.2]))
-    for number in range(int(random.integers(1, style.most_distractors + 1))):
-        pair = others[int(random.integers(len(others)))]
-        wanted.append((*pair, hue if number == 0 else None))
-    order = random.permutation(len(wanted))
-    instances = place(random, side, [wanted[i] for i in order], style)
-    if not any((i.shape, i.texture) == target for i in instances):
-        instances = place(random, side, wanted[:1], style)
+    instances = place_scene(random, side, target, others, (0.5, 0.3, 0.2), style)
     noise = random.normal(0, 0.02, (side, side, 3)).astype(np.float32)
     return instances, render(background(random, side, style.ground_contrast), instances, noise)

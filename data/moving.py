@@ -16,8 +16,7 @@ from data.drawing import (
     Rendering,
     SceneStyle,
     background,
-    hue_of,
-    place,
+    place_scene,
     render,
 )
 
@@ -125,22 +124,12 @@ def random_clip(
 ) -> Clip:
     """A clip with one or two objects of the target class among distractors, at least one.
 
-    As in still scenes, the first distractor wears the target's hue. All objects are in the first
-    frame; those that leave do so after it.
+    They are those of `place_scene`. All are in the first frame; those that leave do so after it.
 
     Args:
-        others: the (shape, texture) pairs from which distractors are drawn; without the target.
         frames: how many frames there will be: nothing leaves after them.
     """
-    hue = hue_of(*target)
-    wanted = [(*target, hue)] * int(random.choice([1, 2], p=[0.7, 0.3]))
-    for number in range(int(random.integers(1, style.most_distractors + 1))):
-        pair = others[int(random.integers(len(others)))]
-        wanted.append((*pair, hue if number == 0 else None))
-    order = random.permutation(len(wanted))
-    instances = place(random, side, [wanted[i] for i in order], style)
-    if not any((i.shape, i.texture) == target for i in instances):
-        instances = place(random, side, wanted[:1], style)
+    instances = place_scene(random, side, target, others, (0.7, 0.3), style)
     margin = round(_CAMERA_MARGIN * side)
     large = side + 2 * margin
     ground = background(random, large - large % 8, style.ground_contrast)
