@@ -27,7 +27,14 @@ from common.logger import RunLogger, quiet_libraries
 from common.run_options import RunOptions
 from common.trainer import Trainer, TrainingOptions
 from data.benchmarks import Benchmark, open_benchmark
-from data.episode import Episode, EpisodeDataset, EpisodeSampler, collate, episode_hash
+from data.episode import (
+    Episode,
+    EpisodeDataset,
+    EpisodeSampler,
+    collate,
+    episode_hash,
+    training_samplers,
+)
 from data.options import DataOptions
 from data.sheet import episode_sheet
 from model.build import (
@@ -55,15 +62,8 @@ def main() -> int:
         benchmark = open_benchmark(data, processes, lambda b: [b.training, b.held_out])
         torch.manual_seed(training.seed)
         model = build_model(model_options).to(processes.device)
-        sampler = EpisodeSampler(
-            benchmark.training,
-            data.nshot,
-            training.seed,
-            episodes_per_epoch=run.episodes_per_epoch,
-            leave_out_rare=True,
-        )
-        validation = EpisodeSampler(
-            benchmark.held_out, data.nshot, training.seed, leave_out_rare=True
+        sampler, validation = training_samplers(
+            benchmark, data.nshot, training.seed, run.episodes_per_epoch
         )
         say_what_is_left_out(sampler, benchmark, processes)
         trainer = Trainer(model, training, processes, sampler.episodes_per_epoch)

@@ -31,8 +31,8 @@ from common.logger import RunLogger, quiet_libraries
 from common.metrics import EpisodeScores
 from common.run_options import RunOptions
 from common.trainer import Trainer, TrainingOptions
-from data.benchmarks import Benchmark, open_benchmark
-from data.episode import EpisodeSampler, episode_hash
+from data.benchmarks import open_benchmark
+from data.episode import EpisodeSampler, episode_hash, training_samplers
 from data.mask_tube import MaskTubeDataset, MaskTubes, collate_tubes
 from data.options import DataOptions
 from model.build import PRESETS, ModelOptions, build_model, frozen_fingerprint, load_tuned
@@ -141,7 +141,9 @@ def main() -> int:
         benchmark = open_benchmark(stage.data, processes, lambda b: [b.training, b.held_out])
         model, options, tuned = build(stage, model_flags, training, processes)
         learning = {name for name, p in model.named_parameters() if p.requires_grad}
-        sampler, validation = samplers(benchmark, stage, training, run)
+        sampler, validation = training_samplers(
+            benchmark, stage.nshot, training.seed, run.episodes_per_epoch
+        )
         rates = {"segmenter.": stage.sam_lr}
         trainer = Trainer(model, training, processes, sampler.episodes_per_epoch, rates)
         kept = learning | tuned
@@ -242,22 +244,6 @@ def build(
     if stage.lora:
         unfreeze_adapters(model.segmenter.network)
     return model, flags, tuned
-
-
-def samplers(
-    benchmark: Benchmark, stage: StageOptions, training: TrainingOptions, run: VideoRunOptions
-) -> tuple[EpisodeSampler, EpisodeSampler]:
-    """Of training episodes, and of held-out images of the same classes."""
-    return (
-        EpisodeSampler(
-            benchmark.training,
-            stage.nshot,
-            training.seed,
-            episodes_per_epoch=run.episodes_per_epoch,
-            leave_out_rare=True,
-        ),
-        EpisodeSampler(benchmark.held_out, stage.nshot, training.seed, leave_out_rare=True),
-    )
 
 
 def train_one_epoch(

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 
 from common.errors import UsageError
 from common.files import write_atomically
-from data.benchmarks import Split
+from data.benchmarks import Benchmark, Split
 from data.image_files import IGNORED
 from data.images import squash_image, squash_mask
 
@@ -164,6 +164,26 @@ class EpisodeSampler:
         chosen = random.choice(len(images) - 1, size=self.shots, replace=False)
         support = tuple(images[i + (i >= own)] for i in chosen)
         return EpisodeKey(class_id, query, support)
+
+
+def training_samplers(
+    benchmark: Benchmark, shots: int, seed: int, episodes_per_epoch: int | None
+) -> tuple[EpisodeSampler, EpisodeSampler]:
+    """Of training episodes, and of held-out images of the same classes; rare classes are left out.
+
+    Args:
+        episodes_per_epoch: None: one for each training image.
+    """
+    return (
+        EpisodeSampler(
+            benchmark.training,
+            shots,
+            seed,
+            episodes_per_epoch=episodes_per_epoch,
+            leave_out_rare=True,
+        ),
+        EpisodeSampler(benchmark.held_out, shots, seed, leave_out_rare=True),
+    )
 
 
 class EpisodeDataset(Dataset[Episode]):
