@@ -15,14 +15,15 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.arguments import checked_options, option, run_script, script_parser
+from common.cli import checked_options, option, run_script, script_parser
 from common.distributed import DEVICES
+from common.files import ROOT
 from common.logger import quiet_libraries
 from common.trainer import PRECISIONS
 from model import InContextSegmenter
 from page.limits import PageLimits
 
-DEFAULT = Path(__file__).parent / "checkpoints" / "tiny" / "pascal_fold0.safetensors"
+DEFAULT = ROOT / "checkpoints" / "tiny" / "pascal_fold0.safetensors"
 
 
 @dataclass(frozen=True)

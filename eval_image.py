@@ -14,28 +14,20 @@ from typing import Any
 
 from torch import Tensor
 
-from common.arguments import checked_options, option, run_script, script_parser
+from common.cli import checked_options, option, run_script, script_parser
 from common.distributed import DEVICES, Processes, process_group
 from common.logger import quiet_libraries, write_json
 from common.trainer import PRECISIONS, autocast
 from common.visualize import write_png
 from data.benchmarks import Benchmark, open_benchmark
-from data.episode import (
-    Episode,
-    EpisodeDataset,
-    EpisodeKey,
-    EpisodeSampler,
-    collate,
-    episode_hash,
-    read_keys,
-    write_keys,
-)
+from data.episode import Episode, EpisodeDataset, EpisodeKey
 from data.options import DataOptions
-from data.sheet import episode_sheet
-from model import baselines
+from data.sampler import EpisodeSampler, episode_hash, read_keys, write_keys
+from evaluation import baselines
+from evaluation.contact_sheet import episode_sheet
+from evaluation.image import batches, evaluate
 from model.checkpoint import load_model
-from model.dc_sam import DcSam
-from model.evaluation import batches, evaluate
+from model.dc_sam.network import DcSam
 
 THRESHOLD_EPISODES = 200
 """Training episodes on which the threshold of the prior-mask baseline is chosen."""
@@ -92,7 +84,7 @@ def main() -> int:
             with autocast(processes.device, options.precision):
                 return model(batch.query_image, batch.support_images, batch.support_masks).logits
 
-        scores = evaluate(segment, episodes, collate, processes, options.nworker)
+        scores = evaluate(segment, episodes, Episode.join, processes, options.nworker)
         results = {
             **scores.results(benchmark.validation.class_names),
             "benchmark": data.benchmark,
@@ -162,7 +154,7 @@ def score_baselines(
     title = "threshold of the prior mask"
     threshold = baselines.best_prior_threshold(
         model.backbone,
-        (batch for _, batch in batches(training, collate, options.nworker, alone, title)),
+        (batch for _, batch in batches(training, Episode.join, options.nworker, alone, title)),
     )
     methods: dict[str, Callable[[Any], Tensor]] = {
         "everything": baselines.everything,
@@ -173,7 +165,9 @@ def score_baselines(
     if processes.is_main:
         print(f"prior mask: best threshold on training episodes {threshold:g}")
     return {
-        name: evaluate(method, episodes, collate, processes, options.nworker, name).squashed.miou()
+        name: evaluate(
+            method, episodes, Episode.join, processes, options.nworker, name
+        ).squashed.miou()
         for name, method in methods.items()
     }
 

@@ -22,35 +22,35 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from common.arguments import checked_options, option, run_script, script_parser
 from common.checkpoint import code_version
+from common.cli import checked_options, option, run_script, script_parser
 from common.distributed import DEVICES, Processes, process_group
 from common.errors import UsageError
 from common.files import digest
-from common.item_log import ItemLog, Record
 from common.logger import quiet_libraries, write_json
 from common.pixels import squash_image
 from common.settings import claim_folder
 from common.trainer import PRECISIONS, autocast
-from common.video_scores import PRESENT, Summary, mean_summary
 from common.visualize import write_png
 from data.benchmarks import Split
-from data.episode import episode_hash
 from data.icvos import read_supports
-from data.item_results import ORIGINAL, ResultFolder, video_sheet
-from data.video_benchmarks import (
+from data.sampler import episode_hash
+from evaluation.item_log import ItemLog, Record
+from evaluation.item_results import ORIGINAL, ResultFolder, video_sheet
+from evaluation.jf import PRESENT, Summary, mean_summary
+from evaluation.video import Step, evaluate_items
+from evaluation.video_benchmarks import (
     VideoBenchmark,
     VideoDataOptions,
     open_video_benchmark,
     write_supports,
 )
-from data.video_items import ItemSource, VideoItem
-from data.video_run import Step, evaluate_items
-from model.build import SAM_MODELS, ModelOptions, build_model, frozen_fingerprint
+from evaluation.video_items import ItemSource, VideoItem
 from model.checkpoint import load_model
-from model.dc_sam import Concept
-from model.dc_sam_video import PACKAGE_VIDEO, RELEASE_VIDEO, STREAMING, DcSamVideo, RunningVideo
-from model.following import GivenObjects, visible_logits
+from model.dc_sam.config import SAM_MODELS, ModelOptions, build_model, frozen_fingerprint
+from model.dc_sam.network import Concept
+from model.dc_sam.video import PACKAGE_VIDEO, RELEASE_VIDEO, STREAMING, DcSamVideo, RunningVideo
+from model.sam.following import GivenObjects, visible_logits
 
 WIRINGS = {"streaming": STREAMING, "release": RELEASE_VIDEO, "package": PACKAGE_VIDEO}
 

@@ -23,19 +23,19 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from common.arguments import from_namespace, option, refuse_problems, run_script, script_parser
+from common.cli import from_namespace, option, refuse_problems, run_script, script_parser
 from common.distributed import DEVICES, Processes, process_group
 from common.errors import UsageError
 from common.files import digest
 from common.logger import quiet_libraries
 from common.trainer import PRECISIONS
 from common.video_io import FrameReader
-from data.examples import Examples, name_classes
-from data.label_folder import LabelFolder, LabelledFrame
-from data.photos import read_reference
-from data.targets import Opened, Target, list_targets, preview, read_ahead
+from labelling.examples import Examples, name_classes
+from labelling.label_folder import LabelFolder, LabelledFrame
+from labelling.photos import read_reference
+from labelling.targets import Opened, Target, list_targets, preview, read_ahead
 from model import InContextSegmenter
-from model.in_context import LearnedConcept
+from model.predictor import LearnedConcept
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.arguments import run_script
+from common.cli import run_script
 from common.errors import UsageError
 from reproduction import report, runner
 from reproduction.recipe import FOLDS, Row, Table

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from common.arguments import (
+from common.cli import (
     apply_preset,
     checked_options,
     run_script,
@@ -27,17 +27,12 @@ from common.logger import RunLogger, quiet_libraries
 from common.run_options import RunOptions
 from common.trainer import Trainer, TrainingOptions
 from data.benchmarks import Benchmark, open_benchmark
-from data.episode import (
-    Episode,
-    EpisodeDataset,
-    EpisodeSampler,
-    collate,
-    episode_hash,
-    training_samplers,
-)
+from data.episode import Episode, EpisodeDataset
 from data.options import DataOptions
-from data.sheet import episode_sheet
-from model.build import (
+from data.sampler import EpisodeSampler, episode_hash, training_samplers
+from evaluation.contact_sheet import episode_sheet
+from evaluation.image import Evaluation, evaluate
+from model.dc_sam.config import (
     PRESETS,
     ModelOptions,
     build_model,
@@ -45,11 +40,10 @@ from model.build import (
     learnable_weights,
     load_learnable,
 )
-from model.dc_sam import DcSam
-from model.evaluation import Evaluation, evaluate
+from model.dc_sam.network import DcSam
+from model.dc_sam.prompt_generator import kept_channels
 from model.feature_store import FeatureStore
 from model.losses import mask_loss
-from model.prompt_generator import kept_channels
 
 PAPER_EPOCHS_AND_RATE = {"pascal": (100, 2e-4), "coco": (50, 1e-4)}
 """Section 5: what --epochs and --lr are by default for a benchmark; the others are as coco."""
@@ -137,7 +131,7 @@ def train_one_epoch(
     def loss(model: nn.Module, positions: list[int], batch: Episode) -> Tensor:
         return loss_of(model, positions, batch, trainer, run, store)
 
-    return trainer.train_epoch(episodes, collate, loss)
+    return trainer.train_epoch(episodes, Episode.join, loss)
 
 
 def loss_of(
@@ -183,7 +177,9 @@ def validate(
     def segment(batch: Episode) -> Tensor:
         return model(batch.query_image, batch.support_images, batch.support_masks).logits
 
-    scores = evaluate(segment, episodes, collate, processes, training.nworker, "held-out classes")
+    scores = evaluate(
+        segment, episodes, Episode.join, processes, training.nworker, "held-out classes"
+    )
     sheet = episode_sheet(segment, episodes, range(4), processes) if processes.is_main else None
     return scores, sheet
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from common.arguments import (
+from common.cli import (
     apply_preset,
     checked_options,
     from_namespace,
@@ -28,27 +28,27 @@ from common.arguments import (
 from common.distributed import Processes, process_group
 from common.errors import UsageError
 from common.logger import RunLogger, quiet_libraries
-from common.metrics import EpisodeScores
 from common.run_options import RunOptions
 from common.trainer import Trainer, TrainingOptions
 from data.benchmarks import open_benchmark
-from data.episode import EpisodeSampler, episode_hash, training_samplers
-from data.mask_tube import MaskTubeDataset, MaskTubes, collate_tubes
+from data.mask_tube import MaskTubeDataset, MaskTubes
 from data.options import DataOptions
-from model.build import PRESETS, ModelOptions, build_model, frozen_fingerprint, load_tuned
+from data.sampler import EpisodeSampler, episode_hash, training_samplers
+from evaluation.image import batches
+from evaluation.iou import EpisodeScores
 from model.checkpoint import load_model, model_options, read_model, tuned_names
-from model.dc_sam_video import PARTS, DcSamVideo
-from model.evaluation import batches
+from model.dc_sam.config import PRESETS, ModelOptions, build_model, frozen_fingerprint, load_tuned
+from model.dc_sam.prompt_generator import kept_channels
+from model.dc_sam.video import PARTS, DcSamVideo
 from model.feature_store import FeatureStore
-from model.lora import (
+from model.losses import mask_loss
+from model.sam.adapters import (
     adapter_dropout,
     adapter_names,
     add_adapters,
     unadapted_name,
     unfreeze_adapters,
 )
-from model.losses import mask_loss
-from model.prompt_generator import kept_channels
 
 DATA_TYPES = {"coco_all": "image", "coco_mask_tube": "video"}
 STAGES = {
@@ -267,7 +267,7 @@ def train_one_epoch(
     def loss(model: nn.Module, positions: list[int], batch: MaskTubes) -> Tensor:
         return loss_of(model, positions, batch, trainer, run, store)
 
-    return trainer.train_epoch(tubes, collate_tubes, loss)
+    return trainer.train_epoch(tubes, MaskTubes.join, loss)
 
 
 def loss_of(
@@ -320,7 +320,7 @@ def validate(
         sampler.split, keys, options.image_size, training.seed, epoch=0, still=not stage.tubes
     )
     scores = EpisodeScores()
-    for indices, batch in batches(tubes, collate_tubes, training.nworker, processes, "held out"):
+    for indices, batch in batches(tubes, MaskTubes.join, training.nworker, processes, "held out"):
         frames = model(batch.frames, batch.support_images, batch.support_masks)
         for number, frame in enumerate(frames):
             scores.add(

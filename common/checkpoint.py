@@ -14,11 +14,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from common.errors import UsageError
-from common.files import write_atomically
+from common.files import ROOT, write_atomically
 from common.sums import check_sum
 
 FORMAT = "dc-sam 1"
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def code_version() -> str:

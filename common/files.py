@@ -8,6 +8,9 @@ from pathlib import Path
 
 from common.errors import UsageError
 
+ROOT = Path(__file__).resolve().parents[1]
+"""The checkout: weights, shipped checkpoints and scripts are found from here."""
+
 
 def temporary_beside(path: Path) -> Path:
     """A free hidden name in the folder of `path`, which is made, with the same suffix.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.arguments import option
+from common.cli import option
 from common.trainer import STATE_FILE
 
 

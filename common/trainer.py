@@ -13,8 +13,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from common.arguments import option
 from common.checkpoint import read_training_state, save_checkpoint, save_training_state
+from common.cli import option
 from common.distributed import DEVICES, Processes
 from common.errors import UsageError
 

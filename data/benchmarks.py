@@ -9,9 +9,9 @@ import numpy as np
 
 from common.distributed import Processes
 from common.errors import UsageError
-from data.class_lists import ClassLists
+from data.class_index import ClassLists
+from data.classes import Role, fold_classes
 from data.coco import Coco
-from data.folds import Role, fold_classes
 from data.options import DataOptions
 from data.pascal import Pascal
 from data.reader import Reader
@@ -69,7 +69,7 @@ def find_data_set(datapath: Path, folder: str) -> Path:
     kind = {"VOC2012": "pascal", "COCO2014": "coco"}[folder]
     raise UsageError(
         f"{datapath} holds no {folder} and has none of {', '.join(telltale)}. "
-        f"python -m data.prepare {kind} --root {datapath} says what is missing"
+        f"python -m tools.prepare {kind} --root {datapath} says what is missing"
     )
 
 

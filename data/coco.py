@@ -7,12 +7,12 @@ COCO2014/{train2014,val2014}/<name>.jpg and COCO2014/annotations/{train2014,val2
 from pathlib import Path
 
 from common.errors import UsageError
-from data.class_lists import ImageFiles, name_some
-from data.folds import COCO_CLASSES, Role
+from data.class_index import ImageFiles, name_some
+from data.classes import COCO_CLASSES, Role
 from data.reader import Reader
 
 _FOLDERS: dict[Role, str] = {"train": "train2014", "test": "val2014"}
-_REMEDY = "python -m data.prepare coco --root FOLDER says what is missing and makes it"
+_REMEDY = "python -m tools.prepare coco --root FOLDER says what is missing and makes it"
 
 
 class Coco(Reader):

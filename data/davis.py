@@ -8,7 +8,7 @@ mask, others may. Masks hold object numbers, and 255 where pixels do not count.
 from pathlib import Path
 
 from common.errors import UsageError
-from data.class_lists import name_some
+from data.class_index import name_some
 from data.videos import FRAMES, LISTS, MASKS, RESOLUTIONS, AnnotatedVideo, open_video
 
 

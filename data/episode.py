@@ -3,12 +3,9 @@
 Shapes: B batch, K shots, H and W the side to which images are squashed, H0 and W0 an image's own.
 """
 
-import hashlib
-import json
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, fields, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -16,13 +13,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from common.errors import UsageError
-from common.files import write_atomically
-from data.benchmarks import Benchmark, Split
-from data.image_files import IGNORED
-from data.images import squash_image, squash_mask
-
-_EVALUATION = 2**31
-"""Stands in the place of the epoch, so that evaluation never repeats a training epoch's numbers."""
+from common.pixels import squash_image, squash_mask
+from data.benchmarks import Split
+from data.image_io import IGNORED
 
 
 @dataclass(frozen=True)
@@ -35,159 +28,81 @@ class EpisodeKey:
 
 
 @dataclass(frozen=True)
-class Episode:
-    """A batch of episodes."""
+class Batch:
+    """Episodes side by side: tensors with B first, and tuples with one entry for each."""
 
-    query_image: Tensor
-    """B x 3 x H x W, float32, normalised with ImageNet's mean and deviation."""
-    query_mask: Tensor
-    """B x H x W, float32, exactly 0 or 1."""
-    query_ignore: Tensor
-    """B x H x W, bool: pixels that count neither in the loss nor in the metric."""
-    support_images: Tensor
-    """B x K x 3 x H x W, like `query_image`."""
-    support_masks: Tensor
-    """B x K x H x W, float32, exactly 0 or 1, never empty."""
+    keys: tuple[EpisodeKey, ...]
+    indices: tuple[int, ...]
+    """Each episode's position among those of the epoch or of the evaluation."""
+    class_names: tuple[str, ...]
     class_ids: Tensor
     """B, int64."""
-    keys: tuple[EpisodeKey, ...]
-    original_masks: tuple[Tensor, ...] = ()
-    """One for each query where they were asked for, H0 x W0 uint8: 0, 1, or 255 for ignored."""
+    support_images: Tensor
+    """B x K x 3 x H x W, float32, normalised with ImageNet's mean and deviation."""
+    support_masks: Tensor
+    """B x K x H x W, float32, exactly 0 or 1, never empty."""
 
     @property
     def size(self) -> int:
         """B."""
         return len(self.keys)
 
-    def to(self, device: torch.device | str) -> "Episode":
-        """The same batch on a device; original masks stay where they are."""
+    @property
+    def shots(self) -> int:
+        """K."""
+        return self.support_masks.shape[1]
+
+    @property
+    def support_names(self) -> list[str]:
+        """Names of the B*K support images."""
+        return [name for key in self.keys for name in key.support]
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same batch on a device; tuples stay where they are."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
-    def pin_memory(self) -> "Episode":
+    def pin_memory(self) -> Self:
         """The same batch in page-locked memory; `DataLoader` calls this."""
         return self._map(Tensor.pin_memory)
 
-    def _map(self, function: Callable[[Tensor], Tensor]) -> "Episode":
-        names = [
-            *("query_image", "query_mask", "query_ignore"),
-            *("support_images", "support_masks", "class_ids"),
-        ]
-        return replace(self, **{name: function(getattr(self, name)) for name in names})
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """One batch of several, along B."""
+        columns = {f.name: [getattr(part, f.name) for part in parts] for f in fields(cls)}
+        return cls(
+            **{
+                name: torch.cat(column) if isinstance(column[0], Tensor) else sum(column, ())
+                for name, column in columns.items()
+            }
+        )
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved = {name: function(v) for name, v in values.items() if isinstance(v, Tensor)}
+        return replace(self, **moved)
 
 
-class EpisodeSampler:
-    """Draws episodes as a pure function of (seed, epoch, index).
+@dataclass(frozen=True)
+class Episode(Batch):
+    """A batch of episodes on images."""
 
-    The query goes through the split's images in an order shuffled anew in every cycle; the class
-    is drawn uniformly among the query's, and the K supports uniformly among the class's other
-    images.
+    query_image: Tensor
+    """B x 3 x H x W, like `support_images`."""
+    query_mask: Tensor
+    """B x H x W, float32, exactly 0 or 1."""
+    query_ignore: Tensor
+    """B x H x W, bool: pixels that count neither in the loss nor in the metric."""
+    original_masks: tuple[Tensor, ...] = ()
+    """One for each query where they were asked for, H0 x W0 uint8: 0, 1, or 255 for ignored."""
 
-    Args:
-        split: where images come from.
-        shots: K, at least 1.
-        episodes_per_epoch: of training; None takes as many as the split has images.
-        leave_out_rare: leave classes with fewer than K + 1 images out (see `left_out`) instead
-            of refusing them.
-
-    Raises:
-        UsageError: a class has fewer than K + 1 images (all are named), or nothing is left.
-    """
-
-    def __init__(
-        self,
-        split: Split,
-        shots: int,
-        seed: int,
-        *,
-        episodes_per_epoch: int | None = None,
-        leave_out_rare: bool = False,
-    ) -> None:
-        if shots < 1:
-            raise UsageError(f"an episode needs at least one shot, not {shots}")
-        counts = Counter(c for classes in split.class_lists.values() for c in classes)
-        self.left_out: dict[int, int] = {
-            c: counts[c] for c in split.classes if counts[c] < shots + 1
-        }
-        """Class id -> number of images, of the classes that have too few for an episode."""
-        if self.left_out and (not leave_out_rare or len(self.left_out) == len(split.classes)):
-            found = ", ".join(
-                f"{c} ({split.class_names[c]}): {n}" for c, n in self.left_out.items()
-            )
-            raise UsageError(
-                f"{shots}-shot episodes need at least {shots + 1} images of a class in the "
-                f"{split.role} images of {split.benchmark} fold {split.fold}; too few of {found}"
-            )
-        self._classes: dict[str, tuple[int, ...]] = {}
-        self._images: dict[int, list[str]] = {}
-        self._positions: dict[tuple[int, str], int] = {}
-        for name, classes in split.class_lists.items():
-            kept = tuple(c for c in classes if c not in self.left_out)
-            if kept:
-                self._classes[name] = kept
-            for c in kept:
-                images = self._images.setdefault(c, [])
-                self._positions[c, name] = len(images)
-                images.append(name)
-        self._names = list(self._classes)
-        self.split = split
-        self.shots = shots
-        self.seed = seed
-        self.episodes_per_epoch = episodes_per_epoch or len(self._names)
-
-    def training_keys(self, epoch: int) -> list[EpisodeKey]:
-        """The episodes of one training epoch."""
-        return self._draw(epoch, self.episodes_per_epoch)
-
-    def evaluation_keys(self, count: int) -> list[EpisodeKey]:
-        """The first `count` evaluation episodes; more of them begin with the same ones."""
-        return self._draw(_EVALUATION, count)
-
-    def _draw(self, epoch: int, count: int) -> list[EpisodeKey]:
-        keys: list[EpisodeKey] = []
-        cycle = 0
-        while len(keys) < count:
-            # the final 1 keeps these numbers apart from those of (seed, epoch, index)
-            order = np.random.default_rng((self.seed, epoch, cycle, 1)).permutation(
-                len(self._names)
-            )
-            for position in order[: count - len(keys)]:
-                random = np.random.default_rng((self.seed, epoch, len(keys)))
-                keys.append(self._complete(self._names[position], random))
-            cycle += 1
-        return keys
-
-    def _complete(self, query: str, random: np.random.Generator) -> EpisodeKey:
-        classes = self._classes[query]
-        class_id = classes[int(random.integers(len(classes)))]
-        images = self._images[class_id]
-        own = self._positions[class_id, query]
-        chosen = random.choice(len(images) - 1, size=self.shots, replace=False)
-        support = tuple(images[i + (i >= own)] for i in chosen)
-        return EpisodeKey(class_id, query, support)
-
-
-def training_samplers(
-    benchmark: Benchmark, shots: int, seed: int, episodes_per_epoch: int | None
-) -> tuple[EpisodeSampler, EpisodeSampler]:
-    """Of training episodes, and of held-out images of the same classes; rare classes are left out.
-
-    Args:
-        episodes_per_epoch: None: one for each training image.
-    """
-    return (
-        EpisodeSampler(
-            benchmark.training,
-            shots,
-            seed,
-            episodes_per_epoch=episodes_per_epoch,
-            leave_out_rare=True,
-        ),
-        EpisodeSampler(benchmark.held_out, shots, seed, leave_out_rare=True),
-    )
+    @property
+    def query_names(self) -> list[str]:
+        """Names of the B query images."""
+        return [key.query for key in self.keys]
 
 
 class EpisodeDataset(Dataset[Episode]):
-    """Reads episodes; each item is a batch of one, `collate` joins them.
+    """Reads episodes; each item is a batch of one, `Episode.join` joins them.
 
     Args:
         split: where the images are read.
@@ -232,6 +147,8 @@ class EpisodeDataset(Dataset[Episode]):
             support_masks=torch.stack([mask for _, mask in support])[None],
             class_ids=torch.tensor([key.class_id]),
             keys=(key,),
+            indices=(index,),
+            class_names=(self.split.class_names[key.class_id],),
             original_masks=(torch.from_numpy(original),) if self.keep_original else (),
         )
 
@@ -250,71 +167,3 @@ def read_support(split: Split, name: str, class_id: int, image_size: int) -> tup
         )
     marked = squash_mask(mask == class_id, image_size, keep_small=True)
     return squash_image(image, image_size), marked
-
-
-def collate(episodes: Sequence[Episode]) -> Episode:
-    """Join batches along B."""
-    return Episode(
-        query_image=torch.cat([e.query_image for e in episodes]),
-        query_mask=torch.cat([e.query_mask for e in episodes]),
-        query_ignore=torch.cat([e.query_ignore for e in episodes]),
-        support_images=torch.cat([e.support_images for e in episodes]),
-        support_masks=torch.cat([e.support_masks for e in episodes]),
-        class_ids=torch.cat([e.class_ids for e in episodes]),
-        keys=tuple(key for e in episodes for key in e.keys),
-        original_masks=tuple(mask for e in episodes for mask in e.original_masks),
-    )
-
-
-def _lines(keys: Sequence[EpisodeKey]) -> list[str]:
-    return [json.dumps([key.class_id, key.query, list(key.support)]) for key in keys]
-
-
-def episode_hash(keys: Sequence[EpisodeKey]) -> str:
-    """A SHA-256 of the episodes in their order, in hexadecimal."""
-    return hashlib.sha256("\n".join(_lines(keys)).encode()).hexdigest()
-
-
-def write_keys(
-    path: Path, keys: Sequence[EpisodeKey], *, benchmark: str, fold: int, seed: int
-) -> None:
-    """Write episodes to a file that `read_keys` verifies: a header line, then a line for each."""
-    header = {
-        "benchmark": benchmark,
-        "fold": fold,
-        "shots": len(keys[0].support),
-        "seed": seed,
-        "episodes": len(keys),
-        "sha256": episode_hash(keys),
-    }
-    text = "\n".join([json.dumps(header), *_lines(keys)]) + "\n"
-    write_atomically(path, lambda temporary: temporary.write_text(text))
-
-
-def read_keys(path: Path, *, benchmark: str, fold: int, shots: int) -> list[EpisodeKey]:
-    """Read episodes that `write_keys` wrote.
-
-    Raises:
-        UsageError: the file is missing, in another format, changed, or made for another
-            benchmark, fold or number of shots.
-    """
-    try:
-        first, *rest = path.read_text().splitlines()
-        header = json.loads(first)
-        keys = []
-        for line in rest:
-            class_id, query, support = json.loads(line)
-            keys.append(EpisodeKey(int(class_id), str(query), tuple(map(str, support))))
-        found = {name: header[name] for name in ("benchmark", "fold", "shots")}
-        sha256 = header["sha256"]
-    except OSError as error:
-        raise UsageError(f"cannot read the episode file {path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
-        raise UsageError(f"{path} is not an episode file") from None
-    wanted = {"benchmark": benchmark, "fold": fold, "shots": shots}
-    differing = [f"{n} {found[n]} instead of {w}" for n, w in wanted.items() if found[n] != w]
-    if differing:
-        raise UsageError(f"{path} was made for {', '.join(differing)}")
-    if episode_hash(keys) != sha256:
-        raise UsageError(f"{path} was changed: its episodes do not have the hash in its header")
-    return keys

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from common.errors import UsageError
 from data.benchmarks import Split, find_data_set
+from data.classes import COCO_CLASSES
 from data.coco import Coco
 from data.episode import EpisodeKey, read_support
-from data.folds import COCO_CLASSES
 from data.reader import described_classes
 from data.videos import AnnotatedVideo, open_video
 

@@ -4,8 +4,8 @@ Shapes: B batch, K shots, T frames of a tube, H and W the side to which images a
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
 from data.benchmarks import Split
-from data.episode import EpisodeDataset, EpisodeKey
+from data.episode import Batch, EpisodeDataset, EpisodeKey
 
 FRAMES = 5
 """T: the image itself and four altered copies."""
@@ -29,7 +29,7 @@ _TUBE = 2
 
 
 @dataclass(frozen=True)
-class MaskTubes:
+class MaskTubes(Batch):
     """A batch of tubes, each with the support of its class."""
 
     frames: Tensor
@@ -38,25 +38,6 @@ class MaskTubes:
     """B x T x H x W, float32, exactly 0 or 1."""
     ignore: Tensor
     """B x T x H x W, bool: pixels that do not count in the loss."""
-    support_images: Tensor
-    """B x K x 3 x H x W."""
-    support_masks: Tensor
-    """B x K x H x W, exactly 0 or 1, never empty."""
-    class_ids: Tensor
-    """B, int64."""
-    keys: tuple[EpisodeKey, ...]
-
-    def to(self, device: torch.device | str) -> "MaskTubes":
-        """The same batch on a device."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
-
-    def pin_memory(self) -> "MaskTubes":
-        """The same batch in page-locked memory; `DataLoader` calls this."""
-        return self._map(Tensor.pin_memory)
-
-    def _map(self, function: Callable[[Tensor], Tensor]) -> "MaskTubes":
-        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "keys"}
-        return replace(self, **{name: function(tensor) for name, tensor in tensors.items()})
 
 
 def mask_tube(image: Tensor, maps: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -133,14 +114,6 @@ class MaskTubeDataset(Dataset[MaskTubes]):
             support_masks=episode.support_masks,
             class_ids=episode.class_ids,
             keys=episode.keys,
+            indices=episode.indices,
+            class_names=episode.class_names,
         )
-
-
-def collate_tubes(tubes: Sequence[MaskTubes]) -> MaskTubes:
-    """Join batches along B."""
-    joined = {
-        name: torch.cat([getattr(one, name) for one in tubes])
-        for name in (f.name for f in fields(MaskTubes))
-        if name != "keys"
-    }
-    return MaskTubes(**joined, keys=tuple(key for one in tubes for key in one.keys))

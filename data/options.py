@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.arguments import option
+from common.cli import option
 
 BENCHMARKS = ("pascal", "coco", "coco_all", "coco2pascal")
 
@@ -27,7 +27,7 @@ class DataOptions:
         if not self.datapath.is_dir():
             found.append(
                 f"--datapath: no such folder: {self.datapath} "
-                "(python -m data.prepare says how to fill one)"
+                "(python -m tools.prepare says how to fill one)"
             )
         if self.lists and not self.lists.is_dir():
             found.append(f"--lists: no such folder: {self.lists}")

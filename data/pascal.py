@@ -7,8 +7,8 @@ VOC2012/ImageSets/Segmentation/<list>.txt.
 from pathlib import Path
 
 from common.errors import UsageError
-from data.class_lists import ImageFiles
-from data.folds import VOC_CLASSES, Role
+from data.class_index import ImageFiles
+from data.classes import VOC_CLASSES, Role
 from data.reader import Reader
 
 PAPER_LIST = "train_sbd"
@@ -19,7 +19,7 @@ VOC_LIST = "train"
 """VOC 2012 train alone: 1,464 images."""
 
 _FOLDERS = ("JPEGImages", "SegmentationClassAug", "ImageSets/Segmentation")
-_REMEDY = "python -m data.prepare pascal --root FOLDER says what is missing and makes it"
+_REMEDY = "python -m tools.prepare pascal --root FOLDER says what is missing and makes it"
 
 
 class Pascal(Reader):

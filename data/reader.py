@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import UsageError
-from data.class_lists import (
+from data.class_index import (
     MIN_PIXELS,
     ImageFiles,
     class_lists_from_pixels,
@@ -17,8 +17,8 @@ from data.class_lists import (
     read_given_lists,
     scan_class_pixels,
 )
-from data.folds import Role, fold_classes
-from data.image_files import read_image, read_mask
+from data.classes import Role, fold_classes
+from data.image_io import read_image, read_mask
 
 DESCRIPTION_FILE = "benchmark.json"
 """Says, in a folder of generated data, how it was made and from how many pixels a class counts."""
@@ -30,7 +30,7 @@ class Reader(ABC):
     Args:
         root: the data set's folder.
         fold: 0 to 3.
-        benchmark: whose folds are meant, see `data.folds.fold_classes`.
+        benchmark: whose folds are meant, see `data.classes.fold_classes`.
         lists: a folder with lists in the community's format to use instead of scanning masks.
         workers: processes that scan masks; None takes one per processor.
 

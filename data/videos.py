@@ -11,8 +11,8 @@ import numpy as np
 
 from common.errors import UsageError
 from common.video_io import FrameReader, list_frames
-from data.class_lists import name_some
-from data.image_files import IGNORED, image_size, read_mask
+from data.class_index import name_some
+from data.image_io import IGNORED, image_size, read_mask
 
 FRAMES, MASKS = "JPEGImages", "Annotations"
 """Folders of IC-VOS, DAVIS and LVOS."""

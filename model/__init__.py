@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from model.in_context import InContextSegmenter
+    from model.predictor import InContextSegmenter
 
 __all__ = ["InContextSegmenter"]
 
@@ -11,7 +11,7 @@ __all__ = ["InContextSegmenter"]
 def __getattr__(name: str) -> Any:
     # on demand: whoever imports one module of this package need not wait for all the others
     if name == "InContextSegmenter":
-        from model.in_context import InContextSegmenter
+        from model.predictor import InContextSegmenter
 
         return InContextSegmenter
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,13 +13,19 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from common.arguments import to_json
 from common.checkpoint import FORMAT, code_version, read_facts, read_weights
+from common.cli import to_json
 from common.errors import UsageError
-from model.build import ModelOptions, build_model, frozen_fingerprint, load_learnable, load_tuned
-from model.dc_sam import DcSam
-from model.lora import adapter_names, add_adapters
-from model.release import read_release
+from model.dc_sam.config import (
+    ModelOptions,
+    build_model,
+    frozen_fingerprint,
+    load_learnable,
+    load_tuned,
+)
+from model.dc_sam.network import DcSam
+from model.dc_sam.released_names import read_release
+from model.sam.adapters import adapter_names, add_adapters
 from model.weights import load_strictly
 
 BACKBONE = "backbone."

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from model.dc_sam import DcSam, EncodedImages
+from model.dc_sam.network import DcSam, EncodedImages
 
 
 class FeatureStore:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.dc_sam import Concept, EncodedImages, Prediction
+from model.dc_sam.network import Concept, EncodedImages, Prediction
 
 SIGNALS = ("resemblance", "sureness", "quality")
 
@@ -27,7 +27,7 @@ class PresenceScale:
     """How signals become a probability: sigmoid(bias + weights . signals) x SAM 2's own.
 
     The defaults were fitted to a tiny model on generated pictures; a checkpoint that was
-    calibrated (`python calibrate.py`) has its own.
+    calibrated (`python -m tools.calibrate`) has its own.
     """
 
     weights: tuple[float, ...] = (9.9, 0.0, 0.0)

@@ -10,8 +10,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from common.errors import UsageError
+from common.files import ROOT
 
-FOLDER = Path(__file__).parents[1] / "weights"
+FOLDER = ROOT / "weights"
 """Where official files are looked for unless a path is given."""
 
 _TORCHVISION = "https://download.pytorch.org/models"

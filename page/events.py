@@ -14,7 +14,7 @@ import numpy as np
 from common.errors import UsageError
 from common.video_io import IMAGE_SUFFIXES
 from model import InContextSegmenter
-from model.learned_concept import LearnedConcept
+from model.reference import LearnedConcept
 from page import results
 from page.examples import Example
 from page.items import Thresholds

@@ -9,9 +9,9 @@ from PIL import Image
 
 from common.video_io import VideoWriter
 from common.visualize import SUPPORT_COLOUR, overlay
-from data.drawing import random_scene
-from data.generation import BENCHMARK_STYLE
-from data.moving import random_clip
+from data.synthetic.clips import random_clip
+from data.synthetic.drawing import random_scene
+from data.synthetic.style import BENCHMARK_STYLE
 from page.results import BROWSER_CODEC
 from page.session import fitted
 

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from model.found import Size, compete
-from model.prompted import PromptedPicture
+from model.clicks import PromptedPicture
+from model.label_map import Size, compete
 
 
 @dataclass(frozen=True)

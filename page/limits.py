@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from common.arguments import option
+from common.cli import option
 from common.errors import UsageError
 from common.pixels import upright_size
 from common.video_io import FrameReader

@@ -13,10 +13,10 @@ from common.errors import UsageError
 from common.pixels import squash
 from common.video_io import VideoWriter, write_indexed_mask
 from common.visualize import overlay
-from data.annotations import coco_annotation, coco_file
-from data.photos import read_photo
-from model.in_context import InContextSegmenter
-from model.learned_concept import LearnedConcept
+from labelling.annotations import coco_annotation, coco_file
+from labelling.photos import read_photo
+from model.predictor import InContextSegmenter
+from model.reference import LearnedConcept
 from page.canvas import resized
 from page.items import Found, Thresholds
 from page.session import Session, different_name, fitted

@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse
 
 from common.errors import UsageError
 from model import InContextSegmenter
-from model.sam2 import Sam2
+from model.sam.sam2 import Sam2
 from page.events import Events
 from page.examples import draw_examples
 from page.layout import STYLE, THEME, build_page

@@ -14,9 +14,9 @@ from PIL import Image
 
 from common.errors import UsageError
 from common.visualize import SUPPORT_COLOUR, overlay
-from data.photos import read_photo, read_reference
-from model.in_context import InContextSegmenter
-from model.prompted import PromptedPicture
+from labelling.photos import read_photo, read_reference
+from model.clicks import PromptedPicture
+from model.predictor import InContextSegmenter
 from page import canvas
 from page.items import Draft, Found, Shot, Target
 from page.limits import PageLimits

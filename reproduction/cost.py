@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from model.build import ModelOptions
+from model.dc_sam.config import ModelOptions
 from reproduction import operations
 from reproduction.recipe import FOLDS, Row, Table, Training
 from reproduction.steps import SAM_2, TEST_EPISODES

@@ -3,11 +3,11 @@
 import copy
 from collections.abc import Mapping
 
-from data.folds import VOC_CLASSES, fold_classes
-from model.backbone import BUILDERS, Backbone
-from model.build import ModelOptions, build_generator
-from model.dc_sam_video import DcSamVideo
-from model.lora import add_adapters, unfreeze_adapters
+from data.classes import VOC_CLASSES, fold_classes
+from model.backbones.backbone import BUILDERS, Backbone
+from model.dc_sam.config import ModelOptions, build_generator
+from model.dc_sam.video import DcSamVideo
+from model.sam.adapters import add_adapters, unfreeze_adapters
 from reproduction import operations
 from reproduction.recipe import Training
 

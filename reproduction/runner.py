@@ -6,15 +6,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from common.errors import UsageError
+from common.files import ROOT
 from common.logger import write_json
 from common.trainer import STATE_FILE
 from reproduction.steps import Step
 
-ROOT = Path(__file__).resolve().parent.parent
 RECORD = "step.json"
 """In a step's folder: its recipe, and whether it is finished."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.build import TINY_WEIGHTS
+from model.dc_sam.config import TINY_WEIGHTS
 from model.weights import official_path
 from reproduction.recipe import VIDEO_BENCHMARKS, Row, Training
 
@@ -30,7 +30,7 @@ SMOKE_DATA = {
     "icvos": ("--videos", 2, "--frames", 3, "--seed", 3),
     "davis": ("--videos", 2, "--frames", 3, "--seed", 3),
 }
-"""Layouts of generated data, with flags of `python -m data.generated`."""
+"""Layouts of generated data, with flags of `python -m data.synthetic`."""
 DATA_OF = {
     "pascal": ("voc",),
     "coco": ("coco",),
@@ -222,7 +222,7 @@ def _data_steps(row: Row, settings: Settings) -> Iterator[Step]:
     for layout in dict.fromkeys(layouts):
         yield Step(
             folder=settings.data / "made" / layout,
-            script=("-m", "data.generated", layout),
+            script=("-m", "data.synthetic", layout),
             recipe=words(*SMOKE_DATA[layout]),
             machine=words("--root", settings.data),
         )

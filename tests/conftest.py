@@ -3,18 +3,21 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from common.arguments import run_script
-from data.generated import write_voc
+from common.cli import run_script
+from data.synthetic.image_sets import write_coco, write_voc
 
 torch.set_num_threads(1)
 ROOT = Path(__file__).parent.parent
+REAL = ROOT.parent / "shared" / "real"
 
 
 class Outcome(NamedTuple):
@@ -27,9 +30,10 @@ class Outcome(NamedTuple):
 
 @pytest.fixture(scope="session")
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with 120 training and 60 validation images in the VOC layout."""
+    """A folder with a generated VOC2012 (120 + 60 images) and COCO2014 (20 + 40 images)."""
     root = tmp_path_factory.mktemp("Datasets")
     write_voc(root / "VOC2012", {"train": 120, "val": 60}, seed=3, workers=0)
+    write_coco(root / "COCO2014", {"train": 20, "val": 40}, seed=3, workers=0)
     return root
 
 
@@ -83,3 +87,34 @@ def trained(generated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(sys, "argv", ["train_image.py", *map(str, flags), "--bsz", "2"])
         assert run_script(train_image.main) == 0
     return folder / "last.safetensors"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real sample images, which is no part of the repository."""
+    if not REAL.is_dir():
+        pytest.skip(f"the real samples are not there: {REAL}")
+    return REAL
+
+
+@pytest.fixture
+def make_voc(tmp_path: Path) -> Callable[[Mapping[str, np.ndarray]], Path]:
+    """Writes masks by name, and grey images of their sizes, as a VOC2012 folder; all are val."""
+
+    def write(masks: Mapping[str, np.ndarray]) -> Path:
+        root = tmp_path / "VOC2012"
+        for inner in ("JPEGImages", "SegmentationClassAug", "ImageSets/Segmentation"):
+            (root / inner).mkdir(parents=True)
+        for name, mask in masks.items():
+            Image.new("RGB", mask.shape[::-1], (128, 64, 32)).save(
+                root / "JPEGImages" / f"{name}.jpg"
+            )
+            Image.fromarray(mask.astype(np.uint8)).save(
+                root / "SegmentationClassAug" / f"{name}.png"
+            )
+        names = "".join(f"{name}\n" for name in masks)
+        for split in ("train", "val"):
+            (root / "ImageSets" / "Segmentation" / f"{split}.txt").write_text(names)
+        return root
+
+    return write

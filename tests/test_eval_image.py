@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 
 import eval_image
 from common.checkpoint import read_facts, save_checkpoint
-from data.generated import write_voc
+from data.synthetic.image_sets import write_voc
 
 
 @pytest.fixture
@@ -131,4 +131,4 @@ def test_a_folder_in_another_layout_is_explained(script, flags, tmp_path):
     outcome = script(eval_image, *flags, "--datapath", tmp_path)
 
     assert outcome.code == 2
-    assert "data.prepare" in outcome.error
+    assert "tools.prepare" in outcome.error

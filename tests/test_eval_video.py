@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 
 import eval_video
-from common.arguments import to_json
 from common.checkpoint import save_checkpoint
+from common.cli import to_json
 from common.video_io import FrameReader
-from model.build import ModelOptions, build_model, learnable_weights
+from model.dc_sam.config import ModelOptions, build_model, learnable_weights
 
 FRAMES, HEIGHT, WIDTH = 5, 48, 64
 CLASSES = {"a pair": {1: 8, 3: 30}, "one": {1: 20}, "two": {3: 4}}

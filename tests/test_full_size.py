@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from model.build import ModelOptions, build_model
+from model.dc_sam.config import ModelOptions, build_model
 
 
 @pytest.mark.slow

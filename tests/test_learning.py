@@ -2,7 +2,7 @@ import json
 
 import eval_image
 import train_image
-from data.generated import write_voc
+from data.synthetic.image_sets import write_voc
 
 
 def test_a_short_training_beats_what_needs_no_training_on_unseen_classes(script, tmp_path):

@@ -9,12 +9,13 @@ from pycocotools.coco import COCO
 
 import eval_image
 import predict
-from common.arguments import to_json
 from common.checkpoint import save_checkpoint
-from data.episode import EpisodeKey, write_keys
-from data.image_files import IGNORED
-from model.build import ModelOptions, build_model, learnable_weights
-from model.in_context import InContextSegmenter
+from common.cli import to_json
+from data.episode import EpisodeKey
+from data.image_io import IGNORED
+from data.sampler import write_keys
+from model.dc_sam.config import ModelOptions, build_model, learnable_weights
+from model.predictor import InContextSegmenter
 
 OPTIONS = ModelOptions(
     backbone="tiny", sam_model="tiny", random_weights=True, image_size=64, num_query=4

@@ -7,11 +7,11 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 import predict
-from common.arguments import to_json
 from common.checkpoint import save_checkpoint
+from common.cli import to_json
 from common.video_io import FrameReader, VideoWriter
-from model.build import ModelOptions, build_model, learnable_weights
-from model.in_context import InContextSegmenter
+from model.dc_sam.config import ModelOptions, build_model, learnable_weights
+from model.predictor import InContextSegmenter
 
 FRAMES, HEIGHT, WIDTH = 4, 50, 70
 

@@ -4,11 +4,17 @@ import sys
 import pytest
 
 MODULES = [
-    *("train_image", "eval_image", "train_video", "eval_video", "predict", "calibrate"),
-    *("demo", "demo_video", "reproduce", "app"),
-    *("data.generated", "data.prepare", "data.build_icvos"),
-    *("pretrain.backbone", "pretrain.segmenter", "pretrain.memory", "pretrain.report"),
-    *("common.import_release", "common.release"),
+    *("train_image", "eval_image", "train_video", "eval_video", "predict"),
+    *("reproduce", "app"),
+    *("data.synthetic.__main__", "tools.prepare", "tools.build_icvos"),
+    *(
+        "tools.pretrain.backbone",
+        "tools.pretrain.segmenter",
+        "tools.pretrain.memory",
+        "tools.pretrain.report",
+    ),
+    *("tools.import_checkpoint", "tools.publish"),
+    *("tools.calibrate", "tools.demo", "tools.demo_video"),
 ]
 
 

@@ -8,10 +8,10 @@ from safetensors.torch import load_file
 
 import train_video
 from common.checkpoint import read_facts
-from data.generated import write_coco
+from data.synthetic.image_sets import write_coco
 from model.checkpoint import load_model
-from model.dc_sam_video import DcSamVideo
-from model.lora import adapter_names, unadapted_name
+from model.dc_sam.video import DcSamVideo
+from model.sam.adapters import adapter_names, unadapted_name
 
 TINY = ("--preset", "tiny", "--random_weights", "--device", "cpu", "--nworker", "0")
 

@@ -5,7 +5,7 @@ import pytest
 
 from common.errors import UsageError
 from data.benchmarks import make_benchmark
-from data.folds import VOC_CLASSES
+from data.classes import VOC_CLASSES
 
 
 @pytest.fixture

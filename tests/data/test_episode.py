@@ -7,15 +7,8 @@ from torch.utils.data import DataLoader
 
 from common.errors import UsageError
 from data.benchmarks import make_benchmark
-from data.episode import (
-    EpisodeDataset,
-    EpisodeKey,
-    EpisodeSampler,
-    collate,
-    episode_hash,
-    read_keys,
-    write_keys,
-)
+from data.episode import Episode, EpisodeDataset, EpisodeKey
+from data.sampler import EpisodeSampler, episode_hash, read_keys, write_keys
 
 
 def made_up_split(class_lists):
@@ -104,7 +97,7 @@ def test_a_class_with_too_few_images_is_refused_or_left_out():
 def test_a_batch_has_the_shapes_and_values_it_promises(validation):
     keys = EpisodeSampler(validation, 2, seed=0).evaluation_keys(3)
     dataset = EpisodeDataset(validation, keys, image_size=96, keep_original=True)
-    batch = collate([dataset[index] for index in range(3)])
+    batch = Episode.join([dataset[index] for index in range(3)])
     assert batch.size == 3
     assert batch.query_image.shape == (3, 3, 96, 96)
     assert batch.support_images.shape == (3, 2, 3, 96, 96)
@@ -139,7 +132,7 @@ def test_episodes_are_the_same_for_any_number_of_workers(validation):
     dataset = EpisodeDataset(validation, keys, image_size=64, keep_original=True)
     expected = None
     for workers in (0, 1, 4):
-        batches = list(DataLoader(dataset, 3, num_workers=workers, collate_fn=collate))
+        batches = list(DataLoader(dataset, 3, num_workers=workers, collate_fn=Episode.join))
         found = [
             (b.keys, *(t.numpy().tobytes() for t in (b.query_image, b.support_masks)))
             for b in batches

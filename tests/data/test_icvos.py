@@ -6,7 +6,6 @@ import pytest
 from PIL import Image
 
 from common.errors import UsageError
-from data.episode import read_keys, write_keys
 from data.icvos import (
     IcVos,
     Supports,
@@ -15,6 +14,7 @@ from data.icvos import (
     read_supports,
     support_split,
 )
+from data.sampler import read_keys, write_keys
 
 ITEMS = {"cats": {16: 1}, "a street": {3: 255, 1: 1}, "zoo": {22: 7}}
 """Video -> class id -> the value inside its masks."""

@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 
 from data.benchmarks import make_benchmark
-from data.episode import EpisodeDataset, EpisodeSampler
-from data.mask_tube import FRAMES, LARGEST_ANGLE, MaskTubeDataset, collate_tubes, mask_tube
+from data.episode import EpisodeDataset
+from data.mask_tube import FRAMES, LARGEST_ANGLE, MaskTubeDataset, MaskTubes, mask_tube
+from data.sampler import EpisodeSampler
 
 SIDE = 64
 
@@ -144,7 +145,7 @@ def test_still_tubes_are_the_episodes(sampler):
 
 def test_batches_are_joined(sampler):
     tubes = dataset(sampler)
-    batch = collate_tubes([tubes[0], tubes[1]])
+    batch = MaskTubes.join([tubes[0], tubes[1]])
     assert batch.frames.shape == (2, FRAMES, 3, SIDE, SIDE)
     assert batch.masks.shape == batch.ignore.shape == (2, FRAMES, SIDE, SIDE)
     assert batch.ignore.dtype == torch.bool

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.cyclic_attention import cyclic_consistency
+from model.dc_sam.cyclic_attention import cyclic_consistency
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEFAULT_SET = REPOSITORY.parent / "shared" / "golden"

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from model.backbone import BUILDERS, Backbone
-from model.build import ModelOptions, build_generator
-from model.prompt_generator import PromptGenerator
-from model.sam import Sam
-from model.sam2 import Sam2
-from model.segmenter import SegmenterFeatures
-from model.sine_position import sine_position
+from model.backbones.backbone import BUILDERS, Backbone
+from model.dc_sam.config import ModelOptions, build_generator
+from model.dc_sam.prompt_generator import PromptGenerator
+from model.layers import sine_position
+from model.sam.sam1 import Sam
+from model.sam.sam2 import Sam2
+from model.sam.segmenter import SegmenterFeatures
 
 MIDDLE_CHANNELS = {"resnet50": 1536, "vgg16": 768}
 CHANNELS = 256

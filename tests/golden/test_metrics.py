@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from common.boundary import boundary_map, boundary_radius, score_frame
-from common.metrics import EpisodeScores
+from evaluation.boundary import boundary_map, boundary_radius, score_frame
+from evaluation.iou import EpisodeScores
 
 
 @pytest.fixture(scope="module")

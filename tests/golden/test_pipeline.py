@@ -9,18 +9,18 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from common.import_release import main as import_release_file
-from model import cyclic_attention
-from model.backbone import build_backbone
-from model.build import build_generator
+from model.backbones.backbone import build_backbone
 from model.checkpoint import model_options, read_model, restore_model
-from model.dc_sam import DcSam
-from model.prompt_generator import RELEASE_SAM1, RELEASE_SAM2
-from model.release import import_release
-from model.sam import Sam, SamSize
-from model.sam2 import Sam2
-from model.segmenter import Segmenter, SegmenterFeatures
+from model.dc_sam import cyclic_attention
+from model.dc_sam.config import build_generator
+from model.dc_sam.network import DcSam
+from model.dc_sam.prompt_generator import RELEASE_SAM1, RELEASE_SAM2
+from model.dc_sam.released_names import import_release
+from model.sam.sam1 import Sam, SamSize
+from model.sam.sam2 import Sam2
+from model.sam.segmenter import Segmenter, SegmenterFeatures
 from model.weights import load_strictly
+from tools.import_checkpoint import main as import_release_file
 
 TOLERANCE = 1e-4
 FLIPPED_TOLERANCE = 1e-2

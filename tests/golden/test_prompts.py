@@ -13,16 +13,15 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from model import cyclic_attention
-from model.backbone import Backbone, build_backbone
-from model.build import build_generator
-from model.cyclic_attention import cyclic_consistency
-from model.masks import shrink_mask
-from model.prior_mask import prior_mask
-from model.prompt_generator import PAPER, RELEASE_SAM1, RELEASE_SAM2, PromptGenerator
-from model.release import import_release
-from model.segmenter import SegmenterFeatures
-from model.sine_position import sine_position
+from model.backbones.backbone import Backbone, build_backbone
+from model.correspondence import prior_mask, shrink_mask
+from model.dc_sam import cyclic_attention
+from model.dc_sam.config import build_generator
+from model.dc_sam.cyclic_attention import cyclic_consistency
+from model.dc_sam.prompt_generator import PAPER, RELEASE_SAM1, RELEASE_SAM2, PromptGenerator
+from model.dc_sam.released_names import import_release
+from model.layers import sine_position
+from model.sam.segmenter import SegmenterFeatures
 from model.weights import load_strictly
 
 TOLERANCE = 1e-4

@@ -8,11 +8,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.build import ModelOptions
 from model.checkpoint import load_model, model_options
-from model.dc_sam_video import RELEASE_VIDEO, DcSamVideo, FramePrediction, RunningVideo
-from model.lora import adapter_names
-from model.release import import_release
+from model.dc_sam.config import ModelOptions
+from model.dc_sam.released_names import import_release
+from model.dc_sam.video import RELEASE_VIDEO, DcSamVideo, FramePrediction, RunningVideo
+from model.sam.adapters import adapter_names
 
 TOLERANCE = 1e-4
 TRACKED_TOLERANCE, TRACKED_MEAN_TOLERANCE = 2e-3, 1e-4

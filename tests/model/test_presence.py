@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.dc_sam import Concept, EncodedImages, Prediction
+from model.dc_sam.network import Concept, EncodedImages, Prediction
 from model.presence import PresenceScale, fit_presence, separation, signals
 
 LEFT, RIGHT = [[9.0, -9.0], [9.0, -9.0]], [[-9.0, 9.0], [-9.0, 9.0]]

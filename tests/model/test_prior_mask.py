@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.prior_mask import prior_mask
+from model.correspondence import prior_mask
 
 
 def random_case(seed: int, shots: int = 2, positive: bool = False) -> tuple[Tensor, Tensor, Tensor]:

@@ -10,7 +10,7 @@ from pycocotools import mask as run_lengths
 
 from common.errors import UsageError
 from common.video_io import FrameReader, VideoWriter
-from model.found import FoundMask
+from model.label_map import FoundMask
 from page.items import Thresholds
 from page.limits import PageLimits
 from page.results import label_pictures, label_video, overlays, write_coco, write_masks

@@ -1,0 +1,182 @@
+"""Which episodes there are: every random choice is a pure function of (seed, epoch, index)."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import UsageError
+from common.files import write_atomically
+from data.benchmarks import Benchmark, Split
+from data.episode import EpisodeKey
+
+_EVALUATION = 2**31
+"""Stands in the place of the epoch, so that evaluation never repeats a training epoch's numbers."""
+
+
+class EpisodeSampler:
+    """Draws episodes as a pure function of (seed, epoch, index).
+
+    The query goes through the split's images in an order shuffled anew in every cycle; the class
+    is drawn uniformly among the query's, and the K supports uniformly among the class's other
+    images.
+
+    Args:
+        split: where images come from.
+        shots: K, at least 1.
+        episodes_per_epoch: of training; None takes as many as the split has images.
+        leave_out_rare: leave classes with fewer than K + 1 images out (see `left_out`) instead
+            of refusing them.
+
+    Raises:
+        UsageError: a class has fewer than K + 1 images (all are named), or nothing is left.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        shots: int,
+        seed: int,
+        *,
+        episodes_per_epoch: int | None = None,
+        leave_out_rare: bool = False,
+    ) -> None:
+        if shots < 1:
+            raise UsageError(f"an episode needs at least one shot, not {shots}")
+        counts = Counter(c for classes in split.class_lists.values() for c in classes)
+        self.left_out: dict[int, int] = {
+            c: counts[c] for c in split.classes if counts[c] < shots + 1
+        }
+        """Class id -> number of images, of the classes that have too few for an episode."""
+        if self.left_out and (not leave_out_rare or len(self.left_out) == len(split.classes)):
+            found = ", ".join(
+                f"{c} ({split.class_names[c]}): {n}" for c, n in self.left_out.items()
+            )
+            raise UsageError(
+                f"{shots}-shot episodes need at least {shots + 1} images of a class in the "
+                f"{split.role} images of {split.benchmark} fold {split.fold}; too few of {found}"
+            )
+        self._classes: dict[str, tuple[int, ...]] = {}
+        self._images: dict[int, list[str]] = {}
+        self._positions: dict[tuple[int, str], int] = {}
+        for name, classes in split.class_lists.items():
+            kept = tuple(c for c in classes if c not in self.left_out)
+            if kept:
+                self._classes[name] = kept
+            for c in kept:
+                images = self._images.setdefault(c, [])
+                self._positions[c, name] = len(images)
+                images.append(name)
+        self._names = list(self._classes)
+        self.split = split
+        self.shots = shots
+        self.seed = seed
+        self.episodes_per_epoch = episodes_per_epoch or len(self._names)
+
+    def training_keys(self, epoch: int) -> list[EpisodeKey]:
+        """The episodes of one training epoch."""
+        return self._draw(epoch, self.episodes_per_epoch)
+
+    def evaluation_keys(self, count: int) -> list[EpisodeKey]:
+        """The first `count` evaluation episodes; more of them begin with the same ones."""
+        return self._draw(_EVALUATION, count)
+
+    def _draw(self, epoch: int, count: int) -> list[EpisodeKey]:
+        keys: list[EpisodeKey] = []
+        cycle = 0
+        while len(keys) < count:
+            # the final 1 keeps these numbers apart from those of (seed, epoch, index)
+            order = np.random.default_rng((self.seed, epoch, cycle, 1)).permutation(
+                len(self._names)
+            )
+            for position in order[: count - len(keys)]:
+                random = np.random.default_rng((self.seed, epoch, len(keys)))
+                keys.append(self._complete(self._names[position], random))
+            cycle += 1
+        return keys
+
+    def _complete(self, query: str, random: np.random.Generator) -> EpisodeKey:
+        classes = self._classes[query]
+        class_id = classes[int(random.integers(len(classes)))]
+        images = self._images[class_id]
+        own = self._positions[class_id, query]
+        chosen = random.choice(len(images) - 1, size=self.shots, replace=False)
+        support = tuple(images[i + (i >= own)] for i in chosen)
+        return EpisodeKey(class_id, query, support)
+
+
+def training_samplers(
+    benchmark: Benchmark, shots: int, seed: int, episodes_per_epoch: int | None
+) -> tuple[EpisodeSampler, EpisodeSampler]:
+    """Of training episodes, and of held-out images of the same classes; rare classes are left out.
+
+    Args:
+        episodes_per_epoch: None: one for each training image.
+    """
+    return (
+        EpisodeSampler(
+            benchmark.training,
+            shots,
+            seed,
+            episodes_per_epoch=episodes_per_epoch,
+            leave_out_rare=True,
+        ),
+        EpisodeSampler(benchmark.held_out, shots, seed, leave_out_rare=True),
+    )
+
+
+def _lines(keys: Sequence[EpisodeKey]) -> list[str]:
+    return [json.dumps([key.class_id, key.query, list(key.support)]) for key in keys]
+
+
+def episode_hash(keys: Sequence[EpisodeKey]) -> str:
+    """A SHA-256 of the episodes in their order, in hexadecimal."""
+    return hashlib.sha256("\n".join(_lines(keys)).encode()).hexdigest()
+
+
+def write_keys(
+    path: Path, keys: Sequence[EpisodeKey], *, benchmark: str, fold: int, seed: int
+) -> None:
+    """Write episodes to a file that `read_keys` verifies: a header line, then a line for each."""
+    header = {
+        "benchmark": benchmark,
+        "fold": fold,
+        "shots": len(keys[0].support),
+        "seed": seed,
+        "episodes": len(keys),
+        "sha256": episode_hash(keys),
+    }
+    text = "\n".join([json.dumps(header), *_lines(keys)]) + "\n"
+    write_atomically(path, lambda temporary: temporary.write_text(text))
+
+
+def read_keys(path: Path, *, benchmark: str, fold: int, shots: int) -> list[EpisodeKey]:
+    """Read episodes that `write_keys` wrote.
+
+    Raises:
+        UsageError: the file is missing, in another format, changed, or made for another
+            benchmark, fold or number of shots.
+    """
+    try:
+        first, *rest = path.read_text().splitlines()
+        header = json.loads(first)
+        keys = []
+        for line in rest:
+            class_id, query, support = json.loads(line)
+            keys.append(EpisodeKey(int(class_id), str(query), tuple(map(str, support))))
+        found = {name: header[name] for name in ("benchmark", "fold", "shots")}
+        sha256 = header["sha256"]
+    except OSError as error:
+        raise UsageError(f"cannot read the episode file {path}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        raise UsageError(f"{path} is not an episode file") from None
+    wanted = {"benchmark": benchmark, "fold": fold, "shots": shots}
+    differing = [f"{n} {found[n]} instead of {w}" for n, w in wanted.items() if found[n] != w]
+    if differing:
+        raise UsageError(f"{path} was made for {', '.join(differing)}")
+    if episode_hash(keys) != sha256:
+        raise UsageError(f"{path} was changed: its episodes do not have the hash in its header")
+    return keys

@@ -1,0 +1,64 @@
+"""Masks that a person asks for with clicks and boxes: plain SAM, without any reference.
+
+Places are x, y in [0, 1]: parts of the picture's width and height.
+"""
+
+import numpy as np
+import torch
+
+from common.pixels import normalize, rgb_pixels, squash
+from common.trainer import autocast
+from model.label_map import Size, compete
+from model.predictor import InContextSegmenter, Picture
+from model.sam.segmenter import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, POINT_POSITIVE
+
+_NO_POINT = -1
+"""Label of the token that SAM expects after clicks without a box."""
+
+
+class PromptedPicture:
+    """A picture, encoded once, in which any number of prompts ask for masks."""
+
+    @torch.no_grad()
+    def __init__(self, segmenter: InContextSegmenter, picture: Picture) -> None:
+        self._sam, self._segmenter = segmenter.model.segmenter, segmenter
+        small = normalize(squash(rgb_pixels(picture), segmenter.image_size))
+        with autocast(segmenter.device, segmenter.precision):
+            self._features = self._sam.encode(small[None].to(segmenter.device))
+
+    @torch.no_grad()
+    def mask(
+        self,
+        size: Size,
+        clicks: np.ndarray | None = None,
+        box: tuple[float, float, float, float] | None = None,
+    ) -> np.ndarray:
+        """Draw the object that is meant, H x W bool.
+
+        One click alone is ambiguous: of SAM's three proposals the one that it thinks best is taken.
+
+        Args:
+            size: H and W.
+            clicks: N x 2 places inside of the object.
+            box: left, top, right and bottom of a box around it.
+
+        Raises:
+            ValueError: neither clicks nor a box.
+        """
+        clicks = np.zeros((0, 2)) if clicks is None else clicks
+        if not len(clicks) and box is None:
+            raise ValueError("a mask needs a click or a box")
+        corners = [(0.0, 0.0)] if box is None else [box[:2], box[2:]]
+        kinds = [_NO_POINT] if box is None else [BOX_TOP_LEFT, BOX_BOTTOM_RIGHT]
+        places = torch.tensor([*clicks.tolist(), *corners], device=self._segmenter.device)
+        labels = torch.tensor([POINT_POSITIVE] * len(clicks) + kinds, device=places.device)
+        points = places * self._sam.image_size - 0.5  # to the centres of pixels
+        with autocast(self._segmenter.device, self._segmenter.precision):
+            tokens = self._sam.point_tokens(points[None], labels[None])
+            decoded = self._sam.decode_all(self._features, tokens)
+        if len(clicks) == 1 and box is None:
+            best = 1 + int(decoded.quality[0, 1:].argmax())
+            logits = decoded.logits[:, best]
+        else:
+            logits = self._sam.select(decoded, fallback=True)[0][:, 0]
+        return compete(logits.float(), [0], size) == 1

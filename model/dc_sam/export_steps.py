@@ -1,0 +1,105 @@
+"""DC-SAM as steps between named tensors: what other runtimes can run one by one.
+
+Shapes: K shots, N prompts of a branch, R branches, C channels, S side of pictures and masks, s side
+of a feature map; one picture at a time.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from model.backbones.backbone import BackboneFeatures
+from model.dc_sam.network import Concept, DcSam, EncodedImages
+from model.dc_sam.prompt_generator import SupportContext
+from model.sam.segmenter import SegmenterFeatures
+
+Values = dict[str, Tensor]
+"""Named tensors that a step is given or gives."""
+
+
+class Step(nn.Module):
+    """One step of DC-SAM."""
+
+    def __init__(self, model: DcSam, side: int) -> None:
+        super().__init__()
+        self.model, self.side = model, side
+        self.eval()
+
+    def forward(self, given: Values) -> Values:
+        """Take the step; what it has no use for may be among the given tensors."""
+        raise NotImplementedError
+
+    def encoded(self, given: Values) -> EncodedImages:
+        """What `Encode` found in a picture, or in K of them."""
+        levels = tuple(given[name] for name in sorted(given) if name.startswith("level_"))
+        features = SegmenterFeatures(given["embedding"], levels)
+        extracted = BackboneFeatures(given.get("middle"), given["trunk"])
+        return EncodedImages(features, extracted, given["high"], (self.side, self.side))
+
+
+class Encode(Step):
+    """`image`, 1 x 3 x S x S and normalised, to features: those of SAM and of the backbone."""
+
+    def forward(self, given: Values) -> Values:
+        images = self.model.encode(given["image"])
+        found = {"embedding": images.features.embedding}
+        for number, level in enumerate(images.features.levels):
+            found[f"level_{number}"] = level
+        if images.extracted.middle is not None:
+            found["middle"] = images.extracted.middle
+        return found | {"trunk": images.extracted.trunk, "high": images.high}
+
+
+class Learn(Step):
+    """Features of K references and `masks`, K x S x S, to a concept (steps 2 to 4).
+
+    With N prompts in each of R branches: `tokens` for a first mask, 1 x R*N x C; `prompts`,
+    R x N x C; `prototypes`, R x C x 1 x 1; `support_high`, R x K x channels x s x s.
+    """
+
+    def forward(self, given: Values) -> Values:
+        images, masks = self.encoded(given), given["masks"].unsqueeze(0)
+        concept = self.model.learn_encoded(images.features, images.extracted, masks, None)
+        prompts = [context.prompts for context in concept.contexts]
+        found = {
+            "tokens": self.model.tokens(prompts),
+            "prompts": torch.cat(prompts),
+            "prototypes": torch.cat([context.prototype for context in concept.contexts]),
+            "support_high": torch.cat(concept.high),
+        }
+        if not self.model.generator.wiring.negative_sees_query:
+            found["support_tokens"] = concept.contexts[0].tokens
+        return found
+
+
+class Decode(Step):
+    """Features and `tokens` to `logits`, 1 x S x S, `quality` and `object_logit` (5 and 7)."""
+
+    def forward(self, given: Values) -> Values:
+        images = self.encoded(given)
+        found = self.model.draw(images.features, given["tokens"], images.size)
+        return dict(zip(("logits", "quality", "object_logit"), found, strict=True))
+
+
+class Refine(Step):
+    """Features, a concept with its `masks`, and the first mask's `logits` to `tokens` (6)."""
+
+    def forward(self, given: Values) -> Values:
+        contexts = [
+            SupportContext(prompts, prototype, given.get("support_tokens"))
+            for prompts, prototype in zip(
+                given["prompts"].split(1), given["prototypes"].split(1), strict=True
+            )
+        ]
+        masks = given["masks"].unsqueeze(0)
+        concept = Concept(contexts, masks, list(given["support_high"].split(1)))
+        prompts = self.model.refine(self.encoded(given), concept, given["logits"])
+        return {"tokens": self.model.tokens(prompts)}
+
+
+STEPS: dict[str, type[Step]] = {
+    "encode": Encode,
+    "learn": Learn,
+    "decode": Decode,
+    "refine": Refine,
+}
+"""In the order in which they are taken; after the last one, decode again."""

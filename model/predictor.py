@@ -1,0 +1,303 @@
+"""Label one picture, get the rest: DC-SAM as another program uses it.
+
+    segmenter = InContextSegmenter.from_checkpoint("last.safetensors")
+    concept = segmenter.learn(image, mask)
+    mask, score = segmenter.segment(photo, concept)
+    for mask, score in segmenter.segment_video("video.mp4", concept):
+        ...
+
+Pictures are Pillow images or arrays, as `common.pixels.rgb_pixels` takes them; masks come back as
+arrays of the picture's own size, upright as its EXIF data say.
+Shapes: B pictures, C concepts, K shots, S the network's image size, H and W a picture's own size.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from common.distributed import choose_device
+from common.errors import UsageError
+from common.pixels import normalize, rgb_pixels, squash, squash_mask
+from common.trainer import PRECISIONS, autocast
+from common.video_io import FrameReader
+from model.checkpoint import load_model
+from model.dc_sam.network import DcSam
+from model.dc_sam.video import DcSamVideo, RunningVideo
+from model.label_map import FoundClasses, FoundMask, Size, compete
+from model.presence import PresenceScale
+from model.reference import LearnedConcept, read_shots
+from model.sam.sam2 import Sam2
+
+Picture = Image.Image | np.ndarray
+Frames = Path | str | Iterable[Picture]
+"""A video file, a folder of frames, or the frames themselves."""
+
+
+class InContextSegmenter:
+    """Segments in any picture or video what reference pictures showed. Threads may share one."""
+
+    def __init__(
+        self,
+        model: DcSam,
+        image_size: int,
+        precision: str = "fp32",
+        presence: PresenceScale | None = None,
+    ) -> None:
+        """Use a model that is in evaluation mode and on its device.
+
+        Args:
+            image_size: S, the side to which pictures are squashed.
+            precision: of the forward pass: fp32, bf16 or fp16.
+            presence: calibration of the scores (default: that of a tiny model).
+
+        Raises:
+            ValueError: there is no such precision.
+        """
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, not {precision}")
+        self.model, self.image_size, self.precision = model, image_size, precision
+        self.device = next(model.parameters()).device
+        self.presence = presence or PresenceScale()
+        with_memory = isinstance(model.segmenter, Sam2)
+        self._video_model = DcSamVideo.from_image_model(model) if with_memory else None
+
+    @classmethod
+    def from_checkpoint(
+        cls, path: Path | str, device: str | torch.device = "auto", precision: str = "fp32"
+    ) -> "InContextSegmenter":
+        """Build the model of a checkpoint file.
+
+        Args:
+            device: auto, cpu, cuda or mps; or a particular one.
+
+        Raises:
+            UsageError: the file is missing, broken or no model, or there is no such device.
+            ValueError: there is no such precision.
+        """
+        with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they were
+            where = choose_device(device) if isinstance(device, str) else device
+            model, facts = load_model(Path(path), where)
+        scale = PresenceScale.from_json(facts["presence"]) if "presence" in facts else None
+        return cls(model, facts["model"]["image_size"], precision, scale)
+
+    def learn(
+        self,
+        images: Picture | Sequence[Picture],
+        masks: Picture | Sequence[Picture],
+        name: str = "object",
+    ) -> LearnedConcept:
+        """Learn a concept from one reference picture and its mask, or from several (shots).
+
+        Args:
+            images: one picture or K of them.
+            masks: as many masks, each of its picture's size, with 0 outside the object and one
+                other value (or True) inside.
+            name: what the concept is called.
+
+        Raises:
+            ValueError: images and masks do not match, or a mask is empty or has other values.
+        """
+        images = [images] if isinstance(images, Picture) else list(images)
+        masks = [masks] if isinstance(masks, Picture) else list(masks)
+        if not images or len(images) != len(masks):
+            raise ValueError(f"{len(images)} reference images but {len(masks)} masks")
+        pixels = [rgb_pixels(image) for image in images]
+        marked = [_binary(mask) for mask in masks]
+        for picture, mask in zip(pixels, marked, strict=True):
+            if picture.shape[:2] != mask.shape:
+                raise ValueError(
+                    f"a mask of {mask.shape[1]} x {mask.shape[0]} pixels for an image of "
+                    f"{picture.shape[1]} x {picture.shape[0]}"
+                )
+        return self._learn(pixels, marked, name)
+
+    def load(self, path: Path | str) -> LearnedConcept:
+        """Read a concept that was saved, and learn it again with this model.
+
+        Raises:
+            UsageError: the file is missing, broken or no concept.
+        """
+        pictures, masks, name = read_shots(Path(path))
+        return self._learn(list(pictures), list(masks), name)
+
+    def segment(
+        self, picture: Picture, concept: LearnedConcept, threshold: float = 0.0
+    ) -> FoundMask:
+        """Find the concept in one picture.
+
+        Args:
+            threshold: with a presence score below it the mask is empty.
+        """
+        return self.segment_batch([picture], concept, threshold)[0]
+
+    def segment_batch(
+        self, pictures: Sequence[Picture], concept: LearnedConcept, threshold: float = 0.0
+    ) -> list[FoundMask]:
+        """Find the concept in several pictures at once; they may have different sizes."""
+        found = self.segment_classes(pictures, [concept], threshold)
+        return [FoundMask(one.labels == 1, one.scores[0]) for one in found]
+
+    @torch.no_grad()
+    def segment_classes(
+        self,
+        pictures: Sequence[Picture],
+        concepts: Sequence[LearnedConcept],
+        threshold: float = 0.0,
+        sizes: Sequence[Size] | None = None,
+    ) -> list[FoundClasses]:
+        """Let several concepts compete for every pixel of each picture: the highest logit wins.
+
+        Args:
+            concepts: 1 to 255.
+            threshold: concepts with a presence score below it do not compete.
+            sizes: of the results, where the pictures were made smaller before (default: the
+                pictures' own).
+
+        Raises:
+            ValueError: no concept, or too many.
+        """
+        _checked(concepts)
+        if not pictures:
+            return []
+        pixels = [rgb_pixels(picture) for picture in pictures]
+        sizes = sizes or [picture.shape[:2] for picture in pixels]
+        logits, scores = self.look(pixels, concepts)
+        results = []
+        for one, presences, size in zip(logits.unbind(1), scores.T.tolist(), sizes, strict=True):
+            present = [c for c, score in enumerate(presences) if score >= threshold]
+            results.append(FoundClasses(compete(one, present, size), tuple(presences)))
+        return results
+
+    @overload
+    def segment_video(
+        self,
+        frames: Frames,
+        concepts: LearnedConcept,
+        prompt_every: int = 0,
+        threshold: float = 0.0,
+    ) -> Iterator[FoundMask]: ...
+
+    @overload
+    def segment_video(
+        self,
+        frames: Frames,
+        concepts: Sequence[LearnedConcept],
+        prompt_every: int = 0,
+        threshold: float = 0.0,
+    ) -> Iterator[FoundClasses]: ...
+
+    def segment_video(
+        self,
+        frames: Frames,
+        concepts: LearnedConcept | Sequence[LearnedConcept],
+        prompt_every: int = 0,
+        threshold: float = 0.0,
+    ) -> Iterator[FoundMask] | Iterator[FoundClasses]:
+        """Follow one concept through a video, or several that compete for every pixel.
+
+        Frames are taken one at a time, and each one's result comes before the next frame is taken.
+        The score is SAM 2's own estimate that the object is in the frame; below 0.5 nothing is
+        marked.
+
+        Args:
+            frames: a path, or frames in the order of time.
+            concepts: one: masks come back; or 1 to 255: labels come back.
+            prompt_every: look for the concepts as in a picture every so many frames, besides the
+                first; 0: only there.
+            threshold: frames with a score below it are empty; it counts from 0.5 on.
+
+        Raises:
+            UsageError: the checkpoint uses the first SAM, or the video is missing or broken.
+            ValueError: no concept, or too many, or `prompt_every` is negative.
+        """
+        model = self.require_memory()
+        alone = isinstance(concepts, LearnedConcept)
+        wanted = _checked([concepts] if alone else concepts)
+        video = RunningVideo(model, [concept.support for concept in wanted], prompt_every)
+        opened = FrameReader(Path(frames)) if isinstance(frames, Path | str) else frames
+        found = self._follow(video, opened, threshold)
+        return (FoundMask(one.labels == 1, one.scores[0]) for one in found) if alone else found
+
+    def require_memory(self) -> DcSamVideo:
+        """The model as it follows videos.
+
+        Raises:
+            UsageError: the checkpoint uses the first SAM.
+        """
+        if self._video_model is None:
+            raise UsageError(
+                f"videos need a checkpoint with SAM 2: this one uses {self.model.segmenter.name} "
+                "of the first SAM, which remembers nothing (train_video.py trains one)"
+            )
+        return self._video_model
+
+    def _follow(
+        self, video: RunningVideo, frames: Iterable[Picture], threshold: float
+    ) -> Iterator[FoundClasses]:
+        for frame in frames:
+            pixels = rgb_pixels(frame)
+            image = normalize(squash(pixels, self.image_size))[None].to(self.device)
+            with autocast(self.device, self.precision):
+                found = video.step(image)
+            scores = found.object_logit.float().sigmoid().tolist()
+            there = (found.object_logit > 0).tolist()
+            present = [c for c, score in enumerate(scores) if there[c] and score >= threshold]
+            yield FoundClasses(compete(found.logits, present, pixels.shape[:2]), tuple(scores))
+
+    @torch.no_grad()
+    def look(
+        self, pictures: Sequence[Picture], concepts: Sequence[LearnedConcept]
+    ) -> tuple[Tensor, Tensor]:
+        """What the network says before any threshold; each picture is encoded once.
+
+        Returns:
+            Logits C x B x S x S, for `compete`, and presence scores C x B.
+        """
+        pixels = [rgb_pixels(picture) for picture in pictures]
+        batch = torch.stack([normalize(squash(image, self.image_size)) for image in pixels])
+        with autocast(self.device, self.precision):
+            images = self.model.encode(batch.to(self.device))
+            supports = [concept.support.expand(len(pixels)) for concept in concepts]
+            found = [self.model.find(images, support) for support in supports]
+        scores = [
+            self.presence(prediction, images, support)
+            for prediction, support in zip(found, supports, strict=True)
+        ]
+        return torch.stack([prediction.logits for prediction in found]), torch.stack(scores)
+
+    @torch.no_grad()
+    def _learn(
+        self, pixels: list[np.ndarray], masks: list[np.ndarray], name: str
+    ) -> LearnedConcept:
+        side = self.image_size
+        pictures = np.stack([squash(image, side) for image in pixels])
+        small = torch.stack([squash_mask(mask, side, keep_small=True) for mask in masks])
+        batch = torch.stack([normalize(picture) for picture in pictures])
+        with autocast(self.device, self.precision):
+            support = self.model.learn(batch[None].to(self.device), small[None].to(self.device))
+        return LearnedConcept(name, pictures, small.byte().numpy(), support)
+
+
+def _checked(concepts: Sequence[LearnedConcept]) -> Sequence[LearnedConcept]:
+    if not 0 < len(concepts) < 256:
+        raise ValueError(f"between 1 and 255 concepts can compete, not {len(concepts)}")
+    return concepts
+
+
+def _binary(mask: Picture) -> np.ndarray:
+    """A mask of 0 and one other value as H x W bool; of a palette image the indices count."""
+    values = np.asarray(mask)
+    kinds = np.unique(values)
+    if values.ndim != 2 or len(kinds) > 2 or (len(kinds) == 2 and kinds[0] != 0):
+        raise ValueError(
+            "a mask is H x W with 0 outside the object and one other value inside, not an array "
+            f"of shape {values.shape} with {len(kinds)} values"
+        )
+    if not kinds.any():
+        raise ValueError("empty mask: the reference marks no pixel")
+    return values != 0

@@ -1,0 +1,150 @@
+"""Segment Anything behind the segmenter interface, made of the `segment_anything` package's parts.
+
+The state dict has the names of the official checkpoint files.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, TwoWayTransformer
+from segment_anything.modeling.image_encoder import Attention, get_rel_pos
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.sam.segmenter import DecodedMasks, Segmenter, SegmenterFeatures
+
+
+@dataclass(frozen=True)
+class SamSize:
+    """Sizes of one variant of SAM; the defaults are those which vit_b, vit_l and vit_h share."""
+
+    width: int
+    depth: int
+    heads: int
+    global_blocks: tuple[int, ...]
+    image_size: int = 1024
+    patch: int = 16
+    window: int = 14
+    mlp_ratio: float = 4.0
+    channels: int = 256
+    decoder_mlp: int = 2048
+    quality_hidden: int = 256
+
+
+SIZES = {
+    "vit_b": SamSize(width=768, depth=12, heads=12, global_blocks=(2, 5, 8, 11)),
+    "vit_l": SamSize(width=1024, depth=24, heads=16, global_blocks=(5, 11, 17, 23)),
+    "vit_h": SamSize(width=1280, depth=32, heads=16, global_blocks=(7, 15, 23, 31)),
+    "tiny": SamSize(
+        width=128,
+        depth=5,
+        heads=4,
+        global_blocks=(2, 4),
+        image_size=128,
+        patch=8,
+        window=8,
+        mlp_ratio=2.0,
+        channels=128,
+        decoder_mlp=256,
+        quality_hidden=64,
+    ),
+}
+
+
+class FusedAttention(Attention):
+    """The package's attention computed by `scaled_dot_product_attention`.
+
+    The relative position enters as the additive bias q . R_h + q . R_w of each query and key.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """B x H x W x width to the same shape."""
+        batch, height, width, channels = x.shape
+        q, k, v = (
+            self.qkv(x)
+            .view(batch, height * width, 3, self.num_heads, channels // self.num_heads)
+            .permute(2, 0, 3, 1, 4)
+        )  # each B heads H*W channels/heads
+        bias = None
+        if self.use_rel_pos:
+            grid = q.unflatten(2, (height, width))
+            rows = get_rel_pos(height, height, self.rel_pos_h)
+            columns = get_rel_pos(width, width, self.rel_pos_w)
+            along_y = torch.einsum("bnhwc,hkc->bnhwk", grid, rows)
+            along_x = torch.einsum("bnhwc,wkc->bnhwk", grid, columns)
+            bias = (along_y.unsqueeze(-1) + along_x.unsqueeze(-2)).flatten(4).flatten(2, 3)
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=self.scale)
+        return self.proj(attended.transpose(1, 2).reshape(batch, height, width, channels))
+
+
+def _fuse_attention(encoder: ImageEncoderViT) -> None:
+    """Let every block of a freshly built encoder use `FusedAttention`, with its own weights."""
+    for block in encoder.blocks:
+        block.attn.__class__ = FusedAttention
+
+
+class Sam(Segmenter):
+    """Segment Anything."""
+
+    def __init__(self, name: str, size: SamSize | None = None) -> None:
+        """Build a variant with random weights.
+
+        Args:
+            name: one of `SIZES`, or any name if the size is given.
+        """
+        super().__init__()
+        size = size or SIZES[name]
+        self.name, self.image_size, self.channels = name, size.image_size, size.channels
+        grid = size.image_size // size.patch
+        self.image_encoder = ImageEncoderViT(
+            img_size=size.image_size,
+            patch_size=size.patch,
+            embed_dim=size.width,
+            depth=size.depth,
+            num_heads=size.heads,
+            mlp_ratio=size.mlp_ratio,
+            out_chans=size.channels,
+            norm_layer=partial(nn.LayerNorm, eps=1e-6),
+            use_rel_pos=True,
+            window_size=size.window,
+            global_attn_indexes=size.global_blocks,
+        )
+        _fuse_attention(self.image_encoder)
+        self.prompt_encoder = PromptEncoder(
+            embed_dim=size.channels,
+            image_embedding_size=(grid, grid),
+            input_image_size=(size.image_size, size.image_size),
+            mask_in_chans=16,
+        )
+        self.mask_decoder = MaskDecoder(
+            transformer_dim=size.channels,
+            transformer=TwoWayTransformer(
+                depth=2, embedding_dim=size.channels, num_heads=8, mlp_dim=size.decoder_mlp
+            ),
+            iou_head_hidden_dim=size.quality_hidden,
+        )
+
+    def encode_images(self, images: Tensor) -> SegmenterFeatures:
+        return SegmenterFeatures(self.image_encoder(images))
+
+    def decode_all(self, features: SegmenterFeatures, tokens: Tensor) -> DecodedMasks:
+        """The package's decoder repeats one image per prompt; here every prompt has its own."""
+        decoder, encoder = self.mask_decoder, self.prompt_encoder
+        batch = tokens.shape[0]
+        outputs = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
+        tokens = torch.cat([outputs.expand(batch, -1, -1), tokens], dim=1)
+        image = features.embedding + encoder.no_mask_embed.weight.view(1, -1, 1, 1)
+        position = self.dense_position().expand(batch, -1, -1, -1)
+        tokens, image_tokens = decoder.transformer(image, position, tokens)
+        image = image_tokens.transpose(1, 2).unflatten(2, image.shape[-2:])
+        pixels = decoder.output_upscaling(image)  # B C/8 4S 4S
+        filters = torch.stack(
+            [mlp(tokens[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)],
+            dim=1,
+        )  # B 4 C/8
+        return DecodedMasks(
+            logits=torch.einsum("bmc,bchw->bmhw", filters, pixels),
+            quality=decoder.iou_prediction_head(tokens[:, 0]),
+            object_logit=tokens.new_full((batch, 1), 10.0),
+        )

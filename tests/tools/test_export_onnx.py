@@ -1,0 +1,175 @@
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from common.checkpoint import save_checkpoint
+from common.cli import run_script, to_json
+from common.pixels import normalize
+from model.checkpoint import load_model
+from model.dc_sam.config import ModelOptions, build_model, learnable_weights
+from model.dc_sam.export_steps import STEPS
+from tools import export_onnx as export
+
+SIZE = 128
+PAGE = Path(__file__).parents[2] / "docs" / "export.md"
+FAMILIES = [{"sam_version": v, "position": p} for v in (1, 2) for p in ("sine", "sam")]
+VARIANTS = [
+    *({"sam_version": v, "wiring": "release"} for v in (1, 2)),
+    {"fusion": "prior"},
+    {"negative_branch": False, "segmenter_fusion": False, "sam_version": 2},
+]
+
+
+def checkpoint(folder: Path, **options) -> Path:
+    """A tiny model whose prompt generator is not trained."""
+    tiny = {"backbone": "tiny", "sam_model": "tiny", "image_size": SIZE, "num_query": 4}
+    chosen = ModelOptions(**tiny | options)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        weights = learnable_weights(build_model(chosen))
+    path = folder / "tiny.safetensors"
+    save_checkpoint(path, weights, {"model": to_json(chosen)})
+    return path
+
+
+def run_export(*flags: object) -> int:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["export.py", *map(str, flags)])
+        return run_script(export.main)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the checkpoint and the graphs of a model with SAM 2."""
+    folder = tmp_path_factory.mktemp("export")
+    path = checkpoint(folder, sam_version=2, position="sam")
+    assert run_export("--ckpt", path, "--output", folder / "exported") == 0
+    return folder
+
+
+@pytest.mark.parametrize("options", FAMILIES + VARIANTS, ids=str)
+def test_the_steps_are_the_model(options: dict, tmp_path: Path):
+    model, _ = load_model(checkpoint(tmp_path, **options), torch.device("cpu"))
+    steps = {name: step(model, SIZE) for name, step in STEPS.items()}
+    shots = 1 if "wiring" in options else 2
+    with torch.no_grad():
+        episode = export.random_episode(steps, shots, torch.Generator().manual_seed(0))
+        noise = torch.randn(shots + 1, 1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+        masks = episode["learn"].given["masks"]
+        whole = model(noise[-1], noise[:-1].transpose(0, 1), masks[None])
+    found = episode["decode"].expected
+    torch.testing.assert_close(found["logits"], whole.logits, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(found["quality"], whole.quality, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        episode["refine"].given["logits"], whole.pseudo_logits, atol=1e-4, rtol=1e-4
+    )
+
+
+def test_says_what_goes_in_and_what_comes_out(exported: Path):
+    facts = json.loads((exported / "exported" / "model.json").read_text())
+    assert facts["image_size"] == SIZE
+    assert facts["opset"] >= 18
+    assert max(facts["differences"].values()) <= 1e-3
+    names = {"model.json", *(graph["file"] for graph in facts["graphs"].values())}
+    assert {path.name for path in (exported / "exported").iterdir()} == names
+    graphs = facts["graphs"]
+    assert graphs["encode"]["inputs"] == {"image": [1, 3, SIZE, SIZE]}
+    assert graphs["learn"]["inputs"]["masks"] == [1, SIZE, SIZE]
+    assert graphs["learn"]["outputs"]["tokens"] == [1, 2 * 4, 80]
+    assert graphs["refine"]["outputs"]["tokens"] == [1, 2 * 4, 80]
+    assert graphs["decode"]["outputs"]["logits"] == [1, SIZE, SIZE]
+    assert [path.name for path in exported.iterdir() if path.name.startswith(".")] == []
+
+
+def test_the_page_shows_a_program_that_runs_without_pytorch(exported: Path):
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    random = np.random.default_rng(0)
+    pixels = {name: random.integers(0, 256, (SIZE, SIZE, 3), np.uint8) for name in ("dog", "photo")}
+    mask = np.zeros((SIZE, SIZE), np.uint8)
+    mask[20:80, 30:90] = 255
+    for name, image in {**pixels, "dog_mask": mask}.items():
+        Image.fromarray(image).save(exported / f"{name}.png")
+
+    alone = f"import sys; sys.modules['torch'] = None\n{code}\nnp.save('logits.npy', logits)"
+    subprocess.run([sys.executable, "-c", alone], cwd=exported, check=True, timeout=300)
+
+    model, _ = load_model(exported / "tiny.safetensors", torch.device("cpu"))
+    dog, photo = (normalize(pixels[name])[None] for name in ("dog", "photo"))
+    with torch.no_grad():
+        expected = model(photo, dog[None], torch.from_numpy(mask > 0)[None, None].float()).logits
+    logits = np.load(exported / "logits.npy")
+    np.testing.assert_allclose(logits, expected[0].numpy(), rtol=0, atol=1e-3)
+    found = np.array(Image.open(exported / "found.png"))
+    assert np.array_equal(found > 0, logits > 0)
+
+
+def test_a_difference_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    path = checkpoint(tmp_path)
+    monkeypatch.setattr(export, "write_graph", lambda step, example, file: file.touch() or 20)
+    for difference in (0.0011, float("nan")):
+        monkeypatch.setattr(export, "compare", lambda file, examples, d=difference: ({}, d))
+        assert run_export("--ckpt", path, "--output", tmp_path / "exported") == 1
+        assert "nothing is exported" in capsys.readouterr().err
+        assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_graph_with_other_weights_is_noticed(exported: Path):
+    model, _ = load_model(exported / "tiny.safetensors", torch.device("cpu"))
+    steps = {name: step(model, SIZE) for name, step in STEPS.items()}
+    with torch.no_grad():
+        model.generator.positive.norm.bias.add_(0.01)
+        episode = export.random_episode(steps, 1, torch.Generator().manual_seed(0))
+    _, difference = export.compare(exported / "exported" / "refine.onnx", [episode["refine"]])
+    assert 0.009 < difference < 0.011
+
+
+def test_a_close_decision_is_not_steady():
+    class Cut(torch.nn.Module):
+        def forward(self, given: dict) -> dict:
+            return {"cut": (given["value"] > 1).float()}
+
+    def steady(value: float) -> bool:
+        given = {"value": torch.full((100,), value)}
+        return export.is_steady(
+            Cut(), export.Example(given, Cut()(given)), torch.Generator().manual_seed(0)
+        )
+
+    assert steady(1.1)
+    assert not steady(1 + 1e-6)
+
+
+def test_wrong_use_is_told_in_one_line(
+    exported: Path, tmp_path: Path, script, monkeypatch: pytest.MonkeyPatch
+):
+    path = exported / "tiny.safetensors"
+    outcome = script(export, "--ckpt", path, "--output", exported / "exported")
+    assert outcome.code == 2
+    assert "is there already" in outcome.error
+    outcome = script(export, "--nshot", "0")
+    assert outcome.code == 2
+    assert outcome.error.count("\n") == 3
+    released = checkpoint(tmp_path, wiring="release")
+    outcome = script(export, "--ckpt", released, "--output", tmp_path / "out", "--nshot", "2")
+    assert outcome.code == 2
+    assert "one reference" in outcome.error
+    monkeypatch.setattr(export, "PACKAGES", ("onnx", "no_such_package"))
+    outcome = script(export, "--ckpt", path, "--output", tmp_path / "out")
+    assert outcome.code == 2
+    assert "needs no_such_package: uv pip install -r requirements-export.txt" in outcome.error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", FAMILIES[:3] + VARIANTS, ids=str)
+def test_every_variant_is_exported(options: dict, tmp_path: Path):
+    shots = 1 if "wiring" in options else 2
+    path = checkpoint(tmp_path, **options)
+    assert run_export("--ckpt", path, "--output", tmp_path / "exported", "--nshot", shots) == 0

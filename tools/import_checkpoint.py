@@ -1,0 +1,51 @@
+"""Turn a checkpoint of the released program, or of VRP-SAM, into one of this project.
+
+    python -m tools.import_checkpoint best.pt --out pascal_fold0.safetensors --sam_model vit_h
+
+The result holds the frozen backbone too, so that it needs no other file than SAM's; of the video
+model it holds all of SAM 2 as well and needs none.
+"""
+
+import argparse
+from pathlib import Path
+
+from common.checkpoint import save_checkpoint
+from common.cli import refuse_problems, run_script, to_json
+from model.dc_sam.config import SAM_MODELS
+from model.dc_sam.released_names import read_release
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.import_checkpoint",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("checkpoint", type=Path, metavar="CKPT", help="as the release saved it")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="safetensors file to write"
+    )
+    parser.add_argument(
+        "--sam_model",
+        choices=sorted({name for names in SAM_MODELS.values() for name in names} - {"tiny"}),
+        help="variant it was trained with, which the image model's file does not tell "
+        "(default: largest)",
+    )
+    return parser.parse_args()
+
+
+def main() -> int:
+    flags = parse_options()
+    options, weights = read_release(flags.checkpoint, flags.sam_model)
+    refuse_problems(options)
+    facts = {"model": to_json(options), "imported_from": flags.checkpoint.name}
+    save_checkpoint(flags.out, weights, facts)
+    print(
+        f"{flags.out}: {len(weights)} tensors; {options.backbone}, {options.segmenter}, "
+        f"{options.num_query} prompts per branch, wiring of the {options.wiring}"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_script(main))
