@@ -35,7 +35,8 @@ def publish(temporary: Path, path: Path) -> None:
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, then put it in the place of `path`.
 
-    When `write` fails, nothing is left behind and `path` is as it was.
+    When `write` fails, nothing is left behind and `path` is as it was. Others may read the file as
+    the umask says, whatever `write` does.
 
     Args:
         path: the file to make or replace; missing folders are made.
@@ -46,7 +47,10 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """
     temporary = temporary_beside(path)
     try:
+        temporary.touch(exist_ok=False)
+        mode = temporary.stat().st_mode  # a library may put a private file in its place
         write(temporary)
+        temporary.chmod(mode)
         publish(temporary, path)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror or error}") from error

@@ -89,7 +89,6 @@ def pack(options: argparse.Namespace) -> None:
         for source, part in zip(sources, parts, strict=True):
             if options.half:
                 save_checkpoint(temporary / part.name, halved(read_weights(source)), part.facts)
-                (temporary / part.name).chmod(0o644)  # safetensors keeps its files from others
             else:
                 shutil.copyfile(source, temporary / part.name)
         write_atomically(temporary / CARD, lambda place: place.write_text(card, encoding="utf-8"))

@@ -1,5 +1,10 @@
-import pytest
+import os
+import tempfile
 
+import pytest
+import torch
+
+from common.checkpoint import save_checkpoint
 from common.errors import UsageError
 from common.files import write_atomically
 
@@ -50,3 +55,26 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(UsageError, match=r"cannot write .*folder"):
         write_atomically(tmp_path / "folder", lambda temporary: temporary.write_text("1"))
+
+
+def replace_by_a_private_file(place):
+    """Write as libraries do that make a temporary file of their own."""
+    handle, name = tempfile.mkstemp(dir=place.parent)
+    os.close(handle)
+    os.replace(name, place)
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640)])
+def test_others_may_read_a_file_as_the_umask_says(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        write_atomically(tmp_path / "plain", lambda place: place.write_text("1"))
+        write_atomically(tmp_path / "private", replace_by_a_private_file)
+        save_checkpoint(tmp_path / "weights.safetensors", {"weight": torch.ones(1)}, {})
+    finally:
+        os.umask(before)
+    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {
+        "plain": mode,
+        "private": mode,
+        "weights.safetensors": mode,
+    }
