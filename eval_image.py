@@ -22,7 +22,7 @@ from common.visualize import write_png
 from data.benchmarks import Benchmark, open_benchmark
 from data.episode import Episode, EpisodeDataset, EpisodeKey
 from data.options import DataOptions
-from data.sampler import EpisodeSampler, episode_hash, read_keys, write_keys
+from data.sampler import EpisodeSampler, episode_hash, read_header, read_keys, write_keys
 from evaluation import baselines
 from evaluation.contact_sheet import episode_sheet
 from evaluation.image import batches, evaluate
@@ -51,6 +51,10 @@ class EvaluationOptions:
     @property
     def folder(self) -> Path:
         return self.output or self.ckpt.parent / f"eval_{self.ckpt.stem}"
+
+    @property
+    def episodes_file(self) -> Path:
+        return self.episodes or self.folder / "episodes.jsonl"
 
     def problems(self) -> list[str]:
         """Every reason why these options cannot be used."""
@@ -90,7 +94,6 @@ def main() -> int:
             "benchmark": data.benchmark,
             "fold": data.fold,
             "shots": data.nshot,
-            "seed": options.seed,
             "episode_hash": episode_hash(keys),
             "checkpoint": str(options.ckpt),
             "checkpoint_version": facts["version"],
@@ -101,6 +104,8 @@ def main() -> int:
             )
         results["seconds"] = round(time.time() - start, 1)
         if processes.is_main:
+            header = read_header(options.episodes_file)
+            results |= {"seed": header.seed, "sampler": header.sampler}
             title = f"{data.benchmark} fold {data.fold}, {data.nshot}-shot, unseen classes"
             sheet = episode_sheet(segment, episodes, range(options.sheet_rows), processes, title)
             write_png(options.folder / "contact_sheet.png", sheet)
@@ -120,13 +125,23 @@ def choose_episodes(
     """Read the episodes from the file, or draw them and write them down."""
     if options.episodes and options.episodes.is_file():
         return read_keys(
-            options.episodes, benchmark=data.benchmark, fold=data.fold, shots=data.nshot
+            options.episodes,
+            benchmark=data.benchmark,
+            fold=data.fold,
+            shots=data.nshot,
+            sampler=data.sampler,
         )
     sampler = EpisodeSampler(benchmark.validation, data.nshot, options.seed, leave_out_rare=True)
     keys = sampler.evaluation_keys(options.test_episodes)
     if processes.is_main:
-        path = options.episodes or options.folder / "episodes.jsonl"
-        write_keys(path, keys, benchmark=data.benchmark, fold=data.fold, seed=options.seed)
+        write_keys(
+            options.episodes_file,
+            keys,
+            benchmark=data.benchmark,
+            fold=data.fold,
+            seed=options.seed,
+            sampler=sampler.split.sampler,
+        )
         for class_id, count in sampler.left_out.items():
             name = benchmark.validation.class_names[class_id]
             print(f"left out: class {name} has {count} images, too few for an episode")

@@ -20,9 +20,17 @@ from data.reader import Reader
 class Split:
     """The training or the test side of a benchmark: the images that show a fold's classes."""
 
-    def __init__(self, reader: Reader, images: Role, classes: Role) -> None:
-        """images: from the training or the validation set; classes: those trained or tested on."""
+    def __init__(
+        self, reader: Reader, images: Role, classes: Role, sampler: str | None = None
+    ) -> None:
+        """
+        Args:
+            images: of the training or the validation set.
+            classes: those that are trained or tested on.
+            sampler: how episodes are drawn, see `data.sampler`; None takes the reader's own.
+        """
         self.reader = reader
+        self.sampler = sampler or reader.sampler
         self.images = images
         self.role = classes
         self.benchmark = reader.benchmark
@@ -80,7 +88,7 @@ def make_benchmark(
     *,
     training_list: str | None = None,
     lists: Path | None = None,
-    workers: int | None = None,
+    sampler: str | None = None,
 ) -> Benchmark:
     """Open a benchmark by name.
 
@@ -90,7 +98,7 @@ def make_benchmark(
         fold: 0 to 3.
         training_list: see `data.pascal.Pascal`.
         lists: a folder with lists in the community's format, instead of scanning masks.
-        workers: processes that scan masks; None takes one per processor.
+        sampler: "class" or "image" first, see `data.sampler`; None takes each data set's own.
 
     Raises:
         UsageError: no such benchmark, fold or folder, a folder in another layout, or options that
@@ -101,7 +109,7 @@ def make_benchmark(
         raise UsageError(f"a training list can be chosen for pascal only, not for {benchmark}")
     if lists is not None and benchmark == "coco2pascal":
         raise UsageError("coco2pascal reads two data sets and takes no lists")
-    common = {"benchmark": benchmark, "lists": lists, "workers": workers}
+    common = {"benchmark": benchmark, "lists": lists}
     if benchmark == "pascal":
         root = find_data_set(datapath, "VOC2012")
         training = tested = Pascal(root, fold, training_list=training_list, **common)
@@ -113,9 +121,9 @@ def make_benchmark(
     return Benchmark(
         name=benchmark,
         fold=fold,
-        training=Split(training, images="train", classes="train"),
-        held_out=Split(training, images="test", classes="train"),
-        validation=Split(tested, images="test", classes="test"),
+        training=Split(training, images="train", classes="train", sampler=sampler),
+        held_out=Split(training, images="test", classes="train", sampler=sampler),
+        validation=Split(tested, images="test", classes="test", sampler=sampler),
     )
 
 
@@ -133,6 +141,7 @@ def open_benchmark(
         data.fold,
         training_list=data.training_list,
         lists=data.lists,
+        sampler=data.sampler,
     )
     if processes.is_main:
         for split in splits(benchmark):

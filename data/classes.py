@@ -11,6 +11,8 @@ Role = Literal["train", "test"]
 
 BENCHMARKS = ("pascal", "coco", "coco_all", "coco2pascal")
 FOLDS = (0, 1, 2, 3)
+SAMPLERS = ("class", "image")
+"""What an episode starts from: a class drawn uniformly, or an image in shuffled order."""
 
 _VOC = """
     aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, diningtable, dog, horse,

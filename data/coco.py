@@ -23,6 +23,7 @@ class Coco(Reader):
 
     name = "coco"
     class_names = COCO_CLASSES
+    sampler = "class"
 
     def __init__(
         self,

@@ -4,20 +4,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.cli import option
-
-BENCHMARKS = ("pascal", "coco", "coco_all", "coco2pascal")
+from data.classes import BENCHMARKS, FOLDS, SAMPLERS
 
 
 @dataclass(frozen=True)
 class DataOptions:
     """Which episodes are read."""
 
-    benchmark: str = option("pascal", "whose images and folds", BENCHMARKS)
+    benchmark: str = option("pascal", "benchmark whose images and folds are used", BENCHMARKS)
     datapath: Path = option(Path("Datasets"), "folder that holds VOC2012/ and COCO2014/")
-    fold: int = option(0, "which classes are kept for testing", (0, 1, 2, 3))
-    nshot: int = option(1, "support images in an episode, 1 to 10")
-    lists: Path | None = option(None, "folder of data_list_*.txt files to use instead of scanning")
-    training_list: str | None = option(None, "a list in ImageSets/Segmentation, such as trainaug")
+    fold: int = option(0, "fold, which decides the classes that are kept for testing", FOLDS)
+    nshot: int = option(1, "number of support images in an episode, 1 to 10")
+    sampler: str | None = option(
+        None,
+        "what an episode is drawn from first, its class or its query image "
+        "(default: the benchmark's own, class for COCO and image for PASCAL)",
+        SAMPLERS,
+    )
+    lists: Path | None = option(
+        None, "folder of data_list_*.txt files that are used instead of scanning the masks"
+    )
+    training_list: str | None = option(
+        None, "name of the PASCAL training list in ImageSets/Segmentation, such as trainaug"
+    )
 
     def problems(self) -> list[str]:
         """Every reason why these options cannot be used."""

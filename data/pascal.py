@@ -35,6 +35,7 @@ class Pascal(Reader):
 
     name = "pascal"
     class_names = VOC_CLASSES
+    sampler = "image"
 
     def __init__(
         self,

@@ -41,6 +41,8 @@ class Reader(ABC):
     name: str
     """Of the data set, for messages and headers."""
     class_names: Mapping[int, str]
+    sampler: str
+    """How the field draws episodes of this data set, one of `data.classes.SAMPLERS`."""
 
     def __init__(
         self,

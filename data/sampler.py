@@ -1,9 +1,14 @@
-"""Which episodes there are: every random choice is a pure function of (seed, epoch, index)."""
+"""Which episodes there are: every random choice is a pure function of (seed, epoch, index).
+
+Two samplers are known by name. "class" draws the class uniformly, so that every class is trained
+and tested as often as any other. "image" goes through the images, so that frequent classes rule.
+"""
 
 import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +25,13 @@ _EVALUATION = 2**31
 class EpisodeSampler:
     """Draws episodes as a pure function of (seed, epoch, index).
 
-    The query goes through the split's images in an order shuffled anew in every cycle; the class
-    is drawn uniformly among the query's, and the K supports uniformly among the class's other
-    images.
+    Sampler "class": the class is drawn uniformly, and the query uniformly among its images.
+    Sampler "image": the query goes through the split's images in an order shuffled anew in every
+    cycle, and the class is drawn uniformly among the query's. In both, the K supports are drawn
+    uniformly among the class's other images.
 
     Args:
-        split: where images come from.
+        split: where images come from, and which sampler draws them.
         shots: K, at least 1.
         episodes_per_epoch: of training; None takes as many as the split has images.
         leave_out_rare: leave classes with fewer than K + 1 images out (see `left_out`) instead
@@ -71,6 +77,7 @@ class EpisodeSampler:
                 self._positions[c, name] = len(images)
                 images.append(name)
         self._names = list(self._classes)
+        self._class_ids = sorted(self._images)
         self.split = split
         self.shots = shots
         self.seed = seed
@@ -85,6 +92,18 @@ class EpisodeSampler:
         return self._draw(_EVALUATION, count)
 
     def _draw(self, epoch: int, count: int) -> list[EpisodeKey]:
+        if self.split.sampler == "class":
+            return [self._draw_class_first(epoch, index) for index in range(count)]
+        return self._draw_image_first(epoch, count)
+
+    def _draw_class_first(self, epoch: int, index: int) -> EpisodeKey:
+        # the final 2 keeps these numbers apart from those of the other sampler
+        random = np.random.default_rng((self.seed, epoch, index, 2))
+        class_id = self._class_ids[int(random.integers(len(self._class_ids)))]
+        images = self._images[class_id]
+        return self._add_support(class_id, images[int(random.integers(len(images)))], random)
+
+    def _draw_image_first(self, epoch: int, count: int) -> list[EpisodeKey]:
         keys: list[EpisodeKey] = []
         cycle = 0
         while len(keys) < count:
@@ -94,13 +113,14 @@ class EpisodeSampler:
             )
             for position in order[: count - len(keys)]:
                 random = np.random.default_rng((self.seed, epoch, len(keys)))
-                keys.append(self._complete(self._names[position], random))
+                query = self._names[position]
+                classes = self._classes[query]
+                class_id = classes[int(random.integers(len(classes)))]
+                keys.append(self._add_support(class_id, query, random))
             cycle += 1
         return keys
 
-    def _complete(self, query: str, random: np.random.Generator) -> EpisodeKey:
-        classes = self._classes[query]
-        class_id = classes[int(random.integers(len(classes)))]
+    def _add_support(self, class_id: int, query: str, random: np.random.Generator) -> EpisodeKey:
         images = self._images[class_id]
         own = self._positions[class_id, query]
         chosen = random.choice(len(images) - 1, size=self.shots, replace=False)
@@ -137,46 +157,85 @@ def episode_hash(keys: Sequence[EpisodeKey]) -> str:
     return hashlib.sha256("\n".join(_lines(keys)).encode()).hexdigest()
 
 
+@dataclass(frozen=True)
+class EpisodeHeader:
+    """The first line of an episode file: what the episodes were drawn for, and how."""
+
+    benchmark: str
+    fold: int
+    shots: int
+    seed: int
+    episodes: int
+    sha256: str
+    sampler: str | None = "image"
+    """Files that do not name it are older than the other sampler. None: neither drew the keys."""
+
+
 def write_keys(
-    path: Path, keys: Sequence[EpisodeKey], *, benchmark: str, fold: int, seed: int
+    path: Path,
+    keys: Sequence[EpisodeKey],
+    *,
+    benchmark: str,
+    fold: int,
+    seed: int,
+    sampler: str | None = None,
 ) -> None:
     """Write episodes to a file that `read_keys` verifies: a header line, then a line for each."""
-    header = {
-        "benchmark": benchmark,
-        "fold": fold,
-        "shots": len(keys[0].support),
-        "seed": seed,
-        "episodes": len(keys),
-        "sha256": episode_hash(keys),
-    }
-    text = "\n".join([json.dumps(header), *_lines(keys)]) + "\n"
+    header = EpisodeHeader(
+        benchmark, fold, len(keys[0].support), seed, len(keys), episode_hash(keys), sampler
+    )
+    facts = {name: value for name, value in asdict(header).items() if value is not None}
+    text = "\n".join([json.dumps(facts), *_lines(keys)]) + "\n"
     write_atomically(path, lambda temporary: temporary.write_text(text))
 
 
-def read_keys(path: Path, *, benchmark: str, fold: int, shots: int) -> list[EpisodeKey]:
+def read_header(path: Path) -> EpisodeHeader:
+    """Read what an episode file says of itself.
+
+    Raises:
+        UsageError: the file is missing or in another format.
+    """
+    return _read_file(path)[0]
+
+
+def read_keys(
+    path: Path, *, benchmark: str, fold: int, shots: int, sampler: str | None = None
+) -> list[EpisodeKey]:
     """Read episodes that `write_keys` wrote.
+
+    Args:
+        sampler: the one that must have drawn them; None takes any.
 
     Raises:
         UsageError: the file is missing, in another format, changed, or made for another
-            benchmark, fold or number of shots.
+            benchmark, fold, number of shots or by another sampler.
     """
+    header, keys = _read_file(path)
+    wanted = {"benchmark": benchmark, "fold": fold, "shots": shots}
+    if sampler is not None:
+        wanted["sampler"] = sampler
+    differing = [
+        f"{name} {getattr(header, name)} instead of {value}"
+        for name, value in wanted.items()
+        if getattr(header, name) != value
+    ]
+    if differing:
+        raise UsageError(f"{path} was made for {', '.join(differing)}")
+    if episode_hash(keys) != header.sha256:
+        raise UsageError(f"{path} was changed: its episodes do not have the hash in its header")
+    return keys
+
+
+def _read_file(path: Path) -> tuple[EpisodeHeader, list[EpisodeKey]]:
     try:
         first, *rest = path.read_text().splitlines()
-        header = json.loads(first)
+        header = EpisodeHeader(**json.loads(first))
         keys = []
         for line in rest:
             class_id, query, support = json.loads(line)
             keys.append(EpisodeKey(int(class_id), str(query), tuple(map(str, support))))
-        found = {name: header[name] for name in ("benchmark", "fold", "shots")}
-        sha256 = header["sha256"]
     except OSError as error:
         raise UsageError(f"cannot read the episode file {path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError):
         raise UsageError(f"{path} is not an episode file") from None
-    wanted = {"benchmark": benchmark, "fold": fold, "shots": shots}
-    differing = [f"{n} {found[n]} instead of {w}" for n, w in wanted.items() if found[n] != w]
-    if differing:
-        raise UsageError(f"{path} was made for {', '.join(differing)}")
-    if episode_hash(keys) != sha256:
-        raise UsageError(f"{path} was changed: its episodes do not have the hash in its header")
-    return keys
+    return header, keys

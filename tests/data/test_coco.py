@@ -37,6 +37,24 @@ def test_coco_all_uses_every_class_and_drops_nothing(generated):
     assert benchmark.training.classes == benchmark.validation.classes == tuple(range(1, 81))
 
 
+@pytest.mark.parametrize(
+    ("name", "training", "validation"),
+    [
+        ("coco", "class", "class"),
+        ("coco_all", "class", "class"),
+        ("coco2pascal", "class", "image"),
+        ("pascal", "image", "image"),
+    ],
+)
+def test_coco_draws_classes_first_and_pascal_images(generated, name, training, validation):
+    benchmark = make_benchmark(name, generated, 0)
+    splits = benchmark.training, benchmark.held_out, benchmark.validation
+    assert [split.sampler for split in splits] == [training, training, validation]
+    for sampler in ("class", "image"):
+        benchmark = make_benchmark(name, generated, 0, sampler=sampler)
+        assert benchmark.training.sampler == benchmark.validation.sampler == sampler
+
+
 def test_coco_to_pascal_reads_both(generated):
     benchmark = make_benchmark("coco2pascal", generated, 1)
     assert benchmark.training.reader.name == "coco"

@@ -42,7 +42,7 @@ def test_a_checkpoint_gets_its_own_scale(script, checkpoint, generated):
 
 
 def test_queries_without_the_class_have_no_pixel_of_it(generated):
-    split = make_benchmark("pascal", generated, 0, workers=0).validation
+    split = make_benchmark("pascal", generated, 0).validation
     keys = EpisodeSampler(split, 1, 0, leave_out_rare=True).evaluation_keys(12)
     absent = calibrate.without_class(split, keys)
     assert len(absent) == 12

@@ -8,7 +8,8 @@ from pycocotools.coco import COCO
 from common.errors import UsageError
 from data.benchmarks import make_benchmark
 from data.classes import COCO_CATEGORY_IDS, COCO_CLASSES, VOC_TO_COCO
-from data.synthetic.image_sets import main, write_coco, write_voc
+from data.synthetic.__main__ import main
+from data.synthetic.image_sets import write_coco, write_voc
 from data.synthetic.style import BENCHMARK_PAIRS, COCO_PAIRS, PRETRAINING_PAIRS, VOC_PAIRS
 
 

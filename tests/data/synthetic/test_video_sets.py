@@ -5,7 +5,7 @@ from PIL import Image
 from common.errors import UsageError
 from data.davis import Davis
 from data.icvos import IcVos, read_class_mask
-from data.synthetic.image_sets import main
+from data.synthetic.__main__ import main
 from data.synthetic.style import COCO_PAIRS
 from data.synthetic.video_sets import (
     classes_of,
