@@ -1,9 +1,11 @@
-"""Evaluate DC-SAM on few-shot segmentation: mIoU and FB-IoU on classes it never saw.
+"""Evaluate a method on few-shot segmentation: mIoU and FB-IoU on classes it never saw.
 
-    python eval_image.py --ckpt runs/image/last.safetensors --datapath Datasets --fold 0
+    python eval_image.py --ckpt runs/image/last.safetensors --datapath Datasets
 
-The configuration comes from the checkpoint; torchrun spreads the episodes over processes and the
-numbers stay the same. The output folder gets results.json, episodes.jsonl and contact_sheet.png.
+The checkpoint's header says which method it is and which classes were kept for testing; results say
+whether the tested classes were seen in training. torchrun spreads the episodes over processes and
+the numbers stay the same. The output folder gets results.json, episodes.jsonl, contact_sheet.png
+and settings.json; it is refused where it holds results of other settings.
 """
 
 import time
@@ -16,15 +18,17 @@ from torch import Tensor
 
 from common.cli import checked_options, option, run_script, script_parser
 from common.distributed import DEVICES, Processes, process_group
+from common.files import digest
 from common.logger import quiet_libraries, write_json
+from common.settings import claim_folder
 from common.trainer import PRECISIONS, autocast
 from common.visualize import write_png
-from data.benchmarks import Benchmark, open_benchmark
+from data.benchmarks import Benchmark, Split, open_benchmark
 from data.episode import Episode, EpisodeDataset, EpisodeKey
-from data.options import DataOptions
 from data.sampler import EpisodeSampler, episode_hash, read_header, read_keys, write_keys
 from evaluation import baselines
 from evaluation.contact_sheet import episode_sheet
+from evaluation.exposure import Exposure, TestedData
 from evaluation.image import batches, evaluate
 from model.checkpoint import load_model
 from model.dc_sam.network import DcSam
@@ -48,13 +52,11 @@ class EvaluationOptions:
     device: str = option("auto", "where to compute", DEVICES)
     precision: str = option("fp32", "of the forward pass", tuple(PRECISIONS))
 
-    @property
-    def folder(self) -> Path:
-        return self.output or self.ckpt.parent / f"eval_{self.ckpt.stem}"
-
-    @property
-    def episodes_file(self) -> Path:
-        return self.episodes or self.folder / "episodes.jsonl"
+    def folder(self, data: TestedData) -> Path:
+        """Where results go; by default beside the checkpoint, named after what is tested."""
+        fold = "" if data.benchmark == "coco_all" else f"_fold{data.fold}"
+        name = f"eval_{self.ckpt.stem}_{data.benchmark}{fold}_{data.nshot}shot"
+        return self.output or self.ckpt.parent / name
 
     def problems(self) -> list[str]:
         """Every reason why these options cannot be used."""
@@ -76,12 +78,18 @@ def main() -> int:
     start = time.time()
     with process_group(options.device) as processes:
         model, facts = load_model(options.ckpt, processes.device)
+        data = data.completed(facts, options.ckpt)
+        folder = options.folder(data)
         benchmark = open_benchmark(
             data, processes, lambda b: [b.validation, *([b.training] if options.baselines else [])]
         )
-        keys = choose_episodes(benchmark, data, options, processes)
+        drawn = choose_episodes(benchmark.validation, data, options)
+        settings = settings_of(drawn, data, options)
+        if processes.is_main:
+            claim_folder(folder, settings)
+            write_episodes(drawn, options.episodes or folder / "episodes.jsonl", data)
         episodes = EpisodeDataset(
-            benchmark.validation, keys, facts["model"]["image_size"], keep_original=True
+            benchmark.validation, drawn.keys, facts["model"]["image_size"], keep_original=True
         )
 
         def segment(batch: Episode) -> Tensor:
@@ -89,14 +97,20 @@ def main() -> int:
                 return model(batch.query_image, batch.support_images, batch.support_masks).logits
 
         scores = evaluate(segment, episodes, Episode.join, processes, options.nworker)
+        exposure = Exposure.of_fold(facts, data.benchmark, data.fold)
+        class_names = benchmark.validation.class_names
         results = {
-            **scores.results(benchmark.validation.class_names),
+            **scores.results(class_names),
+            **exposure.results(facts, class_names),
             "benchmark": data.benchmark,
             "fold": data.fold,
             "shots": data.nshot,
-            "episode_hash": episode_hash(keys),
+            "seed": drawn.seed,
+            "sampler": drawn.sampler,
+            "episode_hash": settings["episode_hash"],
             "checkpoint": str(options.ckpt),
             "checkpoint_version": facts["version"],
+            "weights": settings["weights"],
         }
         if options.baselines:
             results["baselines"] = score_baselines(
@@ -104,56 +118,90 @@ def main() -> int:
             )
         results["seconds"] = round(time.time() - start, 1)
         if processes.is_main:
-            header = read_header(options.episodes_file)
-            results |= {"seed": header.seed, "sampler": header.sampler}
-            title = f"{data.benchmark} fold {data.fold}, {data.nshot}-shot, unseen classes"
+            title = f"{data.benchmark} fold {data.fold}, {data.nshot}-shot, {exposure}"
             sheet = episode_sheet(segment, episodes, range(options.sheet_rows), processes, title)
-            write_png(options.folder / "contact_sheet.png", sheet)
-            write_json(options.folder / "results.json", results)
-            print_results(results, options.folder)
+            write_png(folder / "contact_sheet.png", sheet)
+            write_json(folder / "results.json", results)
+            print_results(results, exposure, folder)
     return 0
 
 
-def parse_options() -> tuple[DataOptions, EvaluationOptions]:
-    groups = (DataOptions, EvaluationOptions)
+def parse_options() -> tuple[TestedData, EvaluationOptions]:
+    groups = (TestedData, EvaluationOptions)
     return checked_options(groups, script_parser(__doc__, groups).parse_args())
 
 
-def choose_episodes(
-    benchmark: Benchmark, data: DataOptions, options: EvaluationOptions, processes: Processes
-) -> list[EpisodeKey]:
-    """Read the episodes from the file, or draw them and write them down."""
-    if options.episodes and options.episodes.is_file():
-        return read_keys(
-            options.episodes,
+@dataclass(frozen=True)
+class DrawnEpisodes:
+    """The episodes of an evaluation, and where they are from."""
+
+    keys: list[EpisodeKey]
+    seed: int
+    sampler: str | None
+    left_out: list[str]
+    """What is said of classes with too few images."""
+    from_file: bool = False
+
+
+def choose_episodes(split: Split, data: TestedData, options: EvaluationOptions) -> DrawnEpisodes:
+    """Read the episodes from the file, or draw them."""
+    path = options.episodes
+    if path and path.is_file():
+        keys = read_keys(
+            path,
             benchmark=data.benchmark,
             fold=data.fold,
             shots=data.nshot,
             sampler=data.sampler,
         )
-    sampler = EpisodeSampler(benchmark.validation, data.nshot, options.seed, leave_out_rare=True)
+        header = read_header(path)
+        return DrawnEpisodes(keys, header.seed, header.sampler, [], from_file=True)
+    sampler = EpisodeSampler(split, data.nshot, options.seed, leave_out_rare=True)
+    left_out = [
+        f"left out: class {split.class_names[class_id]} has {count} images, too few for an episode"
+        for class_id, count in sampler.left_out.items()
+    ]
     keys = sampler.evaluation_keys(options.test_episodes)
-    if processes.is_main:
+    return DrawnEpisodes(keys, options.seed, split.sampler, left_out)
+
+
+def write_episodes(drawn: DrawnEpisodes, path: Path, data: TestedData) -> None:
+    """Write drawn episodes down, and say which classes have none."""
+    if not drawn.from_file:
         write_keys(
-            options.episodes_file,
-            keys,
+            path,
+            drawn.keys,
             benchmark=data.benchmark,
             fold=data.fold,
-            seed=options.seed,
-            sampler=sampler.split.sampler,
+            seed=drawn.seed,
+            sampler=drawn.sampler,
         )
-        for class_id, count in sampler.left_out.items():
-            name = benchmark.validation.class_names[class_id]
-            print(f"left out: class {name} has {count} images, too few for an episode")
-    processes.wait()
-    return keys
+    for line in drawn.left_out:
+        print(line)
+
+
+def settings_of(
+    drawn: DrawnEpisodes, data: TestedData, options: EvaluationOptions
+) -> dict[str, Any]:
+    """What decides the results."""
+    return {
+        "benchmark": data.benchmark,
+        "data": str(data.datapath.resolve()),
+        "fold": data.fold,
+        "nshot": data.nshot,
+        "weights": digest(options.ckpt),
+        "episode_hash": episode_hash(drawn.keys),
+        "seed": drawn.seed,
+        "precision": options.precision,
+        "baselines": options.baselines,
+    }
 
 
 def score_baselines(
     model: DcSam,
     benchmark: Benchmark,
     episodes: EpisodeDataset,
-    data: DataOptions,
+    data: TestedData,
     options: EvaluationOptions,
     processes: Processes,
 ) -> dict[str, float]:
@@ -187,10 +235,10 @@ def score_baselines(
     }
 
 
-def print_results(results: dict[str, Any], folder: Path) -> None:
+def print_results(results: dict[str, Any], exposure: Exposure, folder: Path) -> None:
     lines = [(f"DC-SAM, {results['shots']}-shot", results["miou"])]
     lines += list(results.get("baselines", {}).items())
-    print(f"\nmIoU on {results['episodes']} episodes of unseen classes")
+    print(f"\nmIoU on {results['episodes']} episodes, {exposure}")
     for name, miou in lines:
         print(f"  {name:<24}{miou:6.1f}")
     print(

@@ -88,3 +88,9 @@ def fold_classes(benchmark: str, fold: int, role: Role) -> tuple[int, ...]:
         if benchmark == "coco2pascal" and role == "test":
             return tuple(sorted(COCO_TO_VOC[c] for c in tested if c in COCO_TO_VOC))
     return tuple(c for c in classes if (c in tested) == (role == "test"))
+
+
+def class_meanings(benchmark: str, fold: int, role: Role) -> dict[int, int]:
+    """Id of each class that a fold trains or tests on -> the COCO category that means the same."""
+    of_voc = benchmark == "pascal" or (benchmark == "coco2pascal" and role == "test")
+    return {c: VOC_TO_COCO[c] if of_voc else c for c in fold_classes(benchmark, fold, role)}

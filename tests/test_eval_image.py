@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -66,10 +67,38 @@ def test_episodes_of_another_fold_are_refused(script, flags, tmp_path):
     file = tmp_path / "episodes.jsonl"
     assert script(eval_image, *flags, "--episodes", file, "--output", tmp_path / "a").code == 0
 
-    outcome = script(eval_image, *flags, "--episodes", file, "--fold", 1, "--output", tmp_path)
+    outcome = script(eval_image, *flags, "--episodes", file, "--fold", 1, "--seen_classes")
 
     assert outcome.code == 2
     assert "fold" in outcome.error
+
+
+def test_an_episode_file_keeps_its_own_seed(script, flags, tmp_path):
+    file = tmp_path / "episodes.jsonl"
+    drawn = script(eval_image, *flags, "--episodes", file, "--seed", 5, "--output", tmp_path / "a")
+    assert drawn.code == 0, drawn.error
+    assert script(eval_image, *flags, "--episodes", file, "--output", tmp_path / "b").code == 0
+    seeds = [json.loads((tmp_path / n / "results.json").read_text())["seed"] for n in "ab"]
+    assert seeds == [5, 5]
+
+
+def test_evaluations_do_not_overwrite_each_other(script, flags, trained, tmp_path):
+    ckpt = tmp_path / "last.safetensors"
+    shutil.copyfile(trained, ckpt)
+    more = (*flags, "--ckpt", ckpt)
+    assert script(eval_image, *more).code == 0
+    assert script(eval_image, *more, "--nshot", 2).code == 0
+    folders = sorted(path.name for path in tmp_path.iterdir() if path.is_dir())
+    assert folders == ["eval_last_pascal_fold0_1shot", "eval_last_pascal_fold0_2shot"]
+    shots = [json.loads((tmp_path / n / "results.json").read_text())["shots"] for n in folders]
+    assert shots == [1, 2]
+
+    refused = script(eval_image, *more, "--seed", 1)
+    assert refused.code == 2
+    assert "other settings (episode_hash, seed)" in refused.error
+    results = json.loads((tmp_path / folders[0] / "results.json").read_text())
+    assert results["seed"] == 0
+    assert script(eval_image, *more).code == 0  # the same again
 
 
 def test_a_checkpoint_of_another_configuration_is_refused(script, flags, trained, tmp_path):

@@ -116,7 +116,8 @@ def test_masks_score_what_the_evaluation_says_of_the_same_pairs(
     evaluated = script(
         eval_image,
         *("--ckpt", checkpoint, "--datapath", generated, "--episodes", tmp_path / "pairs.jsonl"),
-        *("--nworker", 0, "--device", "cpu", "--output", tmp_path / "evaluated"),
+        *("--benchmark", "pascal", "--fold", 0, "--nworker", 0, "--device", "cpu"),
+        *("--output", tmp_path / "evaluated"),
     )
     assert evaluated.code == 0, evaluated.error
     results = json.loads((tmp_path / "evaluated" / "results.json").read_text())

@@ -48,6 +48,7 @@ def test_training_and_evaluation_run(script, real, tmp_path, benchmark, trained_
         eval_image,
         *("--ckpt", tmp_path / "run" / "last.safetensors", *data, "--fold", tested_fold),
         *("--test_episodes", 8, "--sheet_rows", 2, "--output", tmp_path / "scores"),
+        *(() if trained_fold == tested_fold else ("--seen_classes",)),
     )
 
     assert (trained.code, trained.error[-300:]) == (0, trained.error[-300:])

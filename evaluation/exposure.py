@@ -1,0 +1,130 @@
+"""Has a checkpoint seen the classes that it is tested on?
+
+Its header says what it was trained on. Classes of different benchmarks are compared by what they
+mean, as categories of COCO.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from common.cli import option
+from common.errors import UsageError
+from data.classes import BENCHMARKS, FOLDS, class_meanings
+from data.options import DataOptions
+
+SEEN, UNSEEN, UNKNOWN = "seen", "unseen", "data unknown"
+
+_IMAGES_OF = {"coco_mask_tube": "coco_all"}
+"""Training data -> the benchmark whose images they are made of."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a checkpoint was trained on."""
+
+    benchmark: str
+    fold: int
+
+    def __str__(self) -> str:
+        folds = "" if self.images == "coco_all" else f" fold {self.fold}"
+        return self.benchmark + folds
+
+    @property
+    def images(self) -> str:
+        """The benchmark whose training images were used."""
+        return _IMAGES_OF.get(self.benchmark, self.benchmark)
+
+    @property
+    def meanings(self) -> set[int]:
+        """The COCO categories that were trained on."""
+        return set(class_meanings(self.images, self.fold, "train").values())
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> Self | None:
+        """What a checkpoint's header says; None where it does not."""
+        data = facts.get("data") or facts.get("stage") or {}
+        found = cls(data.get("benchmark"), data.get("fold") or 0)
+        return found if found.images in BENCHMARKS and found.fold in FOLDS else None
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """Whether tested classes were trained on."""
+
+    word: str
+    """SEEN if some were, UNSEEN, or UNKNOWN."""
+    seen: tuple[int, ...] = ()
+    """Ids of those that were, in the numbers of the tested data."""
+
+    def __str__(self) -> str:
+        return self.word if self.word == UNKNOWN else f"{self.word} classes"
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any], tested: Mapping[int, int]) -> Self:
+        """Compare a checkpoint's header with tested classes: id -> the COCO category it means."""
+        trained = TrainingData.of(facts)
+        if trained is None:
+            return cls(UNKNOWN)
+        known = trained.meanings
+        seen = tuple(class_id for class_id, meaning in tested.items() if meaning in known)
+        return cls(SEEN if seen else UNSEEN, seen)
+
+    @classmethod
+    def of_fold(cls, facts: Mapping[str, Any], benchmark: str, fold: int) -> Self:
+        """Compare a checkpoint's header with the classes that a fold tests."""
+        return cls.of(facts, class_meanings(benchmark, fold, "test"))
+
+    def results(self, facts: Mapping[str, Any], class_names: Mapping[int, str]) -> dict[str, Any]:
+        """What `results.json` says of it."""
+        trained = TrainingData.of(facts)
+        return {
+            "classes": self.word,
+            "seen_classes": [class_names[class_id] for class_id in self.seen],
+            "trained_on": trained and str(trained),
+        }
+
+
+@dataclass(frozen=True)
+class TestedData(DataOptions):
+    """Which episodes are read."""
+
+    __test__ = False  # pytest: this is no test
+
+    benchmark: str | None = option(
+        None,
+        "whose images and folds are tested (default: as the checkpoint was trained)",
+        BENCHMARKS,
+    )
+    fold: int | None = option(
+        None, "fold whose classes are tested (default: the one that training kept for it)", FOLDS
+    )
+    seen_classes: bool = option(
+        False, "evaluate also where the checkpoint was trained on the tested classes"
+    )
+
+    def completed(self, facts: Mapping[str, Any], checkpoint: object) -> Self:
+        """With a checkpoint's benchmark and fold where none are given.
+
+        Raises:
+            UsageError: nothing says which, or the checkpoint was trained on the tested classes.
+        """
+        trained = TrainingData.of(facts)
+        if trained is None and (self.benchmark is None or self.fold is None):
+            raise UsageError(
+                f"{checkpoint} does not say what it was trained on: name --benchmark and --fold"
+            )
+        if trained is None:
+            return self
+        benchmark = self.benchmark or trained.images
+        fold = trained.fold if self.fold is None else self.fold
+        own = benchmark == trained.images and (fold == trained.fold or benchmark == "coco_all")
+        tested = class_meanings(benchmark, fold, "test")
+        seen = Exposure.of(facts, tested).seen
+        if seen and not own and not self.seen_classes:
+            raise UsageError(
+                f"{checkpoint} was trained on {trained}, and so on {len(seen)} of the "
+                f"{len(tested)} classes that {benchmark} fold {fold} tests: leave --benchmark and "
+                "--fold to its header, or add --seen_classes"
+            )
+        return replace(self, benchmark=benchmark, fold=fold)
