@@ -8,20 +8,15 @@ are masked by it, as for the prior mask, at its places and on average; and find 
 the partner by the highest cosine with those masked features. The heads are thrown away.
 """
 
-import argparse
-import time
-from pathlib import Path
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from data.synthetic.drawing import SHAPES, TEXTURES
 from model.backbones.resnet import SIZES, ResNet
 from model.weights import read_weights
-from tools.pretrain.scenes import ObjectBatches, Objects, batches
-from tools.pretrain.weights import save_weights
+from tools.pretrain.loop import loader, pretraining_parser, train
+from tools.pretrain.scenes import ObjectBatches, Objects
 
 STRIDE = 8
 SHARPNESS = 12.0
@@ -70,14 +65,15 @@ class Heads(nn.Module):
             (loss * (kind & usable)).sum() / (kind & usable).sum().clamp_min(1) for kind in kinds
         )
 
-    def hits(self, features: Tensor, shapes: Tensor, textures: Tensor) -> tuple[Tensor, Tensor]:
-        """Which are named correctly, where there is an object: shape and texture."""
+    @torch.no_grad()
+    def accuracy(self, features: Tensor, shapes: Tensor, textures: Tensor) -> dict[str, Tensor]:
+        """Shares of places with an object whose shape and texture are named correctly."""
         unit = SHARPNESS * F.normalize(features.float(), dim=1)
         objects = shapes > 0
-        return (
-            (self.shape(unit).argmax(1) == shapes)[objects],
-            (self.texture(unit).argmax(1) == textures)[objects],
-        )
+        return {
+            "shape": (self.shape(unit).argmax(1) == shapes)[objects].float().mean(),
+            "texture": (self.texture(unit).argmax(1) == textures)[objects].float().mean(),
+        }
 
 
 def places(batch: Objects) -> tuple[Tensor, Tensor, Tensor]:
@@ -98,8 +94,8 @@ def flatten(features: Tensor) -> Tensor:
     return features.permute(0, 2, 3, 1).flatten(0, 2)
 
 
-def losses(network: ResNet, heads: Heads, batch: Objects) -> Tensor:
-    """The loss of one batch."""
+def losses(network: ResNet, heads: Heads, batch: Objects) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss of one batch, and which share of objects' places is named correctly."""
     labels, shapes, textures = places(batch)
     _, stage3 = network.middle(batch.images)
     seen = network.high(stage3)
@@ -122,26 +118,21 @@ def losses(network: ResNet, heads: Heads, batch: Objects) -> Tensor:
     average = heads.loss(
         pooled, torch.where(found, shape_of, -1), torch.where(found, texture_of, -1)
     )
-    return everywhere + 0.5 * masked + 0.5 * average + heads.matching(seen, alone, shared, labels)
+    loss = everywhere + 0.5 * masked + 0.5 * average + heads.matching(seen, alone, shared, labels)
+    return loss, heads.accuracy(flatten(seen), shapes.flatten(), textures.flatten())
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--output", type=Path, required=True, help="safetensors file to write")
-    parser.add_argument("--start", type=Path, help="weights to go on from (default: random)")
+    parser = pretraining_parser(__doc__, steps=6000, lr=2e-3)
     parser.add_argument(
         "--fixed_norm",
         action="store_true",
         help="keep BatchNorm's statistics, as the frozen backbone does: masked and whole scenes "
         "have different ones, which training mode would hide",
     )
-    parser.add_argument("--steps", type=int, default=6000, help="optimiser steps")
-    parser.add_argument("--batch_size", type=int, default=24, help="scenes a step")
-    parser.add_argument("--lr", type=float, default=2e-3, help="peak learning rate of AdamW")
-    parser.add_argument("--seed", type=int, default=0, help="of weights and scenes")
-    parser.add_argument("--workers", type=int, default=1, help="processes that draw scenes")
-    parser.add_argument("--threads", type=int, default=1, help="threads of the network")
-    parser.add_argument("--bf16", action="store_true", help="autocast, on processors that have it")
+    parser.add_argument(
+        "--batch_size", type=int, default=24, help="scenes in a step (default: %(default)s)"
+    )
     options = parser.parse_args()
 
     torch.set_num_threads(options.threads)
@@ -150,38 +141,14 @@ def main() -> int:
     if options.start:
         network.load_state_dict({k: v.float() for k, v in read_weights(options.start).items()})
     heads = Heads(SIZES["tiny"].planes[-1] * 4)
-    parameters = [*network.parameters(), *heads.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=options.lr, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, options.lr, options.steps, pct_start=0.05
-    )
-    data = ObjectBatches(options.seed, options.steps, options.batch_size)
     network.train(not options.fixed_norm)
-    start, progress = time.time(), tqdm(batches(data, options.workers), mininterval=5)
-    for step, batch in enumerate(progress):
-        with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
-            loss = losses(network, heads, batch)
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        schedule.step()
-        if step % 50 == 0:
-            _, shapes, textures = places(batch)
-            with torch.no_grad():
-                network.eval()
-                features = flatten(network.high(network.middle(batch.images)[1]))
-                network.train(not options.fixed_norm)
-            right = heads.hits(features, shapes.flatten(), textures.flatten())
-            progress.set_postfix(
-                loss=f"{loss.item():.3f}",
-                shape=f"{right[0].float().mean():.3f}",
-                texture=f"{right[1].float().mean():.3f}",
-            )
-        if step % 500 == 499:
-            save_weights(network, options.output, {"step": step + 1, "seed": options.seed})
-    save_weights(network, options.output, {"step": options.steps, "seed": options.seed})
-    print(f"{options.output}: {options.steps} steps in {time.time() - start:.0f} s")
+    train(
+        nn.ModuleList([network, heads]),
+        network,
+        loader(ObjectBatches(options.seed, options.steps, options.batch_size), options.workers),
+        lambda batch, _: losses(network, heads, batch),
+        options,
+    )
     return 0
 
 

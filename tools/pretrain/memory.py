@@ -7,14 +7,9 @@ is to be found in the frames that follow; also whether it is there at all. Every
 batch of `tools.pretrain.segmenter`, so that single pictures are not forgotten.
 """
 
-import argparse
-import time
-from pathlib import Path
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from data.synthetic.style import SIDE
 from model.dc_sam.config import build_segmenter
@@ -22,8 +17,8 @@ from model.losses import mask_loss
 from model.sam.sam2 import ObjectMask, Sam2
 from tools.pretrain import segmenter as pictures
 from tools.pretrain.clips import ClipBatches, Clips
-from tools.pretrain.scenes import PromptBatches, batches
-from tools.pretrain.weights import save_weights
+from tools.pretrain.loop import loader, pretraining_parser, train
+from tools.pretrain.scenes import PromptBatches, Prompts
 
 SURE = 10.0
 """The object logit of what is known to be there."""
@@ -83,56 +78,29 @@ def frame_loss(found: ObjectMask, mask: Tensor, present: Tensor) -> tuple[Tensor
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--start", type=Path, required=True, help="weights to go on from")
-    parser.add_argument("--output", type=Path, required=True, help="safetensors file to write")
-    parser.add_argument("--steps", type=int, default=1800, help="optimiser steps")
-    parser.add_argument("--frames", type=int, default=12, help="of all clips in a step")
-    parser.add_argument("--scenes", type=int, default=4, help="single pictures a step")
-    parser.add_argument("--lr", type=float, default=8e-4, help="peak learning rate of AdamW")
-    parser.add_argument("--seed", type=int, default=0, help="of clips and scenes")
-    parser.add_argument("--workers", type=int, default=1, help="processes that draw clips")
-    parser.add_argument("--threads", type=int, default=1, help="threads of the network")
-    parser.add_argument("--bf16", action="store_true", help="autocast, on processors that have it")
+    parser = pretraining_parser(__doc__, steps=1800, lr=8e-4)
+    for flag, default, text in (
+        ("--frames", 12, "frames of all clips in a step"),
+        ("--scenes", 4, "single pictures in a step"),
+    ):
+        parser.add_argument(flag, type=int, default=default, help=f"{text} (default: %(default)s)")
     options = parser.parse_args()
+    if options.start is None:
+        parser.error("--start is required: weights of tools.pretrain.segmenter")
 
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     segmenter = build_segmenter(2, "tiny", options.start).eval()  # without dropout
-    optimizer = torch.optim.AdamW(segmenter.parameters(), lr=options.lr, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, options.lr, options.steps, pct_start=0.05
-    )
-    clips = ClipBatches(options.seed, options.steps, options.frames)
-    scenes = PromptBatches(options.seed, options.steps, options.scenes)
-    both = zip(batches(clips, options.workers), batches(scenes, options.workers), strict=True)
-    start, recent = time.time(), None
+    clips = loader(ClipBatches(options.seed, options.steps, options.frames), options.workers)
+    scenes = loader(PromptBatches(options.seed, options.steps, options.scenes), options.workers)
 
-    def save(steps: int) -> None:
-        save_weights(segmenter.official, options.output, {"step": steps, "seed": options.seed})
+    def both(batch: tuple[Clips, Prompts], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        moving, still = batch
+        loss, followed = losses(segmenter, moving, given=step % 2 == 0)
+        picture_loss, seen = pictures.losses(segmenter, still)
+        return loss + 0.5 * picture_loss, {"IoU on clips": followed, "on pictures": seen["IoU"]}
 
-    progress = tqdm(both, total=options.steps, mininterval=5)
-    for step, (moving, still) in enumerate(progress):
-        with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
-            loss, followed = losses(segmenter, moving, given=step % 2 == 0)
-            picture_loss, seen = pictures.losses(segmenter, still)
-        optimizer.zero_grad()
-        (loss + 0.5 * picture_loss).backward()
-        nn.utils.clip_grad_norm_(segmenter.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        reached = torch.stack([followed, seen])
-        recent = reached if recent is None else 0.98 * recent + 0.02 * reached
-        progress.set_postfix(
-            loss=f"{loss.item():.3f}", clips=f"{recent[0]:.3f}", pictures=f"{recent[1]:.3f}"
-        )
-        if step % 250 == 249:
-            save(step + 1)
-    save(options.steps)
-    print(
-        f"{options.output}: {options.steps} steps in {time.time() - start:.0f} s, "
-        f"IoU {recent[0]:.3f} on clips, {recent[1]:.3f} on single pictures"
-    )
+    train(segmenter, segmenter.official, zip(clips, scenes, strict=True), both, options)
     return 0
 
 

@@ -58,8 +58,12 @@ def click_scores(segmenter: Segmenter, scenes: int, seed: int) -> dict[str, floa
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--scenes", type=int, default=300, help="scenes for each model")
-    parser.add_argument("--seed", type=int, default=1, help="of the scenes")
+    parser.add_argument(
+        "--scenes", type=int, default=300, help="scenes for each model (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=1, help="seed of the scenes (default: %(default)s)"
+    )
     options = parser.parse_args()
     for version, weights in TINY_WEIGHTS.items():
         segmenter = build_segmenter(version, "tiny", weights).eval()

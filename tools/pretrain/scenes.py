@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from common.pixels import normalize
 from data.synthetic.drawing import SHAPES, TEXTURES, Instance, Rendering, random_scene
@@ -180,8 +180,3 @@ def _box(random: np.random.Generator, mask: np.ndarray) -> list[tuple[float, flo
     corners = np.array([[columns[0], rows[0]], [columns[-1], rows[-1]]], dtype=np.float64)
     corners += random.uniform(-3, 3, (2, 2))
     return [tuple(corner) for corner in corners.clip(0, SIDE - 1)]
-
-
-def batches(dataset: Dataset, workers: int) -> DataLoader:
-    """Read batches in order, drawn ahead by worker processes."""
-    return DataLoader(dataset, batch_size=None, num_workers=workers)

@@ -1,0 +1,88 @@
+"""What every pre-training shares: its flags, its loop, and the file that it writes."""
+
+import argparse
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+Batch = TypeVar("Batch")
+Losses = Callable[[Batch, int], tuple[Tensor, Mapping[str, Tensor]]]
+"""Of a batch and the step's number: the loss, and what was reached by name, from 0 to 1."""
+
+SAVE_EVERY = 250
+"""Steps between two states of the file."""
+
+
+def pretraining_parser(description: str, steps: int, lr: float) -> argparse.ArgumentParser:
+    """A parser with the flags of every pre-training, and with these defaults."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    add = parser.add_argument
+    add("--output", type=Path, required=True, help="safetensors file to write")
+    add("--start", type=Path, help="weights to go on from (default: random weights)")
+    add("--steps", type=int, default=steps, help="optimiser steps (default: %(default)s)")
+    add("--lr", type=float, default=lr, help="peak learning rate of AdamW (default: %(default)s)")
+    add("--seed", type=int, default=0, help="seed of weights and scenes (default: %(default)s)")
+    add("--workers", type=int, default=1, help="processes that draw scenes (default: %(default)s)")
+    add("--threads", type=int, default=1, help="threads of the network (default: %(default)s)")
+    add("--bf16", action="store_true", help="bfloat16 autocast, on processors that have it")
+    return parser
+
+
+def loader(batches: Dataset, workers: int) -> DataLoader:
+    """Whole batches in order, drawn ahead by worker processes."""
+    return DataLoader(batches, batch_size=None, num_workers=workers)
+
+
+def train(
+    learner: nn.Module,
+    saved: nn.Module,
+    batches: Iterable[Batch],
+    losses: Losses,
+    options: argparse.Namespace,
+) -> None:
+    """Minimise the losses of batches, one batch a step, and write weights now and then.
+
+    Args:
+        learner: all that learns.
+        saved: the part of it that is written.
+        options: flags of `pretraining_parser`.
+    """
+    optimizer = torch.optim.AdamW(learner.parameters(), lr=options.lr, weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, options.lr, options.steps, pct_start=0.05
+    )
+    start, recent = time.time(), {}
+    progress = tqdm(batches, total=options.steps, mininterval=5)
+    for step, batch in enumerate(progress):
+        with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
+            loss, reached = losses(batch, step)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        for name, value in reached.items():
+            recent[name] = 0.98 * recent.get(name, value.item()) + 0.02 * value.item()
+        shown = {name: f"{value:.3f}" for name, value in recent.items()}
+        progress.set_postfix(loss=f"{loss.item():.3f}", **shown, refresh=False)
+        if (step + 1) % SAVE_EVERY == 0 or step + 1 == options.steps:
+            save_weights(saved, options.output, {"step": step + 1, "seed": options.seed})
+    found = "".join(f", {name} {value}" for name, value in shown.items())
+    print(f"{options.output}: {options.steps} steps in {time.time() - start:.0f} s{found}")
+
+
+def save_weights(module: nn.Module, path: Path, facts: Mapping[str, object]) -> None:
+    """Write a module's state dict as float16 safetensors with facts about its training."""
+    tensors = {
+        name: (value.half() if value.is_floating_point() else value).detach().contiguous()
+        for name, value in module.state_dict().items()
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, path, {name: str(value) for name, value in facts.items()})
