@@ -32,7 +32,7 @@ from common.trainer import PRECISIONS
 from common.video_io import FrameReader
 from labelling.examples import Examples, name_classes
 from labelling.label_folder import LabelFolder, LabelledFrame
-from labelling.photos import read_reference
+from labelling.references import read_reference
 from labelling.targets import Opened, Target, list_targets, preview, read_ahead
 from model import InContextSegmenter
 from model.predictor import LearnedConcept

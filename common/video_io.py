@@ -19,10 +19,13 @@ from PIL import Image
 
 from common.errors import UsageError
 from common.files import publish, temporary_beside, write_atomically
+from common.images import read_image
 from common.mp4 import has_boxes, is_cut_short
-from common.pixels import rgb_pixels
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv"}
+)
 
 # FFmpeg and OpenCV would write their own lines about a broken file beside ours
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -45,25 +48,26 @@ class FrameReader:
         frames_per_second: as a video file says, None for a folder.
     """
 
-    def __init__(self, path: Path, ahead: int = 4) -> None:
+    def __init__(self, path: Path, ahead: int = 4, upright: bool = True) -> None:
         """Look at the source and its first frame.
 
         Args:
             path: a folder with images, read in the natural order of their names, or a video file.
             ahead: how many decoded frames may wait.
+            upright: turn images as their EXIF data say, see `common.images.read_image`.
 
         Raises:
             UsageError: there is no such path, it holds no frame, or it is broken.
         """
         self.path = Path(path)
-        self._ahead = ahead
+        self._ahead, self._upright = ahead, upright
         # weak, so that an iteration that nobody holds any more ends at once, with its thread
         self._iteration: weakref.ref[Generator[np.ndarray, None, None]] | None = None
         if self.path.is_dir():
             self._images = list_frames(self.path)
             self.names = [image.stem for image in self._images]
             self.count, self.frames_per_second = len(self._images), None
-            self.size = read_image(self._images[0]).shape[:2]
+            self.size = read_image(self._images[0], upright).shape[:2]
         elif self.path.is_file():
             self._images = self.names = None
             self.count, self.frames_per_second, self.size = _probe_video(self.path)
@@ -131,7 +135,7 @@ class FrameReader:
 
     def _decode(self) -> Iterator[tuple[str, np.ndarray]]:
         if self._images is not None:
-            return ((str(image), read_image(image)) for image in self._images)
+            return ((str(image), read_image(image, self._upright)) for image in self._images)
         return _decode_video(self.path, self.count)
 
 
@@ -232,21 +236,6 @@ def list_frames(folder: Path) -> list[Path]:
     if not images:
         raise UsageError(f"no frame in {folder}: expected images such as 00000.jpg")
     return sorted(images, key=_natural_order)
-
-
-def read_image(path: Path) -> np.ndarray:
-    """Read an image of any kind as H x W x 3 uint8 RGB, upright as its EXIF data say.
-
-    Raises:
-        UsageError: the file is absent, truncated or no image.
-    """
-    try:
-        with Image.open(path) as image:
-            return np.array(rgb_pixels(image))
-    except FileNotFoundError:
-        raise UsageError(f"no such image: {path}") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UsageError(f"cannot read the image {path}: {error}") from error
 
 
 def davis_palette() -> np.ndarray:

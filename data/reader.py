@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import UsageError
+from common.images import read_image
 from data.class_index import (
     MIN_PIXELS,
     ImageFiles,
@@ -18,7 +19,7 @@ from data.class_index import (
     scan_class_pixels,
 )
 from data.classes import Role, fold_classes
-from data.image_io import read_image, read_mask
+from data.image_io import read_mask
 
 DESCRIPTION_FILE = "benchmark.json"
 """Says, in a folder of generated data, how it was made and from how many pixels a class counts."""
@@ -128,7 +129,7 @@ class Reader(ABC):
             UsageError: a file is missing or corrupt, or the two differ in size.
         """
         files = self.files_of(name)
-        image, mask = read_image(files.image), read_mask(files.mask)
+        image, mask = read_image(files.image, upright=False), read_mask(files.mask)
         if image.shape[:2] != mask.shape:
             raise UsageError(
                 f"sizes differ (height, width): {files.mask} {mask.shape}, "

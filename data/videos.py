@@ -40,7 +40,7 @@ class AnnotatedVideo:
 
     def reader(self, ahead: int = 4) -> FrameReader:
         """The frames as H0 x W0 x 3 uint8, decoded ahead in a background thread."""
-        return FrameReader(self.folder, ahead)
+        return FrameReader(self.folder, ahead, upright=False)
 
     def read_mask(self, number: int) -> np.ndarray:
         """The mask of a frame that has one: object numbers, H0 x W0 uint8.

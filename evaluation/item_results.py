@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from common.images import read_image
 from common.pixels import squash_mask
-from common.video_io import VideoWriter, read_image, write_indexed_mask
+from common.video_io import VideoWriter, write_indexed_mask
 from common.visualize import (
     PREDICTION_COLOUR,
     TRUTH_COLOUR,

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UsageError
-from labelling.photos import Reference
+from labelling.references import Reference
 
 Shots = list[tuple[np.ndarray, np.ndarray]]
 """Pixels and mask of each reference of a class."""

@@ -13,13 +13,9 @@ import numpy as np
 from PIL import Image
 
 from common.errors import UsageError
+from common.images import read_photo
 from common.pixels import squash
-from common.video_io import IMAGE_SUFFIXES, list_frames
-from labelling.photos import read_photo
-
-VIDEO_SUFFIXES = frozenset(
-    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv"}
-)
+from common.video_io import IMAGE_SUFFIXES, VIDEO_SUFFIXES, list_frames
 
 PREVIEW_SIDE = 1600
 """The longer side of an overlay has at most so many pixels."""

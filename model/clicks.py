@@ -6,7 +6,8 @@ Places are x, y in [0, 1]: parts of the picture's width and height.
 import numpy as np
 import torch
 
-from common.pixels import normalize, rgb_pixels, squash
+from common.images import rgb_pixels
+from common.pixels import normalize, squash
 from common.trainer import autocast
 from model.label_map import Size, compete
 from model.predictor import InContextSegmenter, Picture

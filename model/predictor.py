@@ -6,7 +6,7 @@
     for mask, score in segmenter.segment_video("video.mp4", concept):
         ...
 
-Pictures are Pillow images or arrays, as `common.pixels.rgb_pixels` takes them; masks come back as
+Pictures are Pillow images or arrays, as `common.images.rgb_pixels` takes them; masks come back as
 arrays of the picture's own size, upright as its EXIF data say.
 Shapes: B pictures, C concepts, K shots, S the network's image size, H and W a picture's own size.
 """
@@ -22,7 +22,8 @@ from torch import Tensor
 
 from common.distributed import choose_device
 from common.errors import UsageError
-from common.pixels import normalize, rgb_pixels, squash, squash_mask
+from common.images import rgb_pixels
+from common.pixels import normalize, squash, squash_mask
 from common.trainer import PRECISIONS, autocast
 from common.video_io import FrameReader
 from model.checkpoint import load_model

@@ -18,7 +18,7 @@ class Shot:
 
     photo: Path
     mask: Path
-    """PNG of 0 and 255, of the size that `read_photo` gives the picture."""
+    """PNG of 0 and 255, of the size that the picture is read at."""
     thumbnail: Path
 
     def read_mask(self) -> np.ndarray:

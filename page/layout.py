@@ -2,15 +2,13 @@
 
 import gradio as gr
 
-from common.video_io import IMAGE_SUFFIXES
+from common.video_io import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from common.visualize import SUPPORT_COLOUR
 from page.events import Events
 from page.session import MEANINGS, PAINT
 
 PAINT_COLOUR = (f"rgb{SUPPORT_COLOUR}", 0.6)
 """Colour and opacity of paint on the canvas."""
-
-VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm")
 
 HEADER = """
 # Label one picture, get the rest
@@ -132,7 +130,7 @@ def build_page(events: Events, has_memory: bool) -> gr.Blocks:
                     label="Pictures, or one video",
                     elem_id="target",
                     file_count="multiple",
-                    file_types=[*sorted(IMAGE_SUFFIXES), *VIDEO_SUFFIXES],
+                    file_types=[*sorted(IMAGE_SUFFIXES), *sorted(VIDEO_SUFFIXES)],
                     height=130,
                 )
                 targets = gr.Gallery(

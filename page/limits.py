@@ -8,7 +8,7 @@ from PIL import Image
 
 from common.cli import option
 from common.errors import UsageError
-from common.pixels import upright_size
+from common.images import upright_size
 from common.video_io import FrameReader
 
 

@@ -10,11 +10,11 @@ import numpy as np
 from PIL import Image
 
 from common.errors import UsageError
+from common.images import LARGE, read_image
 from common.pixels import squash
 from common.video_io import VideoWriter, write_indexed_mask
 from common.visualize import overlay
 from labelling.annotations import coco_annotation, coco_file
-from labelling.photos import read_photo
 from model.predictor import InContextSegmenter
 from model.reference import LearnedConcept
 from page.canvas import resized
@@ -49,7 +49,7 @@ def label_pictures(
         if session.stopped.is_set():
             break
         report(number, len(session.targets))
-        pixels = read_photo(target.photo).pixels
+        pixels = read_image(target.photo, largest=LARGE)
         logits, scores = segmenter.look([squash(pixels, segmenter.image_size)], [concept])
         preview = session.store(fitted(pixels, PREVIEW_SIDE), "preview.png")
         results.append(Found(target, preview, logits[:, 0].float().cpu(), scores.item()))

@@ -13,8 +13,9 @@ import numpy as np
 from PIL import Image
 
 from common.errors import UsageError
+from common.images import LARGE, read_image
 from common.visualize import SUPPORT_COLOUR, overlay
-from labelling.photos import read_photo, read_reference
+from labelling.references import read_reference
 from model.clicks import PromptedPicture
 from model.predictor import InContextSegmenter
 from page import canvas
@@ -73,7 +74,7 @@ class Session:
         """Put a picture on the canvas."""
         self.limits.check_picture(photo)
         self.limits.check_count("references", len(self.shots) + 1)
-        pixels = read_photo(photo).pixels
+        pixels = read_image(photo, largest=LARGE)
         self.draft = Draft(photo, pixels, fitted(pixels, CANVAS_SIDE))
         return self.draft
 
@@ -143,7 +144,8 @@ class Session:
         self.shown = [(shot.photo, shot.read_mask()) for shot in self.shots] + drafted
         if not self.shown:
             raise UsageError("show the object first: choose a reference picture and paint on it")
-        return [read_photo(photo).pixels for photo, _ in self.shown], [m for _, m in self.shown]
+        photos, masks = zip(*self.shown, strict=True)
+        return [read_image(photo, largest=LARGE) for photo in photos], list(masks)
 
     def add_targets(self, photos: Sequence[Path]) -> None:
         """Take pictures to label, in the place of a video; none if one of them is refused."""
@@ -152,7 +154,7 @@ class Session:
         added = []
         for photo in photos:
             size = self.limits.check_picture(photo)
-            small = fitted(read_photo(photo).pixels, THUMBNAIL_SIDE)
+            small = fitted(read_image(photo, largest=LARGE), THUMBNAIL_SIDE)
             name = different_name(photo.name, taken)
             taken.add(name)
             added.append(Target(photo, name, size, self.store(small)))

@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from common.errors import UsageError
-from common.video_io import FrameReader, VideoWriter, davis_palette, read_image, write_indexed_mask
+from common.images import read_image
+from common.video_io import FrameReader, VideoWriter, davis_palette, write_indexed_mask
 
 
 def frame(number: int, height: int = 48, width: int = 64) -> np.ndarray:
@@ -91,9 +92,9 @@ def test_at_most_the_frames_ahead_are_decoded(tmp_path, monkeypatch):
         save(tmp_path, f"{number}.png", frame(1))
     decoded = []
 
-    def read_and_count(path):
+    def read_and_count(path, upright):
         decoded.append(path)
-        return read_image(path)
+        return read_image(path, upright)
 
     monkeypatch.setattr("common.video_io.read_image", read_and_count)
     with FrameReader(tmp_path, ahead=2) as reader:
@@ -120,6 +121,7 @@ def test_frames_are_upright_and_keep_their_highest_eight_bits(tmp_path):
         [only] = reader
     assert reader.size == only.shape[:2] == (6, 4)
     assert np.unique(only).tolist() == [(40 * 257 + 40000) >> 8]
+    assert FrameReader(tmp_path, upright=False).size == (4, 6)
 
 
 def test_a_broken_image_is_named(tmp_path):

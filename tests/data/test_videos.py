@@ -109,3 +109,15 @@ def test_frames_of_another_size_are_named(make, tmp_path: Path):
     write(tmp_path / "frames" / "2.jpg", frame(width=9))
     with video.reader() as frames, pytest.raises(UsageError, match=r"2\.jpg is 9 x 6"):
         list(frames)
+
+
+def test_frames_are_read_as_they_are_stored_like_their_masks(make, tmp_path: Path):
+    make({"0": mask(1)})
+    for path in (tmp_path / "frames").iterdir():
+        with Image.open(path) as image:
+            exif = image.getexif()
+            exif[0x0112] = 6  # says: turn me by a quarter
+            image.save(path, exif=exif)
+    video = open_video("clip", tmp_path / "frames", tmp_path / "masks", every_frame=False)
+    assert {read.shape[:2] for read in video.reader()} == {video.size} == {mask(1).shape}
+    assert video.read_mask(0).shape == video.size

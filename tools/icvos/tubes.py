@@ -15,11 +15,12 @@ from PIL import Image
 
 from common.errors import UsageError
 from common.files import write_atomically
+from common.images import read_image
 from common.logger import write_json
 from common.video_io import davis_palette, write_indexed_mask
 from common.visualize import overlay
 from data.classes import COCO_CLASSES
-from data.image_io import image_size, read_image
+from data.image_io import image_size
 from data.videos import FRAMES, MASKS, RESOLUTIONS, AnnotatedVideo, open_video
 from tools.icvos.lists import SourceVideo
 
@@ -101,7 +102,7 @@ def write_gif(path: Path, video: AnnotatedVideo, objects: Sequence[int], frames:
     colours = davis_palette().tolist()
     pictures = []
     for number in numbers:
-        image, mask = read_image(video.frames[number]), video.read_mask(number)
+        image, mask = read_image(video.frames[number], upright=False), video.read_mask(number)
         for value in objects:
             image = overlay(image, mask == value, tuple(colours[value]))
         picture = Image.fromarray(image)

@@ -1,11 +1,8 @@
-"""People's own pictures and masks: read in whatever form they come, or refused in one line.
+"""People's labelled pictures: masks in whatever form they come, or refused in one line.
 
 Pictures are upright as their EXIF data say, and masks belong to upright pictures.
 """
 
-import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,27 +10,11 @@ import numpy as np
 from PIL import Image
 
 from common.errors import UsageError
-from common.pixels import rgb_pixels, to_rgb, upright, upright_size, used_bits
+from common.images import LARGE, open_image, read_photo
 from data.image_io import IGNORED
-
-LARGE = 32_000_000
-"""Pixels above which a picture is made smaller while it is read."""
 
 HIGHEST_GREY_ID = 100
 """Grey masks of class ids are nearly black; brighter ones with several values are antialiased."""
-
-_BAND = 256
-"""Rows of the smaller picture that are made at a time."""
-
-
-@dataclass(frozen=True)
-class Photo:
-    """A picture to look for something in."""
-
-    pixels: np.ndarray
-    """H x W x 3 uint8 RGB; a picture above LARGE is smaller than its file."""
-    size: tuple[int, int]
-    """Height and width of the file's picture."""
 
 
 @dataclass(frozen=True)
@@ -46,38 +27,23 @@ class Reference:
     """Class id -> H x W bool, never empty; 1 where the mask has no ids but only an inside."""
 
 
-def read_photo(path: Path, large: int = LARGE) -> Photo:
-    """Read a picture of any kind that Pillow knows; of several frames the first.
-
-    Args:
-        large: the number of pixels above which it is made smaller on the way: a JPEG already
-            while it is decoded, others in bands of rows.
-
-    Raises:
-        UsageError: the file is missing, broken, or of floating-point samples.
-    """
-    with _opened(path) as stored:
-        size = upright_size(stored)
-        factor = _reduction(stored, large)
-        if factor > 1:
-            stored.draft(stored.mode, (stored.width // factor, stored.height // factor))
-            factor = _reduction(stored, large)
-        return Photo(rgb_pixels(stored) if factor == 1 else _reduced(stored, factor), size)
-
-
-def read_reference(image: Path, mask: Path, large: int = LARGE) -> Reference:
+def read_reference(image: Path, mask: Path, largest: int = LARGE) -> Reference:
     """Read a labelled picture.
 
     The mask may be black and white, of values 0 and 1, of class ids with a palette or nearly black
     without one, or a picture that is transparent outside the object. With a palette the id 255
     marks nothing, if there are other ids.
 
+    Args:
+        largest: pixels above which picture and mask are made smaller.
+
     Raises:
         UsageError: a file is missing or broken, or the mask is antialiased, coloured, empty or of
             another size than the picture.
     """
-    photo = read_photo(image, large)
-    with _opened(mask) as stored:
+    photo = read_photo(image, largest)
+    pixels = photo.pixels
+    with open_image(mask) as stored:
         size = (stored.height, stored.width)
         if size != photo.size:
             raise UsageError(
@@ -88,43 +54,13 @@ def read_reference(image: Path, mask: Path, large: int = LARGE) -> Reference:
     if not ids:
         raise UsageError(f"empty mask: {mask} marks no pixel")
     rows, columns = (
-        np.arange(small) * full // small
-        for small, full in zip(photo.pixels.shape[:2], size, strict=True)
+        np.arange(small) * full // small for small, full in zip(pixels.shape[:2], size, strict=True)
     )
-    smaller = values if size == photo.pixels.shape[:2] else values[np.ix_(rows, columns)]
+    smaller = values if size == pixels.shape[:2] else values[np.ix_(rows, columns)]
     masks = {class_id: smaller == value for value, class_id in ids.items()}
     if vanished := [class_id for class_id, marked in masks.items() if not marked.any()]:
         raise UsageError(f"mask {mask} marks too few pixels of class {vanished[0]} to be seen")
-    return Reference(photo.pixels, masks)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    try:
-        with Image.open(path) as stored:
-            yield stored
-    except FileNotFoundError:
-        raise UsageError(f"no such image: {path}") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UsageError(f"cannot read the image {path}: {error}") from None
-
-
-def _reduction(stored: Image.Image, large: int) -> int:
-    """By how much both sides have to be divided."""
-    return math.ceil(math.sqrt(stored.width * stored.height / large))
-
-
-def _reduced(stored: Image.Image, factor: int) -> np.ndarray:
-    """The picture's means of factor x factor pixels, made band by band."""
-    stored.load()
-    bits = used_bits(stored)
-    size = (math.ceil(stored.width / factor), math.ceil(stored.height / factor))
-    small = Image.new("RGB", size)
-    for top in range(0, size[1], _BAND):
-        bottom = min(stored.height, (top + _BAND) * factor)
-        band = stored.crop((0, top * factor, stored.width, bottom))
-        small.paste(to_rgb(band, bits).reduce(factor), (0, top))
-    return np.asarray(upright(small, stored))
+    return Reference(pixels, masks)
 
 
 def _class_values(stored: Image.Image, path: Path) -> tuple[np.ndarray, dict[int, int]]:
