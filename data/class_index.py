@@ -43,8 +43,8 @@ def name_some(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + more
 
 
-def fingerprint(files: Mapping[str, ImageFiles]) -> str:
-    """A hash of the names, sizes and times of change of all images and masks.
+def fingerprint(files: Mapping[str, ImageFiles], times: bool = True) -> str:
+    """A hash of the names, sizes and (if wanted) times of change of all images and masks.
 
     Raises:
         UsageError: files are missing; the first few are named.
@@ -58,7 +58,8 @@ def fingerprint(files: Mapping[str, ImageFiles]) -> str:
             except OSError:
                 missing.append(str(path))
                 continue
-            digest.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode())
+            time = f" {status.st_mtime_ns}" if times else ""
+            digest.update(f"{name} {status.st_size}{time}\n".encode())
     if missing:
         raise UsageError(f"{len(missing)} missing files: {name_some(missing)}")
     return digest.hexdigest()

@@ -4,6 +4,7 @@ COCO2014/{train2014,val2014}/<name>.jpg and COCO2014/annotations/{train2014,val2
 (class ids 1 to 80). An image's name here contains its folder: `val2014/COCO_val2014_000000000785`.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import UsageError
@@ -12,34 +13,24 @@ from data.classes import COCO_CLASSES, Role
 from data.reader import Reader
 
 _FOLDERS: dict[Role, str] = {"train": "train2014", "test": "val2014"}
-_REMEDY = "python -m tools.prepare coco --root FOLDER says what is missing and makes it"
 
 
+@dataclass
 class Coco(Reader):
-    """Reads a COCO2014 folder; of a folder with val2014 alone, what is needed to evaluate.
-
-    The arguments are `Reader`'s.
-    """
+    """Reads a COCO2014 folder; of a folder with val2014 alone, what is needed to evaluate."""
 
     name = "coco"
-    class_names = COCO_CLASSES
+    folder = "COCO2014"
+    classes = COCO_CLASSES
     sampler = "class"
 
-    def __init__(
-        self,
-        root: Path,
-        fold: int,
-        *,
-        benchmark: str = "coco",
-        lists: Path | None = None,
-        workers: int | None = None,
-    ) -> None:
-        super().__init__(root, fold, benchmark=benchmark, lists=lists, workers=workers)
-        if not any((root / folder).is_dir() for folder in _FOLDERS.values()):
-            raise UsageError(
-                f"{root} is not in the layout of COCO2014: it has neither train2014 nor val2014. "
-                f"{_REMEDY}"
-            )
+    benchmark: str = "coco"
+
+    @classmethod
+    def layout_problem(cls, root: Path) -> str:
+        if any((root / folder).is_dir() for folder in _FOLDERS.values()):
+            return ""
+        return "is not in the layout of COCO2014: it has neither train2014 nor val2014"
 
     def files(self, role: Role) -> dict[str, ImageFiles]:
         folder = _FOLDERS[role]
@@ -47,7 +38,7 @@ class Coco(Reader):
         for path in (images, masks):
             if not path.is_dir():
                 purpose = "training" if role == "train" else "evaluation"
-                raise UsageError(f"{purpose} needs {path}, which is not there. {_REMEDY}")
+                raise UsageError(f"{purpose} needs {path}, which is not there. {self.remedy()}")
         image_names = {path.stem for path in images.glob("[!.]*.jpg")}
         mask_names = {path.stem for path in masks.glob("[!.]*.png")}
         for names, what in (
@@ -55,9 +46,11 @@ class Coco(Reader):
             (image_names - mask_names, f"images of {images} have no mask in {masks}"),
         ):
             if names:
-                raise UsageError(f"{len(names)} {what}: {name_some(sorted(names))}. {_REMEDY}")
+                raise UsageError(
+                    f"{len(names)} {what}: {name_some(sorted(names))}. {self.remedy()}"
+                )
         if not image_names:
-            raise UsageError(f"{images} holds no .jpg file. {_REMEDY}")
+            raise UsageError(f"{images} holds no .jpg file. {self.remedy()}")
         return {
             f"{folder}/{name}": self.files_of(f"{folder}/{name}") for name in sorted(mask_names)
         }

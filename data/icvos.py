@@ -14,14 +14,13 @@ import torch
 from torch import Tensor
 
 from common.errors import UsageError
-from data.benchmarks import Split, find_data_set
+from data.benchmarks import Split
 from data.classes import COCO_CLASSES
 from data.coco import Coco
 from data.episode import EpisodeKey, read_support
-from data.reader import described_classes
-from data.videos import AnnotatedVideo, open_video
+from data.reader import Description
+from data.videos import FRAMES, MASKS, AnnotatedVideo, open_video
 
-FRAMES, MASKS = "JPEGImages", "Annotations"
 SOURCES = "sources.json"
 
 
@@ -39,7 +38,7 @@ class IcVos:
         if not root.is_dir():
             raise UsageError(f"no such folder of IC-VOS: {root}")
         self.root = root
-        self.class_names = {**COCO_CLASSES, **described_classes(root)}
+        self.class_names = {**COCO_CLASSES, **Description.read(root).class_names}
         self.items: list[tuple[str, int]] = []
         """Video and class id of every item, sorted."""
         self.problems: dict[str, str] = {}
@@ -121,7 +120,7 @@ def support_split(coco: Path) -> Split:
     Raises:
         UsageError: there is no such folder.
     """
-    reader = Coco(find_data_set(coco, "COCO2014"), 0, benchmark="coco_all")
+    reader = Coco(Coco.find(coco), 0, benchmark="coco_all")
     return Split(reader, images="test", classes="test")
 
 

@@ -4,6 +4,7 @@ VOC2012/JPEGImages/<name>.jpg, VOC2012/SegmentationClassAug/<name>.png (class id
 VOC2012/ImageSets/Segmentation/<list>.txt.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import UsageError
@@ -19,41 +20,27 @@ VOC_LIST = "train"
 """VOC 2012 train alone: 1,464 images."""
 
 _FOLDERS = ("JPEGImages", "SegmentationClassAug", "ImageSets/Segmentation")
-_REMEDY = "python -m tools.prepare pascal --root FOLDER says what is missing and makes it"
 
 
+@dataclass
 class Pascal(Reader):
-    """Reads a VOC2012 folder.
-
-    Args:
-        training_list: the list of `ImageSets/Segmentation` to train on: `PAPER_LIST`,
-            `LARGEST_LIST`, `VOC_LIST` or one of your own. None takes the paper's where it is
-            there and VOC's own else, but never leaves a larger list out silently.
-
-    The other arguments are `Reader`'s.
-    """
+    """Reads a VOC2012 folder."""
 
     name = "pascal"
-    class_names = VOC_CLASSES
+    folder = "VOC2012"
+    classes = VOC_CLASSES
     sampler = "image"
 
-    def __init__(
-        self,
-        root: Path,
-        fold: int,
-        *,
-        benchmark: str = "pascal",
-        training_list: str | None = None,
-        lists: Path | None = None,
-        workers: int | None = None,
-    ) -> None:
-        super().__init__(root, fold, benchmark=benchmark, lists=lists, workers=workers)
-        self._training_list = training_list
+    benchmark: str = "pascal"
+    training_list: str | None = None
+    """The list of `ImageSets/Segmentation` to train on: `PAPER_LIST`, `LARGEST_LIST`, `VOC_LIST`
+    or one of your own. None takes the paper's where it is there and VOC's own else, but never
+    leaves a larger list out silently."""
+
+    @classmethod
+    def layout_problem(cls, root: Path) -> str:
         missing = [folder for folder in _FOLDERS if not (root / folder).is_dir()]
-        if missing:
-            raise UsageError(
-                f"{root} is not in the layout of VOC2012: it lacks {', '.join(missing)}. {_REMEDY}"
-            )
+        return f"is not in the layout of VOC2012: it lacks {', '.join(missing)}" if missing else ""
 
     def list_path(self, role: Role) -> Path:
         """The file that names the training or validation images.
@@ -62,18 +49,18 @@ class Pascal(Reader):
             UsageError: there is none, or which of several is meant has to be said.
         """
         folder = self.root / "ImageSets" / "Segmentation"
-        chosen = "val" if role == "test" else self._training_list
+        chosen = "val" if role == "test" else self.training_list
         if chosen is None and (folder / f"{PAPER_LIST}.txt").is_file():
             chosen = PAPER_LIST
         elif chosen is None and (folder / f"{LARGEST_LIST}.txt").is_file():
             raise UsageError(
                 f"{folder} has {LARGEST_LIST}.txt but not {PAPER_LIST}.txt, the images the paper "
                 f"trains on: name the training list to use ({LARGEST_LIST}, {VOC_LIST}), or make "
-                f"the paper's. {_REMEDY}"
+                f"the paper's. {self.remedy()}"
             )
         path = folder / f"{chosen or VOC_LIST}.txt"
         if not path.is_file():
-            raise UsageError(f"missing image list: {path}. {_REMEDY}")
+            raise UsageError(f"missing image list: {path}. {self.remedy()}")
         return path
 
     def files(self, role: Role) -> dict[str, ImageFiles]:

@@ -2,9 +2,10 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 
@@ -25,47 +26,96 @@ DESCRIPTION_FILE = "benchmark.json"
 """Says, in a folder of generated data, how it was made and from how many pixels a class counts."""
 
 
+@dataclass(frozen=True)
+class Description:
+    """What a folder of generated data says of itself; real data have none."""
+
+    min_pixels: int = MIN_PIXELS
+    """How many pixels a class must cover for an image to count for it."""
+    class_names: Mapping[int, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, root: Path) -> "Description":
+        """
+        Raises:
+            UsageError: the folder has a description that cannot be read.
+        """
+        path = root / DESCRIPTION_FILE
+        if not path.is_file():
+            return cls()
+        try:
+            facts = json.loads(path.read_text())
+            names = facts.get("class_names", {}).items()
+            return cls(
+                min_pixels=int(facts.get("min_pixels", MIN_PIXELS)),
+                class_names={int(number): str(name) for number, name in names},
+            )
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise UsageError(f"cannot read {path}: {error!r}") from None
+
+
+@dataclass
 class Reader(ABC):
     """Reads one data set's folder for one fold.
-
-    Args:
-        root: the data set's folder.
-        fold: 0 to 3.
-        benchmark: whose folds are meant, see `data.classes.fold_classes`.
-        lists: a folder with lists in the community's format to use instead of scanning masks.
-        workers: processes that scan masks; None takes one per processor.
 
     Raises:
         UsageError: no such benchmark or fold, or a folder in another layout.
     """
 
-    name: str
+    name: ClassVar[str]
     """Of the data set, for messages and headers."""
-    class_names: Mapping[int, str]
-    sampler: str
+    folder: ClassVar[str]
+    """What the data set's folder is called."""
+    classes: ClassVar[Mapping[int, str]]
+    sampler: ClassVar[str]
     """How the field draws episodes of this data set, one of `data.classes.SAMPLERS`."""
 
-    def __init__(
-        self,
-        root: Path,
-        fold: int,
-        *,
-        benchmark: str,
-        lists: Path | None = None,
-        workers: int | None = None,
-    ) -> None:
-        self.root = root
-        self.fold = fold
-        self.benchmark = benchmark
-        self.lists = lists
-        self.workers = workers
-        self.class_names = {**self.class_names, **described_classes(root)}
-        fold_classes(benchmark, fold, "test")  # refuses a wrong name or fold at once
+    root: Path
+    """The data set's folder."""
+    fold: int
+    """0 to 3."""
+    benchmark: str
+    """Whose folds are meant, see `data.classes.fold_classes`."""
+    lists: Path | None = None
+    """A folder with lists in the community's format to use instead of scanning masks."""
+    workers: int | None = None
+    """Processes that scan masks; None takes one per processor."""
 
-    @property
-    def min_pixels(self) -> int:
-        """How many pixels a class must cover for an image to count for it."""
-        return _described(self.root, "min_pixels", MIN_PIXELS, int)
+    def __post_init__(self) -> None:
+        description = Description.read(self.root)
+        self.min_pixels = description.min_pixels
+        self.class_names = {**self.classes, **description.class_names}
+        fold_classes(self.benchmark, self.fold, "test")  # refuses a wrong name or fold at once
+        if problem := self.layout_problem(self.root):
+            raise UsageError(f"{self.root} {problem}. {self.remedy()}")
+
+    @classmethod
+    def find(cls, datapath: Path) -> Path:
+        """Return this data set's folder in `datapath`, or `datapath` where it is that folder.
+
+        Raises:
+            UsageError: there is no such folder.
+        """
+        if not datapath.is_dir():
+            raise UsageError(f"no such folder: {datapath}")
+        if (datapath / cls.folder).is_dir():
+            return datapath / cls.folder
+        if problem := cls.layout_problem(datapath):
+            raise UsageError(
+                f"{datapath} holds no {cls.folder} and {problem}. {cls.remedy(datapath)}"
+            )
+        return datapath
+
+    @classmethod
+    def remedy(cls, folder: Path | str = "FOLDER") -> str:
+        """What to do about a folder that lacks something."""
+        command = f"python -m tools.prepare {cls.name} --root {folder}"
+        return f"{command} says what is missing and makes it"
+
+    @classmethod
+    @abstractmethod
+    def layout_problem(cls, root: Path) -> str:
+        """Why a folder is not this data set's, as the end of a sentence; "" if it is."""
 
     @abstractmethod
     def files(self, role: Role) -> dict[str, ImageFiles]:
@@ -136,28 +186,3 @@ class Reader(ABC):
                 f"{files.image} {image.shape[:2]}"
             )
         return image, mask
-
-
-def described_classes(root: Path) -> dict[int, str]:
-    """The classes' names in a folder of generated data; none for real data.
-
-    Raises:
-        UsageError: the description cannot be read.
-    """
-    return _described(root, "class_names", {}, _by_id)
-
-
-def _described(root: Path, fact: str, default: Any, read: Callable[[Any], Any]) -> Any:
-    """What a folder of generated data says of itself; the default for real data."""
-    path = root / DESCRIPTION_FILE
-    if not path.is_file():
-        return default
-    try:
-        facts = json.loads(path.read_text())
-        return read(facts[fact]) if fact in facts else default
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise UsageError(f"cannot read {path}: {error!r}") from None
-
-
-def _by_id(names: dict[str, str]) -> dict[int, str]:
-    return {int(number): str(name) for number, name in names.items()}

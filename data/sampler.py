@@ -97,8 +97,8 @@ class EpisodeSampler:
         return self._draw_image_first(epoch, count)
 
     def _draw_class_first(self, epoch: int, index: int) -> EpisodeKey:
-        # the final 2 keeps these numbers apart from those of the other sampler
-        random = np.random.default_rng((self.seed, epoch, index, 2))
+        # the final 3 keeps these numbers apart from those of the other sampler and of mask tubes
+        random = np.random.default_rng((self.seed, epoch, index, 3))
         class_id = self._class_ids[int(random.integers(len(self._class_ids)))]
         images = self._images[class_id]
         return self._add_support(class_id, images[int(random.integers(len(images)))], random)

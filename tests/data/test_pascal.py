@@ -1,3 +1,7 @@
+import os
+import re
+import shutil
+
 import numpy as np
 import pytest
 
@@ -49,13 +53,13 @@ def test_which_images_are_trained_on_is_chosen_explicitly(make_voc):
 
 
 def test_another_layout_is_refused(tmp_path, make_voc):
-    with pytest.raises(UsageError, match=r"holds no VOC2012.*data\.prepare pascal"):
+    with pytest.raises(UsageError, match=r"holds no VOC2012.*tools\.prepare pascal"):
         make_benchmark("pascal", tmp_path, 0)
     with pytest.raises(UsageError, match="no such folder"):
         make_benchmark("pascal", tmp_path / "nowhere", 0)
     root = make_voc({"a": np.ones((2, 2))})
     (root / "SegmentationClassAug").rename(root / "SegmentationClass")
-    with pytest.raises(UsageError, match=r"lacks SegmentationClassAug.*data\.prepare"):
+    with pytest.raises(UsageError, match=r"lacks SegmentationClassAug.*tools\.prepare"):
         make_benchmark("pascal", root, 0)
 
 
@@ -85,6 +89,27 @@ def test_given_lists_take_the_place_of_the_scan(make_voc, tmp_path):
     split = make_benchmark("pascal", root, 1, lists=tmp_path / "lists").validation
     with pytest.raises(UsageError, match=r"are missing: .*a\.jpg"):
         _ = split.class_lists
+
+
+def test_a_fingerprint_tells_other_files_and_no_other_place(make_voc, tmp_path):
+    root = make_voc({"a": np.full((64, 64), 6), "b": np.full((64, 64), 7)})
+
+    def fingerprint(root, fold=1):
+        return make_benchmark("pascal", root, fold).validation.fingerprint()
+
+    first = fingerprint(root)
+    assert re.fullmatch("[0-9a-f]{16}", first)
+    copy = tmp_path / "elsewhere" / "VOC2012"
+    shutil.copytree(root, copy)
+    os.utime(copy / "JPEGImages" / "a.jpg", (1, 1))
+    assert fingerprint(copy) == first
+    for file in ("JPEGImages/a.jpg", "SegmentationClassAug/b.png"):
+        content = (copy / file).read_bytes()
+        (copy / file).write_bytes(content + b"\0")
+        assert fingerprint(copy) != first
+        (copy / file).write_bytes(content)
+    (copy / "ImageSets" / "Segmentation" / "val.txt").write_text("a\n")
+    assert fingerprint(copy) != first
 
 
 def test_real_images(real_data, tmp_path, monkeypatch):
