@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from common.commands import demonstrate, run_command
+from data.synthetic.style import DEMO_IMAGES
 
 MANY_SHOTS = 5
 
@@ -24,8 +25,18 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=Path("runs/demo"), help="folder to write")
     parser.add_argument("--datapath", type=Path, default=Path("Datasets/generated"))
     parser.add_argument("--folds", type=int, nargs="+", default=[0], choices=range(4))
-    parser.add_argument("--train", type=int, default=2400, help="training images to draw")
-    parser.add_argument("--val", type=int, default=800, help="validation images to draw")
+    parser.add_argument(
+        "--train",
+        type=int,
+        default=DEMO_IMAGES["voc"]["train"],
+        help="number of training images to draw",
+    )
+    parser.add_argument(
+        "--val",
+        type=int,
+        default=DEMO_IMAGES["voc"]["val"],
+        help="number of validation images to draw",
+    )
     parser.add_argument("--updates", type=int, default=1200, help="training updates")
     parser.add_argument("--test_episodes", type=int, default=500, help="evaluation episodes")
     parser.add_argument("--seed", type=int, default=0)

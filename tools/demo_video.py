@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from common.commands import demonstrate, run_command
+from data.synthetic.style import DEMO_FRAMES, DEMO_IMAGES, DEMO_VIDEOS
 
 TITLES = {
     "oracle_first_frame": "SAM 2, first mask given",
@@ -32,10 +33,22 @@ def main() -> int:
         "--output", type=Path, default=Path("runs/demo-video"), help="folder to write"
     )
     parser.add_argument("--datapath", type=Path, default=Path("Datasets/generated"))
-    parser.add_argument("--train", type=int, default=1600, help="training images to draw")
-    parser.add_argument("--val", type=int, default=400, help="validation images to draw")
-    parser.add_argument("--videos", type=int, default=24, help="videos to draw")
-    parser.add_argument("--frames", type=int, default=16, help="of each video")
+    parser.add_argument(
+        "--train",
+        type=int,
+        default=DEMO_IMAGES["coco"]["train"],
+        help="number of training images to draw",
+    )
+    parser.add_argument(
+        "--val",
+        type=int,
+        default=DEMO_IMAGES["coco"]["val"],
+        help="number of validation images to draw",
+    )
+    parser.add_argument("--videos", type=int, default=DEMO_VIDEOS, help="number of videos to draw")
+    parser.add_argument(
+        "--frames", type=int, default=DEMO_FRAMES, help="number of frames of each video"
+    )
     parser.add_argument("--updates", type=int, default=600, help="of training on images")
     parser.add_argument("--tube_updates", type=int, default=160, help="of training on mask tubes")
     parser.add_argument("--seed", type=int, default=0)
@@ -50,14 +63,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     data, output = options.datapath, options.output
     root = ("--root", data, "--seed", options.seed)
     run_command(
-        "-m",
-        "data.synthetic.image_sets",
-        "coco",
-        *root,
-        "--train",
-        options.train,
-        "--val",
-        options.val,
+        *("-m", "data.synthetic", "coco", *root),
+        *("--train", options.train, "--val", options.val),
     )
     run_command(
         *("-m", "data.synthetic", "icvos", *root),

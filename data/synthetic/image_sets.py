@@ -28,9 +28,7 @@ from data.synthetic.style import (
     SIDE,
     VOC_PAIRS,
     encode_jpeg,
-    finish,
-    is_finished,
-    start_unfinished,
+    write_once,
 )
 
 _SPLITS = ("train", "val")
@@ -128,21 +126,20 @@ def write_voc(
         UsageError: the folder holds something else.
     """
     pictures = _pictures(images, seed)
-    first = _draw(pictures[0], VOC_PAIRS)
-    first_file = Path("JPEGImages", f"{_name('voc', pictures[0])}.jpg")
-    description = _description("pascal", VOC_PAIRS, images, seed)
-    if is_finished(folder, description, first_file, encode_jpeg(first.image)):
-        return
-    unfinished = start_unfinished(folder)
-    for inner in ("JPEGImages", "SegmentationClassAug", "ImageSets/Segmentation"):
-        (unfinished / inner).mkdir(parents=True)
-    write = partial(_write_voc_picture, folder=unfinished)
-    parallel_map(write, pictures, workers=workers, description="drawing VOC2012")
-    for number, split in enumerate(_SPLITS):
-        names = [_name("voc", picture) for picture in pictures if picture.split == number]
-        path = unfinished / "ImageSets" / "Segmentation" / f"{split}.txt"
-        path.write_text("".join(f"{name}\n" for name in names))
-    finish(unfinished, folder, description)
+
+    def draw(unfinished: Path) -> None:
+        for inner in ("JPEGImages", "SegmentationClassAug", "ImageSets/Segmentation"):
+            (unfinished / inner).mkdir(parents=True)
+        write = partial(_write_voc_picture, folder=unfinished)
+        parallel_map(write, pictures, workers=workers, description="drawing VOC2012")
+        for number, split in enumerate(_SPLITS):
+            names = [_name("voc", picture) for picture in pictures if picture.split == number]
+            path = unfinished / "ImageSets" / "Segmentation" / f"{split}.txt"
+            path.write_text("".join(f"{name}\n" for name in names))
+
+    first = Path("JPEGImages", f"{_name('voc', pictures[0])}.jpg")
+    content = encode_jpeg(_draw(pictures[0], VOC_PAIRS).image)
+    write_once(folder, _description("pascal", VOC_PAIRS, images, seed), (first, content), draw)
 
 
 def write_coco(
@@ -153,23 +150,21 @@ def write_coco(
     The arguments and errors are those of `write_voc`.
     """
     pictures = _pictures(images, seed)
-    first = _draw(pictures[0], COCO_PAIRS)
-    first_split = f"{_SPLITS[pictures[0].split]}2014"
-    first_file = Path(first_split, f"{_name('coco', pictures[0])}.jpg")
-    description = _description("coco", COCO_PAIRS, images, seed)
-    if is_finished(folder, description, first_file, encode_jpeg(first.image)):
-        return
-    unfinished = start_unfinished(folder)
-    for split in _SPLITS:
-        (unfinished / f"{split}2014").mkdir(parents=True)
-        (unfinished / "annotations" / f"{split}2014").mkdir(parents=True)
-    write = partial(_write_coco_picture, folder=unfinished)
-    found = parallel_map(write, pictures, workers=workers, description="drawing COCO2014")
-    for number, split in enumerate(_SPLITS):
-        mine = [(p, a) for p, a in zip(pictures, found, strict=True) if p.split == number]
-        path = unfinished / "annotations" / f"instances_{split}2014.json"
-        path.write_text(json.dumps(_instances(mine)))
-    finish(unfinished, folder, description)
+
+    def draw(unfinished: Path) -> None:
+        for split in _SPLITS:
+            (unfinished / f"{split}2014").mkdir()
+            (unfinished / "annotations" / f"{split}2014").mkdir(parents=True)
+        write = partial(_write_coco_picture, folder=unfinished)
+        found = parallel_map(write, pictures, workers=workers, description="drawing COCO2014")
+        for number, split in enumerate(_SPLITS):
+            mine = [(p, a) for p, a in zip(pictures, found, strict=True) if p.split == number]
+            path = unfinished / "annotations" / f"instances_{split}2014.json"
+            path.write_text(json.dumps(_instances(mine)))
+
+    first = Path(f"{_SPLITS[pictures[0].split]}2014", f"{_name('coco', pictures[0])}.jpg")
+    content = encode_jpeg(_draw(pictures[0], COCO_PAIRS).image)
+    write_once(folder, _description("coco", COCO_PAIRS, images, seed), (first, content), draw)
 
 
 def _instances(found: Sequence[tuple[_Picture, list[dict[str, Any]]]]) -> dict[str, Any]:

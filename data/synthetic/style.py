@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,10 @@ from data.synthetic.drawing import SHAPES, TEXTURES, SceneStyle
 
 SIDE = 128
 """Side of the generated images, in pixels."""
+DEMO_IMAGES = {"voc": {"train": 2400, "val": 800}, "coco": {"train": 1600, "val": 400}}
+"""How many images the demos train and test on, and are drawn unless others are asked for."""
+DEMO_VIDEOS, DEMO_FRAMES = 24, 16
+"""How many videos the demo of videos tests on, and frames of each; drawn by default as well."""
 BENCHMARK_STYLE = SceneStyle(radii=(0.15, 0.25), most_distractors=2, ground_contrast=0.5)
 """Objects cover about as much of a picture as in VOC; pre-training has smaller and more of them."""
 MIN_PIXELS = 2 * (SIDE // 16) ** 2
@@ -50,35 +55,43 @@ def encode_jpeg(image: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def is_finished(folder: Path, description: dict[str, Any], file: Path, content: bytes) -> bool:
-    """Whether the folder is complete and what would be drawn now.
+def write_once(
+    folder: Path,
+    description: dict[str, Any],
+    first: tuple[Path, bytes],
+    draw: Callable[[Path], None],
+) -> None:
+    """Make a folder that appears when it is complete; a complete one of the same data is kept.
 
-    The first picture is compared too, so that pictures of an older way of drawing are noticed.
+    Args:
+        description: what is drawn, for the folder's description file.
+        first: the first picture's place in the folder and its content. It is compared too, so
+            that pictures of an older way of drawing are noticed.
+        draw: fills the folder, which it makes.
+
+    Raises:
+        UsageError: the folder holds something else.
     """
-    if not folder.exists():
-        return False
-    try:
-        found = json.loads((folder / DESCRIPTION_FILE).read_text())
-        same = found == description and (folder / file).read_bytes() == content
-    except (OSError, ValueError):
-        same = False
-    if not same:
-        raise UsageError(
-            f"{folder} holds something else than the data to be generated: give another folder, "
-            "or delete this one if it is not needed"
-        )
-    return True
-
-
-def start_unfinished(folder: Path) -> Path:
-    """The place to draw in, emptied of an interrupted attempt."""
+    if folder.exists():
+        try:
+            found = json.loads((folder / DESCRIPTION_FILE).read_text())
+            same = found == description and (folder / first[0]).read_bytes() == first[1]
+        except (OSError, ValueError):
+            same = False
+        if not same:
+            raise UsageError(
+                f"{folder} holds something else than the data to be generated: give another "
+                "folder, or delete this one if it is not needed"
+            )
+        return
     unfinished = folder.parent / f".{folder.name}.unfinished"
-    if unfinished.exists():
-        shutil.rmtree(unfinished)
-    return unfinished
-
-
-def finish(unfinished: Path, folder: Path, description: dict[str, Any]) -> None:
-    text = json.dumps(description, indent=1) + "\n"
-    write_atomically(unfinished / DESCRIPTION_FILE, lambda path: path.write_text(text))
-    unfinished.rename(folder)
+    try:
+        if unfinished.exists():  # an interrupted attempt
+            shutil.rmtree(unfinished)
+        unfinished.mkdir(parents=True)
+        draw(unfinished)
+        text = json.dumps(description, indent=1) + "\n"
+        write_atomically(unfinished / DESCRIPTION_FILE, lambda path: path.write_text(text))
+        unfinished.rename(folder)
+    except OSError as error:
+        raise UsageError(f"cannot write {folder}: {error}") from error

@@ -4,7 +4,6 @@ A video depends on the seed, its number and how many frames there are; both layo
 videos. IC-VOS gets a binary mask of every class in a video, DAVIS the number of every object.
 """
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,7 @@ from data.synthetic.style import (
     COCO_PAIRS,
     SIDE,
     encode_jpeg,
-    finish,
-    is_finished,
-    start_unfinished,
+    write_once,
 )
 from data.videos import FRAMES, LISTS, MASKS, RESOLUTIONS
 
@@ -67,31 +64,37 @@ def write_icvos(
     Raises:
         UsageError: the folder holds something else, or there would be no video or no frame.
     """
-    first = Path(video_name(0), FRAMES)
-    _write(folder, "IC-VOS", first, videos, frames, seed, workers, _write_icvos_video)
+
+    def draw(unfinished: Path) -> None:
+        write = partial(_write_icvos_video, folder=unfinished, seed=seed, frames=frames)
+        parallel_map(write, range(videos), workers=workers, description="drawing IC-VOS")
+
+    first = Path(video_name(0), FRAMES, "00000.jpg")
+    description = _description("IC-VOS", videos, frames, seed)
+    write_once(folder, description, (first, _first_frame(frames, seed)), draw)
 
 
 def write_davis(
     folder: Path, videos: int, frames: int, seed: int = 0, workers: int | None = None
 ) -> None:
     """Write a DAVIS folder with one split, val. The arguments and errors are `write_icvos`'s."""
-    first = Path(FRAMES, _RESOLUTION, video_name(0))
-    _write(folder, "DAVIS", first, videos, frames, seed, workers, _write_davis_video)
+
+    def draw(unfinished: Path) -> None:
+        write = partial(_write_davis_video, folder=unfinished, seed=seed, frames=frames)
+        parallel_map(write, range(videos), workers=workers, description="drawing DAVIS")
+        path = unfinished / LISTS / "val.txt"
+        path.parent.mkdir(parents=True)
+        path.write_text("".join(f"{video_name(number)}\n" for number in range(videos)))
+
+    first = Path(FRAMES, _RESOLUTION, video_name(0), "00000.jpg")
+    description = _description("DAVIS", videos, frames, seed)
+    write_once(folder, description, (first, _first_frame(frames, seed)), draw)
 
 
-def _write(
-    folder: Path,
-    layout: str,
-    first: Path,
-    videos: int,
-    frames: int,
-    seed: int,
-    workers: int | None,
-    write_video: Callable[..., None],
-) -> None:
+def _description(layout: str, videos: int, frames: int, seed: int) -> dict[str, Any]:
     if videos < 1 or frames < 1:
         raise UsageError(f"a positive number of videos and of frames, not {videos} and {frames}")
-    description: dict[str, Any] = {
+    return {
         "benchmark": layout,
         "generated": True,
         "videos": videos,
@@ -100,18 +103,10 @@ def _write(
         "side": SIDE,
         "class_names": {str(number): f"{t} {s}" for number, (s, t) in COCO_PAIRS.items()},
     }
-    content = encode_jpeg(generated_clip(seed, 0, frames).frame(0).image)
-    if is_finished(folder, description, first / "00000.jpg", content):
-        return
-    unfinished = start_unfinished(folder)
-    unfinished.mkdir(parents=True)
-    write = partial(write_video, folder=unfinished, seed=seed, frames=frames)
-    parallel_map(write, range(videos), workers=workers, description=f"drawing {layout}")
-    if layout == "DAVIS":
-        path = unfinished / LISTS / "val.txt"
-        path.parent.mkdir(parents=True)
-        path.write_text("".join(f"{video_name(number)}\n" for number in range(videos)))
-    finish(unfinished, folder, description)
+
+
+def _first_frame(frames: int, seed: int) -> bytes:
+    return encode_jpeg(generated_clip(seed, 0, frames).frame(0).image)
 
 
 def _write_icvos_video(number: int, folder: Path, seed: int, frames: int) -> None:

@@ -8,7 +8,7 @@ from pycocotools.coco import COCO
 from common.errors import UsageError
 from data.benchmarks import make_benchmark
 from data.classes import COCO_CATEGORY_IDS, COCO_CLASSES, VOC_TO_COCO
-from data.synthetic.__main__ import main
+from data.synthetic import __main__ as command
 from data.synthetic.image_sets import write_coco, write_voc
 from data.synthetic.style import BENCHMARK_PAIRS, COCO_PAIRS, PRETRAINING_PAIRS, VOC_PAIRS
 
@@ -117,12 +117,11 @@ def test_other_data_is_never_overwritten(tmp_path):
         write_voc(folder, {"train": 2, "val": 1}, seed=0, workers=0)
 
 
-def test_the_command_line(tmp_path, monkeypatch, capsys):
+def test_the_command_line(tmp_path, script):
     sizes = ["--train", "2", "--val", "1", "--workers", "0"]
-    monkeypatch.setattr("sys.argv", ["generated", "coco", "--root", str(tmp_path), *sizes])
-    assert main() == 0
+    assert script(command, "coco", "--root", tmp_path, *sizes).code == 0
     description = json.loads((tmp_path / "COCO2014" / "benchmark.json").read_text())
     assert description["images"] == {"train": 2, "val": 1}
-    monkeypatch.setattr("sys.argv", ["generated", "voc", "--root", str(tmp_path), "--train", "-1"])
-    assert main() == 2
-    assert "number of images" in capsys.readouterr().err
+    outcome = script(command, "voc", "--root", tmp_path, "--train", "-1")
+    assert outcome.code == 2
+    assert "number of images" in outcome.error

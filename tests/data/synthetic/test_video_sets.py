@@ -5,7 +5,7 @@ from PIL import Image
 from common.errors import UsageError
 from data.davis import Davis
 from data.icvos import IcVos, read_class_mask
-from data.synthetic.__main__ import main
+from data.synthetic import __main__ as command
 from data.synthetic.style import COCO_PAIRS
 from data.synthetic.video_sets import (
     classes_of,
@@ -74,14 +74,13 @@ def test_a_finished_folder_is_kept_and_another_is_refused(folders):
         write_davis(folders / "DAVIS", VIDEOS, FRAMES, seed=5, workers=0)
 
 
-def test_the_command_line(tmp_path, monkeypatch, capsys):
-    words = ["generated", "icvos", "--root", str(tmp_path), "--workers", "0", "--frames", "2"]
-    monkeypatch.setattr("sys.argv", [*words, "--videos", "1"])
-    assert main() == 0
+def test_the_command_line(tmp_path, script):
+    words = ["icvos", "--root", tmp_path, "--workers", "0", "--frames", "2"]
+    assert script(command, *words, "--videos", "1").code == 0
     assert IcVos(tmp_path / "IC-VOS").items
-    monkeypatch.setattr("sys.argv", [*words, "--videos", "0"])
-    assert main() == 2
-    assert "positive number of videos" in capsys.readouterr().err
+    outcome = script(command, *words, "--videos", "0")
+    assert outcome.code == 2
+    assert "positive number of videos" in outcome.error
 
 
 def test_classes_have_the_names_of_what_is_drawn(folders):

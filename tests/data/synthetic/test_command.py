@@ -1,0 +1,45 @@
+"""`python -m data.synthetic` draws by default what the demos read, so that they take it."""
+
+import pytest
+
+from common.errors import UsageError
+from data.synthetic import __main__ as command
+from tools import demo, demo_video
+
+
+@pytest.fixture
+def drawn(script, monkeypatch):
+    """Runs the command; returns what would be drawn: the layout and the writer's arguments."""
+    calls = []
+    for layout in ("voc", "coco", "icvos"):
+        monkeypatch.setattr(
+            command, f"write_{layout}", lambda *words, layout=layout: calls.append((layout, *words))
+        )
+
+    def run(*words):
+        calls.clear()
+        assert script(command, *words).code == 0
+        return calls[0]
+
+    return run
+
+
+@pytest.mark.parametrize(("program", "layouts"), [(demo, ["voc"]), (demo_video, ["coco", "icvos"])])
+def test_the_demos_draw_the_default(script, monkeypatch, tmp_path, drawn, program, layouts):
+    commands = []
+
+    def run_command(*words):
+        if words[:2] != ("-m", "data.synthetic"):
+            raise UsageError("only what is drawn is asked for")
+        commands.append(words[2:])
+
+    monkeypatch.setattr(program, "run_command", run_command)
+    assert script(program, "--datapath", tmp_path).code == 1
+    assert [words[0] for words in commands] == layouts
+    for layout, words in zip(layouts, commands, strict=True):
+        assert drawn(*words) == drawn(layout, "--root", tmp_path)
+
+
+def test_the_numbers_can_be_chosen(drawn, tmp_path):
+    assert drawn("coco", "--root", tmp_path, "--val", "7")[2] == {"train": 1600, "val": 7}
+    assert drawn("icvos", "--root", tmp_path, "--videos", "3")[2:4] == (3, 16)
