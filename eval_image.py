@@ -9,27 +9,24 @@ and settings.json; it is refused where it holds results of other settings.
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from torch import Tensor
 
 from common.cli import checked_options, option, run_script, script_parser
 from common.distributed import DEVICES, Processes, process_group
 from common.files import digest
 from common.logger import quiet_libraries, write_json
 from common.settings import claim_folder
-from common.trainer import PRECISIONS, autocast
+from common.trainer import PRECISIONS
 from common.visualize import write_png
 from data.benchmarks import Benchmark, Split, open_benchmark
-from data.episode import Episode, EpisodeDataset, EpisodeKey
+from data.episode import EpisodeDataset, EpisodeKey
 from data.sampler import EpisodeSampler, episode_hash, read_header, read_keys, write_keys
-from evaluation import baselines
+from evaluation.baselines import all_baselines, best_prior_threshold
 from evaluation.contact_sheet import episode_sheet
 from evaluation.exposure import Exposure, TestedData
-from evaluation.image import batches, evaluate
+from evaluation.image import MethodSegmenter, batches, evaluate
 from model.checkpoint import load_model
 from model.dc_sam.network import DcSam
 
@@ -91,12 +88,8 @@ def main() -> int:
         episodes = EpisodeDataset(
             benchmark.validation, drawn.keys, facts["model"]["image_size"], keep_original=True
         )
-
-        def segment(batch: Episode) -> Tensor:
-            with autocast(processes.device, options.precision):
-                return model(batch.query_image, batch.support_images, batch.support_masks).logits
-
-        scores = evaluate(segment, episodes, Episode.join, processes, options.nworker)
+        segmenter = MethodSegmenter(model, options.precision)
+        scores = evaluate(segmenter, episodes, processes, options.nworker)
         exposure = Exposure.of_fold(facts, data.benchmark, data.fold)
         class_names = benchmark.validation.class_names
         results = {
@@ -119,7 +112,7 @@ def main() -> int:
         results["seconds"] = round(time.time() - start, 1)
         if processes.is_main:
             title = f"{data.benchmark} fold {data.fold}, {data.nshot}-shot, {exposure}"
-            sheet = episode_sheet(segment, episodes, range(options.sheet_rows), processes, title)
+            sheet = episode_sheet(segmenter, episodes, range(options.sheet_rows), processes, title)
             write_png(folder / "contact_sheet.png", sheet)
             write_json(folder / "results.json", results)
             print_results(results, exposure, folder)
@@ -214,24 +207,14 @@ def score_baselines(
         keep_original=True,
     )
     alone = Processes(0, 1, processes.device)
-    title = "threshold of the prior mask"
-    threshold = baselines.best_prior_threshold(
-        model.backbone,
-        (batch for _, batch in batches(training, Episode.join, options.nworker, alone, title)),
+    threshold = best_prior_threshold(
+        model.backbone, batches(training, alone, options.nworker, "threshold of the prior mask")
     )
-    methods: dict[str, Callable[[Any], Tensor]] = {
-        "everything": baselines.everything,
-        "colour histogram": baselines.colour_histogram,
-        "nearest prototype": baselines.nearest_prototype(model.backbone),
-        "prior mask": baselines.prior_threshold(model.backbone, threshold),
-    }
     if processes.is_main:
         print(f"prior mask: best threshold on training episodes {threshold:g}")
     return {
-        name: evaluate(
-            method, episodes, Episode.join, processes, options.nworker, name
-        ).squashed.miou()
-        for name, method in methods.items()
+        name: evaluate(baseline, episodes, processes, options.nworker, name).squashed.miou()
+        for name, baseline in all_baselines(model.backbone, threshold).items()
     }
 
 

@@ -31,7 +31,7 @@ from data.episode import Episode, EpisodeDataset
 from data.options import DataOptions
 from data.sampler import EpisodeSampler, episode_hash, training_samplers
 from evaluation.contact_sheet import episode_sheet
-from evaluation.image import Evaluation, evaluate
+from evaluation.image import Evaluation, MethodSegmenter, evaluate
 from model.dc_sam.config import (
     PRESETS,
     ModelOptions,
@@ -173,14 +173,9 @@ def validate(
     model.eval()
     keys = sampler.evaluation_keys(run.validation_episodes)
     episodes = EpisodeDataset(sampler.split, keys, model_options.image_size, keep_original=True)
-
-    def segment(batch: Episode) -> Tensor:
-        return model(batch.query_image, batch.support_images, batch.support_masks).logits
-
-    scores = evaluate(
-        segment, episodes, Episode.join, processes, training.nworker, "held-out classes"
-    )
-    sheet = episode_sheet(segment, episodes, range(4), processes) if processes.is_main else None
+    segmenter = MethodSegmenter(model)
+    scores = evaluate(segmenter, episodes, processes, training.nworker, "held-out classes")
+    sheet = episode_sheet(segmenter, episodes, range(4), processes) if processes.is_main else None
     return scores, sheet
 
 

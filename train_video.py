@@ -320,11 +320,11 @@ def validate(
         sampler.split, keys, options.image_size, training.seed, epoch=0, still=not stage.tubes
     )
     scores = EpisodeScores()
-    for indices, batch in batches(tubes, MaskTubes.join, training.nworker, processes, "held out"):
+    for batch in batches(tubes, processes, training.nworker, "held out"):
         frames = model(batch.frames, batch.support_images, batch.support_masks)
         for number, frame in enumerate(frames):
             scores.add(
-                [index * len(frames) + number for index in indices],
+                [index * len(frames) + number for index in batch.indices],
                 batch.class_ids,
                 frame.masks,
                 batch.masks[:, number] > 0.5,

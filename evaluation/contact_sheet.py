@@ -1,21 +1,21 @@
 """Contact sheets of episodes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from common.distributed import Processes
 from common.pixels import IMAGE_MEAN, IMAGE_STD
-from common.visualize import EPISODE_HEADER, contact_sheet, denormalize, episode_row
+from common.visualize import EPISODE_HEADER, SheetRow, contact_sheet, denormalize, episode_row
 from data.episode import Episode, EpisodeDataset
+from evaluation.image import EpisodeSegmenter
 from evaluation.iou import EpisodeScores
 
 
 @torch.no_grad()
 def episode_sheet(
-    segment: Callable[[Episode], Tensor],
+    segmenter: EpisodeSegmenter,
     episodes: EpisodeDataset,
     indices: Iterable[int],
     processes: Processes,
@@ -24,32 +24,34 @@ def episode_sheet(
     """Draw support, query, truth and prediction of some episodes, one row each.
 
     Args:
-        segment: logits B x H x W of a batch of episodes.
         indices: which episodes; those beyond the last are left out.
 
     Returns:
         The sheet, H x W x 3 uint8.
     """
-
-    def picture(image: Tensor) -> np.ndarray:
-        return denormalize(image.cpu(), IMAGE_MEAN, IMAGE_STD)
-
     rows = []
     for index in indices:
-        if index >= len(episodes):
-            break
-        episode = episodes[index].to(processes.device)
-        found, truth = segment(episode) > 0, episode.query_mask > 0.5
-        [iou] = EpisodeScores().add([index], episode.class_ids, found, truth, episode.query_ignore)
-        supports = zip(episode.support_images[0], episode.support_masks[0], strict=True)
-        rows.append(
-            episode_row(
-                [(picture(image), mask.cpu().numpy() > 0.5) for image, mask in supports],
-                picture(episode.query_image[0]),
-                truth[0].cpu().numpy(),
-                found[0].cpu().numpy(),
-                episodes.split.class_names[episode.keys[0].class_id],
-                iou,
-            )
-        )
+        if index < len(episodes):
+            episode = episodes[index].to(processes.device)
+            rows.append(_row(episode, segmenter.segment(episode) > 0))
     return contact_sheet(EPISODE_HEADER, rows, title)
+
+
+def _row(episode: Episode, found: torch.Tensor) -> SheetRow:
+    """One episode and its predicted mask, 1 x H x W bool."""
+    truth = episode.query_mask > 0.5
+    [iou] = EpisodeScores().add(
+        episode.indices, episode.class_ids, found, truth, episode.query_ignore
+    )
+    pictures = denormalize(
+        torch.cat([episode.query_image, episode.support_images[0]]).cpu(), IMAGE_MEAN, IMAGE_STD
+    )
+    support_masks = episode.support_masks[0].cpu().numpy() > 0.5
+    return episode_row(
+        list(zip(pictures[1:], support_masks, strict=True)),
+        pictures[0],
+        truth[0].cpu().numpy(),
+        found[0].cpu().numpy(),
+        episode.class_names[0],
+        iou,
+    )

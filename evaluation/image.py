@@ -1,8 +1,12 @@
-"""Score a model on episodes: mIoU and FB-IoU at the network's size and at the images' own."""
+"""Score anything that segments episodes: mIoU and FB-IoU at the network's size and the images' own.
 
-from collections.abc import Callable, Iterator, Sequence
+Shapes: B batch, H and W the side to which images are squashed.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,10 +15,56 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from common.distributed import Processes
+from common.trainer import autocast
+from data.episode import Batch, Episode
+from data.image_io import IGNORED
 from evaluation.iou import EpisodeScores
+from model.dc_sam.network import DcSam
+from model.presence import signals
 
 BATCH = 4
 """Episodes decoded together. It is fixed, so that the same numbers come out in any setting."""
+
+AnyBatch = TypeVar("AnyBatch", bound=Batch)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A mask for each query image."""
+
+    logits: Tensor
+    """B x H x W; above 0 is the object."""
+    signals: Tensor
+    """B x any number: what the presence score is made of."""
+
+
+@torch.no_grad()
+def predict_episodes(method: DcSam, episodes: Episode, precision: str = "fp32") -> Prediction:
+    """Segment the queries of episodes by their supports."""
+    with autocast(episodes.class_ids.device, precision):
+        support = method.learn(episodes.support_images, episodes.support_masks)
+        features = method.encode(episodes.query_image)
+        found = method.find(features, support)
+    return Prediction(found.logits, signals(found, features, support))
+
+
+class EpisodeSegmenter(ABC):
+    """What can be scored on episodes."""
+
+    @abstractmethod
+    def segment(self, episodes: Episode) -> Tensor:
+        """Logits of the queries, B x H x W, above 0 where the object is."""
+
+
+@dataclass(frozen=True)
+class MethodSegmenter(EpisodeSegmenter):
+    """A method in evaluation mode."""
+
+    method: DcSam
+    precision: str = "fp32"
+
+    def segment(self, episodes: Episode) -> Tensor:
+        return predict_episodes(self.method, episodes, self.precision).logits
 
 
 @dataclass
@@ -26,21 +76,24 @@ class Evaluation:
     original: EpisodeScores = field(default_factory=EpisodeScores)
     """At each query image's own size."""
 
-    def add(self, indices: Sequence[int], episodes: Any, logits: Tensor) -> None:
+    def add(self, episodes: Episode, logits: Tensor) -> None:
         """Count a batch: logits B x H x W, above 0 where the object was found."""
         logits = logits.float()
-        classes = episodes.class_ids
         self.squashed.add(
-            indices, classes, logits > 0, episodes.query_mask > 0.5, episodes.query_ignore
+            episodes.indices,
+            episodes.class_ids,
+            logits > 0,
+            episodes.query_mask > 0.5,
+            episodes.query_ignore,
         )
-        for index, class_id, one, truth in zip(
-            indices, classes.tolist(), logits, episodes.original_masks, strict=True
+        for index, key, one, truth in zip(
+            episodes.indices, episodes.keys, logits, episodes.original_masks, strict=True
         ):
             truth = truth.to(one.device)[None]
             full = F.interpolate(
                 one[None, None], truth.shape[-2:], mode="bilinear", align_corners=False
             )
-            self.original.add([index], [class_id], full[0] > 0, truth == 1, truth == 255)
+            self.original.add([index], [key.class_id], full[0] > 0, truth == 1, truth == IGNORED)
 
     def gather(self, processes: Processes) -> "Evaluation":
         """Everybody's scores together."""
@@ -65,36 +118,38 @@ class Evaluation:
 
 
 def batches(
-    episodes: Dataset, collate: Callable, workers: int, processes: Processes, title: str
-) -> Iterator[tuple[list[int], Any]]:
-    """This process's share of the episodes with their indices, under a progress bar.
+    episodes: Dataset[AnyBatch], processes: Processes, workers: int, title: str
+) -> Iterator[AnyBatch]:
+    """This process's share of the episodes, under a progress bar.
 
     Batches are cut before they are shared out, so that no number of processes changes one.
     """
     cut = [list(range(i, min(i + BATCH, len(episodes)))) for i in range(0, len(episodes), BATCH)]
     mine = [cut[number] for number in processes.share(len(cut))]
-    loader = DataLoader(episodes, batch_sampler=mine, num_workers=workers, collate_fn=collate)
-    bar = tqdm(loader, title, unit="batch", disable=not processes.is_main, leave=False)
-    for indices, batch in zip(mine, bar, strict=True):
-        yield indices, batch.to(processes.device)
+    loader = DataLoader(episodes, batch_sampler=mine, num_workers=workers, collate_fn=_join)
+    for batch in tqdm(loader, title, unit="batch", disable=not processes.is_main, leave=False):
+        yield batch.to(processes.device)
 
 
 @torch.no_grad()
 def evaluate(
-    segment: Callable[[Any], Tensor],
-    episodes: Dataset,
-    collate: Callable,
+    segmenter: EpisodeSegmenter,
+    episodes: Dataset[Episode],
     processes: Processes,
     workers: int = 0,
     title: str = "evaluating",
 ) -> Evaluation:
-    """Score anything that segments a batch of episodes; every episode counts exactly once.
+    """Score a segmenter; every episode counts exactly once.
 
     Args:
-        segment: logits B x H x W of a batch, above 0 where the object is.
-        episodes: items are joined into batches by `collate`; with masks at their original size.
+        episodes: with masks at their original size.
+        workers: processes that read episodes, beside this one.
     """
     evaluation = Evaluation()
-    for indices, batch in batches(episodes, collate, workers, processes, title):
-        evaluation.add(indices, batch, segment(batch))
+    for batch in batches(episodes, processes, workers, title):
+        evaluation.add(batch, segmenter.segment(batch))
     return evaluation.gather(processes)
+
+
+def _join(parts: Sequence[AnyBatch]) -> AnyBatch:
+    return type(parts[0]).join(parts)

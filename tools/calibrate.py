@@ -1,10 +1,10 @@
 """Calibrate a checkpoint's presence score: does this picture show the object at all?
 
-    python -m tools.calibrate --ckpt runs/image/last.safetensors --datapath Datasets --fold 0
+    python -m tools.calibrate --ckpt runs/image/last.safetensors --datapath Datasets
 
 Half of the episodes get a query without the class. The score is fitted on held-out images of the
-training classes and tested on classes that training never saw; the result is written into the
-checkpoint's header, where predict.py finds it.
+training classes and tested on the classes that training never saw, unless it saw all; the result is
+written into the checkpoint's header, where predict.py finds it.
 """
 
 import dataclasses
@@ -13,22 +13,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from common.checkpoint import save_checkpoint
 from common.cli import checked_options, option, run_script, script_parser
 from common.distributed import DEVICES, Processes, process_group
 from common.errors import UsageError
 from common.logger import quiet_libraries
-from common.trainer import PRECISIONS, autocast
+from common.trainer import PRECISIONS
 from data.benchmarks import Split, open_benchmark
-from data.episode import Episode, EpisodeDataset, EpisodeKey
-from data.options import DataOptions
+from data.episode import EpisodeDataset, EpisodeKey
 from data.sampler import EpisodeSampler
-from evaluation.image import batches
+from evaluation.exposure import SEEN, UNSEEN, Exposure, TestedData
+from evaluation.image import batches, predict_episodes
+from evaluation.presence import LabelledSignals, fit_presence, roc_auc
 from model.checkpoint import load_model, read_model
 from model.dc_sam.network import DcSam
-from model.presence import PresenceScale, fit_presence, separation, signals
+from model.presence import PresenceScale
+
+AUC_NAMES = {SEEN: "seen_classes_auc", UNSEEN: "unseen_classes_auc"}
+"""What the area under the ROC curve is called in the header."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,11 @@ class CalibrationOptions:
 
     ckpt: Path | None = option(None, "checkpoint to calibrate (required)")
     output: Path | None = option(None, "checkpoint to write (default: the same)")
-    episodes: int = option(400, "with the class, and as many without")
-    seed: int = option(0, "of the episodes")
-    nworker: int = option(2, "processes that read episodes; 0: none but this one")
-    device: str = option("auto", "where to compute", DEVICES)
-    precision: str = option("fp32", "of the forward pass", tuple(PRECISIONS))
+    episodes: int = option(400, "number of episodes with the class, and as many without")
+    seed: int = option(0, "seed of the episodes")
+    nworker: int = option(2, "number of processes that read episodes; 0: none but this one")
+    device: str = option("auto", "device to compute on", DEVICES)
+    precision: str = option("fp32", "precision of the forward pass", tuple(PRECISIONS))
 
     @property
     def written(self) -> Path:
@@ -65,54 +68,33 @@ def main() -> int:
     data, options = parse_options()
     quiet_libraries()
     with process_group(options.device) as processes:
-        model, facts = load_model(options.ckpt, processes.device)
+        method, facts = load_model(options.ckpt, processes.device)
+        data = data.completed(facts, options.ckpt)
+        exposure = Exposure.of_fold(facts, data.benchmark, data.fold)
         benchmark = open_benchmark(data, processes, lambda b: [b.held_out, b.validation])
-        fitted, tested = (
-            measure(model, split, facts["model"]["image_size"], data.nshot, options, processes)
-            for split in (benchmark.held_out, benchmark.validation)
-        )
-        scale = fit_presence(*fitted)
-        score = separation(scale.likelihood(tested[0]), tested[1])
+        measured = []
+        for place, split in enumerate((benchmark.held_out, benchmark.validation)):
+            sampler = EpisodeSampler(split, data.nshot, options.seed, leave_out_rare=True)
+            # where training has seen all classes, both splits are one: then these differ
+            keys = sampler.evaluation_keys(2 * options.episodes)[place::2]
+            keys += without_class(split, keys)
+            episodes = EpisodeDataset(split, keys, facts["model"]["image_size"])
+            measured.append(measure(method, episodes, options, processes))
+        fitted, tested = measured
+        scale = fit_presence(fitted)
+        score = roc_auc(scale, tested)
         if processes.is_main:
-            write(options, scale, score)
+            write(options, scale, {AUC_NAMES.get(exposure.word, "auc"): round(score, 4)})
             print(
-                f"presence score on {len(tested[1])} queries of unseen classes, half of them "
+                f"presence score on {len(tested.present)} queries ({exposure}), half of them "
                 f"without the class: ROC AUC {score:.3f}; written to {options.written}"
             )
     return 0
 
 
-def parse_options() -> tuple[DataOptions, CalibrationOptions]:
-    groups = (DataOptions, CalibrationOptions)
+def parse_options() -> tuple[TestedData, CalibrationOptions]:
+    groups = (TestedData, CalibrationOptions)
     return checked_options(groups, script_parser(__doc__, groups).parse_args())
-
-
-@torch.no_grad()
-def measure(
-    model: DcSam,
-    split: Split,
-    image_size: int,
-    shots: int,
-    options: CalibrationOptions,
-    processes: Processes,
-) -> tuple[Tensor, Tensor]:
-    """Signals of episodes with and without the class, N x 3, and which are which, N bool."""
-    sampler = EpisodeSampler(split, shots, options.seed, leave_out_rare=True)
-    keys = sampler.evaluation_keys(options.episodes)
-    episodes = EpisodeDataset(split, [*keys, *without_class(split, keys)], image_size)
-    found, present = [], []
-    title = f"{split.role} classes"
-    for indices, batch in batches(episodes, Episode.join, options.nworker, processes, title):
-        with autocast(processes.device, options.precision):
-            concept = model.learn(batch.support_images, batch.support_masks)
-            images = model.encode(batch.query_image)
-            prediction = model.find(images, concept)
-        found += signals(prediction, images, concept).cpu()
-        present += [index < len(keys) for index in indices]
-    pairs = [
-        pair for mine in processes.gather((found, present)) for pair in zip(*mine, strict=True)
-    ]
-    return torch.stack([one for one, _ in pairs]), torch.tensor([there for _, there in pairs])
 
 
 def without_class(split: Split, keys: Sequence[EpisodeKey]) -> list[EpisodeKey]:
@@ -129,11 +111,27 @@ def without_class(split: Split, keys: Sequence[EpisodeKey]) -> list[EpisodeKey]:
     return absent
 
 
-def write(options: CalibrationOptions, scale: PresenceScale, score: float) -> None:
+def measure(
+    method: DcSam, episodes: EpisodeDataset, options: CalibrationOptions, processes: Processes
+) -> LabelledSignals:
+    """Signals of all episodes; the first ones show their class."""
+    found, present = [], []
+    title = f"{episodes.split.role} classes"
+    for batch in batches(episodes, processes, options.nworker, title):
+        found.append(predict_episodes(method, batch, options.precision).signals.cpu())
+        present += [index < options.episodes for index in batch.indices]
+    everybody = processes.gather((found, present))
+    return LabelledSignals(
+        torch.cat([part for parts, _ in everybody for part in parts]),
+        torch.tensor([one for _, flags in everybody for one in flags]),
+    )
+
+
+def write(options: CalibrationOptions, scale: PresenceScale, auc: dict[str, float]) -> None:
     """Put the calibration into the checkpoint's header."""
     facts, weights = read_model(options.ckpt)
     facts = {name: value for name, value in facts.items() if name != "version"}
-    facts["presence"] = {**dataclasses.asdict(scale), "unseen_classes_auc": round(score, 4)}
+    facts["presence"] = {**dataclasses.asdict(scale), **auc}
     save_checkpoint(options.written, weights, facts)
 
 

@@ -11,6 +11,8 @@ from model.dc_sam.config import ModelOptions, build_model, learnable_weights
 from model.predictor import InContextSegmenter
 from tools import calibrate
 
+DATA = {"benchmark": "pascal", "fold": 1, "nshot": 1}
+
 
 @pytest.fixture
 def checkpoint(tmp_path):
@@ -21,24 +23,62 @@ def checkpoint(tmp_path):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         weights = learnable_weights(build_model(options))
-    save_checkpoint(tmp_path / "last.safetensors", weights, {"model": to_json(options)})
+    save_checkpoint(
+        tmp_path / "last.safetensors", weights, {"model": to_json(options), "data": DATA}
+    )
     return tmp_path / "last.safetensors"
 
 
-def test_a_checkpoint_gets_its_own_scale(script, checkpoint, generated):
+@pytest.fixture
+def flags(generated):
+    return ("--datapath", generated, "--episodes", 8, "--nworker", 0, "--device", "cpu")
+
+
+def test_a_checkpoint_gets_its_own_scale(script, checkpoint, flags):
     before = read_weights(checkpoint)
-    flags = ("--datapath", generated, "--episodes", 8, "--nworker", 0, "--device", "cpu")
 
     outcome = script(calibrate, "--ckpt", checkpoint, *flags)
 
     assert outcome.code == 0, outcome.error
-    assert "16 queries of unseen classes" in outcome.output
+    assert "16 queries (unseen classes)" in outcome.output
     stored = read_facts(checkpoint)["presence"]
     used = InContextSegmenter.from_checkpoint(checkpoint, device="cpu").presence
     assert json.loads(json.dumps(used.weights)) == stored["weights"]
     assert 0 <= stored["unseen_classes_auc"] <= 1
     after = read_weights(checkpoint)
     assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_classes_that_training_has_seen_are_refused_or_named(script, checkpoint, flags):
+    refused = script(calibrate, "--ckpt", checkpoint, *flags, "--fold", 0)
+    assert refused.code == 2
+    assert "--seen_classes" in refused.error
+    outcome = script(calibrate, "--ckpt", checkpoint, *flags, "--fold", 0, "--seen_classes")
+    assert outcome.code == 0, outcome.error
+    assert "(seen classes)" in outcome.output
+    assert "seen_classes_auc" in read_facts(checkpoint)["presence"]
+    assert "unseen_classes_auc" not in read_facts(checkpoint)["presence"]
+
+
+def test_where_all_classes_were_seen_the_tested_episodes_are_not_the_fitted_ones(
+    script, checkpoint, flags, monkeypatch
+):
+    weights = read_weights(checkpoint)
+    data = {"data": {"benchmark": "coco_all", "nshot": 1}}
+    save_checkpoint(checkpoint, weights, {**read_facts(checkpoint), **data})
+    keys, measure = [], calibrate.measure
+
+    def keep_the_keys(method, episodes, *rest):
+        keys.append(set(episodes.keys))
+        return measure(method, episodes, *rest)
+
+    monkeypatch.setattr(calibrate, "measure", keep_the_keys)
+    outcome = script(calibrate, "--ckpt", checkpoint, *flags)
+
+    assert outcome.code == 0, outcome.error
+    assert "(seen classes)" in outcome.output
+    fitted, tested = keys
+    assert len(fitted & tested) < 4  # of 16; so few images let some be drawn again
 
 
 def test_queries_without_the_class_have_no_pixel_of_it(generated):
