@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from common.checkpoint import read_facts, read_weights, save_checkpoint
@@ -26,8 +27,8 @@ from common.cli import run_script
 from common.errors import UsageError
 from common.files import digest, temporary_beside, write_atomically
 from common.sums import SUMS, check_sum, read_sums, write_sums
-from model.checkpoint import model_options
-from tools.model_card import Part, write_card
+from model.checkpoint import load_model, model_options
+from tools.model_card import Part, file_name, write_card
 
 CARD = "README.md"
 RESULTS = "results.json"
@@ -39,19 +40,21 @@ def parse_options() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("runs", type=Path, nargs="*", metavar="RUN", help="folder of a run")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="new folder to write")
-    parser.add_argument(
-        "--weights", choices=("last", "best"), default="last", help="which (default: %(default)s)"
+    add = parser.add_argument
+    add("runs", type=Path, nargs="*", metavar="RUN", help="folder of a run to pack")
+    add("--output", type=Path, metavar="FOLDER", help="new folder to write")
+    add(
+        "--weights",
+        choices=("last", "best"),
+        default="last",
+        help="which weights of a run are packed (default: %(default)s)",
     )
-    parser.add_argument("--title", help="of the card (default: from the configuration)")
-    parser.add_argument("--row", default="", help="row of a table, e.g. 'table3 resnet50 coco'")
-    parser.add_argument("--about", type=Path, metavar="FILE", help="what it can and cannot do")
-    parser.add_argument("--generated", action="store_true", help="trained on generated images")
-    parser.add_argument(
-        "--half", action="store_true", help="store weights in half precision: half the size"
-    )
-    parser.add_argument("--verify", type=Path, metavar="FOLDER", help="check a released folder")
+    add("--title", help="title of the card (default: the configuration)")
+    add("--row", default="", help="row of a table it is, such as 'table3 resnet50 coco'")
+    add("--about", type=Path, metavar="FILE", help="text on what the model can and cannot do")
+    add("--generated", action="store_true", help="say that it was trained on generated images")
+    add("--half", action="store_true", help="store weights in half precision: half the size")
+    add("--verify", type=Path, metavar="FOLDER", help="released folder to check")
     options = parser.parse_args()
     if bool(options.runs) == bool(options.verify):
         parser.error("name the folder of at least one RUN, or a folder to --verify")
@@ -79,10 +82,15 @@ def pack(options: argparse.Namespace) -> None:
         raise UsageError(f"{output} is there already: choose another folder, or delete it")
     sources = [run / f"{options.weights}.safetensors" for run in options.runs]
     parts = read_parts(sources)
-    model = parts[0].facts["model"]
-    title = options.title or f"DC-SAM: {model['backbone']}, SAM {model['sam_version']}"
     about = read_text(options.about).strip() if options.about else ""
-    card = write_card(parts, title, options.row, about, options.generated, options.half)
+    card = write_card(
+        parts,
+        title=options.title,
+        row=options.row,
+        about=about,
+        generated=options.generated,
+        half=options.half,
+    )
     temporary = temporary_beside(output)
     try:
         temporary.mkdir()
@@ -113,34 +121,24 @@ def read_parts(sources: list[Path]) -> list[Part]:
     Raises:
         UsageError: one cannot be read, or they are not the folds of one configuration.
     """
-    parts: list[Part] = []
+    parts: dict[str, Part] = {}
     for source in sources:
         facts = read_facts(source)
         model_options(facts, source)
-        part = Part("", facts, read_results(source, facts))
-        if parts:
-            first = parts[0].facts["model"]
-            differing = sorted(key for key in first if facts["model"].get(key) != first[key])
-            if differing:
-                raise UsageError(
-                    f"{source} is no fold of the same row as {sources[0]}: it differs in "
-                    f"{', '.join(differing)}"
-                )
-        name = part_name(part)
-        if name in (other.name for other in parts):
+        first = next((part.facts["model"] for part in parts.values()), facts["model"])
+        differing = sorted(key for key in first if facts["model"].get(key) != first[key])
+        if differing:
             raise UsageError(
-                f"{source}: a second {name.removesuffix('.safetensors')}; pack it separately"
+                f"{source} is no fold of the same row as {sources[0]}: it differs in "
+                f"{', '.join(differing)}"
             )
-        if not part.results:
+        name = file_name(facts)
+        if name in parts:
+            raise UsageError(f"{source}: a second {Path(name).stem}; pack it separately")
+        parts[name] = Part(name, facts, read_results(source, facts))
+        if not parts[name].results:
             print(f"warning: {source} has no {RESULTS}: evaluate it first", file=sys.stderr)
-        parts.append(Part(name, facts, part.results))
-    return parts
-
-
-def part_name(part: Part) -> str:
-    """How a checkpoint's file is called: after what it was trained on."""
-    fold = "" if part.fold is None else f"_fold{part.fold}"
-    return f"{part.benchmark or 'model'}{fold}.safetensors"
+    return list(parts.values())
 
 
 def read_results(source: Path, facts: dict[str, Any]) -> list[dict[str, Any]]:
@@ -187,8 +185,18 @@ def verify(folder: Path) -> int:
     for problem in problems:
         print(f"failed: {problem}", file=sys.stderr)
     if not problems:
-        print(f"{folder}: {len(read_sums(folder))} files are as {SUMS} says, and can be loaded")
+        listed = read_sums(folder)
+        count = sum(is_checkpoint(name) for name in listed)
+        were = "model was" if count == 1 else "models were"
+        print(
+            f"{folder}: {len(listed)} files are as {SUMS} says; "
+            f"{count} {were} built and run on noise"
+        )
     return 1 if problems else 0
+
+
+def is_checkpoint(name: str) -> bool:
+    return name.endswith(".safetensors")
 
 
 def find_problems(folder: Path) -> Iterator[str]:
@@ -198,8 +206,7 @@ def find_problems(folder: Path) -> Iterator[str]:
     except UsageError as error:
         yield str(error)
         return
-    checkpoints = sorted(name for name in listed if name.endswith(".safetensors"))
-    if CARD not in listed or not checkpoints:
+    if CARD not in listed or not any(is_checkpoint(name) for name in listed):
         yield f"{folder / SUMS} must list {CARD} and at least one .safetensors file"
     for path in sorted(folder.iterdir()):
         if path.name not in (*listed, SUMS):
@@ -211,12 +218,33 @@ def find_problems(folder: Path) -> Iterator[str]:
             continue
         try:
             check_sum(path)
-            if name in checkpoints:
-                model_options(read_facts(path), path)
+            if is_checkpoint(name):
+                try_model(path)
         except UsageError as error:
-            yield str(error)
+            yield str(error) if str(path) in str(error) else f"{path}: {error}"
         except OSError as error:
             yield f"cannot read {path}: {error.strerror}"
+
+
+@torch.no_grad()
+def try_model(path: Path) -> None:
+    """Build a checkpoint's model, and let it segment a picture of noise by another one.
+
+    Raises:
+        UsageError: the model cannot be built, which includes that a file of its frozen parts is
+            absent, or some of its numbers are not finite.
+    """
+    model, facts = load_model(path, torch.device("cpu"))
+    for name, value in model.state_dict().items():
+        if not value.isfinite().all():
+            raise UsageError(f"{path}: {name} holds numbers that are not finite")
+    side = facts["model"]["image_size"]
+    generator = torch.Generator().manual_seed(0)
+    query, support = torch.randn(2, 1, 3, side, side, generator=generator)
+    mask = torch.zeros(1, 1, side, side)
+    mask[..., : side // 2] = 1
+    if not model(query, support[None], mask).logits.isfinite().all():
+        raise UsageError(f"{path} gives logits that are not finite")
 
 
 if __name__ == "__main__":

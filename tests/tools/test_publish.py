@@ -9,6 +9,7 @@ import torch
 from common.checkpoint import read_facts, read_weights, save_checkpoint
 from common.cli import to_json
 from common.errors import UsageError
+from common.files import ROOT
 from common.sums import read_sums
 from model.checkpoint import load_model
 from model.dc_sam.config import ModelOptions
@@ -33,6 +34,7 @@ def write_run(folder: Path, fold: int, miou: float, **model: object) -> Path:
         "benchmark": "pascal",
         "fold": fold,
         "shots": 1,
+        "classes": "unseen",
         "episodes": 1000,
         "seed": 0,
         "miou": miou,
@@ -60,9 +62,6 @@ def test_a_release_holds_weights_card_and_hashes(packed: Path, script: Callable)
     assert sorted(path.name for path in packed.iterdir()) == names
     assert read_weights(packed / "pascal_fold1.safetensors")["w"].tolist() == [1, 1]
     assert (packed / "pascal_fold1.safetensors").stat().st_mode & 0o044  # others may read it
-    outcome = script(release, "--verify", packed)
-    assert outcome.code == 0
-    assert "3 files are as SHA256SUMS says" in outcome.output
     subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=packed, check=True)
 
 
@@ -70,9 +69,9 @@ def test_the_card_tells_metrics_configuration_and_licences(packed: Path):
     card = (packed / "README.md").read_text()
     for fact in (
         "table3 resnet50 pascal",
-        "| pascal_fold0.safetensors | pascal | 0 | 1 | 1000 (seed 0) | 70.0 | 80.0 | "
-        "`abababababababab` |",
-        "| mean | | | 1 | | **70.5** | **80.5** | |",
+        "| pascal_fold0.safetensors | pascal | 0 | unseen | 1 | 1000 | 0 | 70.0 | 80.0 | "
+        f"{'ab' * 32} |",
+        "| mean |  |  | unseen | 1 |  |  | 70.5 | 80.5 |  |",
         "`fefefefefefefefe`",
         "`0123456789abcdef`",
         "after 7 updates 61.2 mIoU",
@@ -185,6 +184,76 @@ def test_what_is_no_row_is_refused_and_leaves_nothing(tmp_path: Path, script: Ca
     (one / "eval_last" / "results.json").write_text("[]")
     outcome = script(release, one, "--output", tmp_path / "new")
     assert "eval_last/results.json does not hold results" in outcome.error
+
+
+@pytest.fixture
+def released(trained: Path, tmp_path: Path, script: Callable) -> Path:
+    """The release of a model that can be built here."""
+    assert script(release, trained.parent, "--output", tmp_path / "out").code == 0
+    return tmp_path / "out"
+
+
+def test_a_whole_release_is_built_and_run(released: Path, script: Callable):
+    outcome = script(release, "--verify", released)
+    assert outcome.code == 0
+    assert "2 files are as SHA256SUMS says" in outcome.output
+    assert "1 model was built and run on noise" in outcome.output
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny-video"])
+def test_what_is_shipped_can_be_used(script: Callable, name: str):
+    outcome = script(release, "--verify", ROOT / "checkpoints" / name)
+    assert outcome.code == 0, outcome.error
+
+
+def change(folder: Path, edit: Callable[[dict, dict], object]) -> None:
+    """Write a release's checkpoint with other facts or weights, and the hashes of that."""
+    path = folder / "pascal_fold0.safetensors"
+    facts, weights = read_facts(path), read_weights(path)
+    edit(facts, weights)
+    save_checkpoint(path, weights, facts)
+    release.write_sums(folder, ["README.md", path.name])
+
+
+def another_shape(_: dict, weights: dict) -> None:
+    weights["generator.positive.norm.bias"] = torch.zeros(7)
+
+
+def another_name(_: dict, weights: dict) -> None:
+    weights["generator.unknown"] = weights.pop("generator.positive.norm.bias")
+
+
+def no_number(_: dict, weights: dict) -> None:
+    weights["generator.positive.norm.bias"][3] = float("nan")
+
+
+def too_large(_: dict, weights: dict) -> None:
+    weights["generator.positive.norm.bias"][:] = 3e38
+
+
+def absent_backbone(facts: dict, _: dict) -> None:
+    facts["model"]["backbone"] = "resnet50"
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (another_shape, "generator.positive.norm.bias"),
+        (another_name, "generator.positive.norm.bias"),
+        (no_number, "generator.positive.norm.bias holds numbers that are not finite"),
+        (too_large, "gives logits that are not finite"),
+        (absent_backbone, "resnet50_v2.pth"),
+    ],
+)
+def test_a_model_that_cannot_be_used_is_told(
+    released: Path, script: Callable, edit: Callable, message: str
+):
+    change(released, edit)
+    outcome = script(release, "--verify", released)
+    assert outcome.code == 1
+    assert "pascal_fold0.safetensors" in outcome.error
+    assert message in outcome.error
+    assert outcome.error.count("\n") == 1
 
 
 def cut(folder: Path) -> None:
