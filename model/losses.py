@@ -1,8 +1,15 @@
-"""Losses on mask logits (equations 21 to 23). Pixels marked as ignored count nowhere."""
+"""Losses on mask logits (equations 21 to 23). Pixels marked as ignored count nowhere.
+
+Clips, B x T x H x W, are samples like images: their frames are summed before dividing.
+"""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+LOSSES = ("paper", "release")
+"""Which Dice joins the cross-entropy: squared denominators, or the release's plain sums with 1 added
+to numerator and denominator."""
 
 
 def binary_cross_entropy(logits: Tensor, mask: Tensor, ignore: Tensor | None = None) -> Tensor:
@@ -22,17 +29,41 @@ def binary_cross_entropy(logits: Tensor, mask: Tensor, ignore: Tensor | None = N
     return (loss * counted).sum(dim=1) / counted.sum(dim=1).clamp_min(1)
 
 
-def dice(logits: Tensor, mask: Tensor, ignore: Tensor | None = None) -> Tensor:
-    """Equation 22, with squared denominators, for each sample; shapes as above."""
+def dice(
+    logits: Tensor,
+    mask: Tensor,
+    ignore: Tensor | None = None,
+    squared: bool = True,
+    smoothing: float = 0.0,
+) -> Tensor:
+    """Equation 22 for each sample; shapes as above.
+
+    Args:
+        squared: sum the squares of probabilities and mask in the denominator, as the paper does.
+        smoothing: added to numerator and denominator.
+    """
     probability, mask = logits.sigmoid().flatten(1), mask.flatten(1)
     if ignore is not None:
         counted = (~ignore).flatten(1).to(probability.dtype)
         probability, mask = probability * counted, mask * counted
     overlap = (probability * mask).sum(dim=1)
-    total = probability.square().sum(dim=1) + mask.square().sum(dim=1)
-    return 1 - 2 * overlap / total.clamp_min(torch.finfo(total.dtype).eps)
+    power = 2 if squared else 1
+    total = probability.pow(power).sum(dim=1) + mask.pow(power).sum(dim=1) + smoothing
+    return 1 - (2 * overlap + smoothing) / total.clamp_min(torch.finfo(total.dtype).eps)
 
 
-def mask_loss(logits: Tensor, mask: Tensor, ignore: Tensor | None = None) -> Tensor:
-    """Equation 23: the sum of both for each sample; shapes as above."""
-    return binary_cross_entropy(logits, mask, ignore) + dice(logits, mask, ignore)
+def mask_loss(
+    logits: Tensor, mask: Tensor, ignore: Tensor | None = None, kind: str = "paper"
+) -> Tensor:
+    """Equation 23: the sum of both for each sample; shapes as above.
+
+    Args:
+        kind: one of `LOSSES`.
+
+    Raises:
+        ValueError: there is no such loss.
+    """
+    if kind not in LOSSES:
+        raise ValueError(f"no loss {kind!r}: choose of {', '.join(LOSSES)}")
+    release = {"squared": False, "smoothing": 1.0} if kind == "release" else {}
+    return binary_cross_entropy(logits, mask, ignore) + dice(logits, mask, ignore, **release)

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from model.losses import binary_cross_entropy, dice, mask_loss
+from model.losses import LOSSES, binary_cross_entropy, dice, mask_loss
 
 LOG3 = math.log(3)
 
@@ -24,9 +24,22 @@ def test_dice_with_squared_denominators_worked_out_by_hand():
     assert dice(LOGITS, MASK).item() == pytest.approx(1 - 2 * 1.25 / (1.125 + 2), abs=1e-6)
 
 
+def test_dice_of_plain_sums_with_smoothing_worked_out_by_hand():
+    # the probabilities sum to 2, and so does the mask
+    found = dice(LOGITS, MASK, squared=False, smoothing=1.0).item()
+    assert found == pytest.approx(1 - (2 * 1.25 + 1) / (2 + 2 + 1), abs=1e-6)
+
+
 def test_the_loss_is_the_sum_of_both():
-    expected = binary_cross_entropy(LOGITS, MASK) + dice(LOGITS, MASK)
-    torch.testing.assert_close(mask_loss(LOGITS, MASK), expected)
+    entropy = binary_cross_entropy(LOGITS, MASK)
+    torch.testing.assert_close(mask_loss(LOGITS, MASK), entropy + dice(LOGITS, MASK))
+    # the release's Dice: 1 - 3.5 / 5
+    torch.testing.assert_close(mask_loss(LOGITS, MASK, kind="release"), entropy + 0.3)
+
+
+def test_an_unknown_loss_is_refused():
+    with pytest.raises(ValueError, match="no loss 'focal': choose of paper, release"):
+        mask_loss(LOGITS, MASK, kind="focal")
 
 
 def test_ignored_pixels_count_nowhere():
@@ -79,10 +92,11 @@ def test_a_perfect_mask_costs_nothing_and_a_wrong_one_much():
     assert binary_cross_entropy(-certain, mask).item() == pytest.approx(100)
 
 
+@pytest.mark.parametrize("kind", LOSSES)
 @pytest.mark.parametrize("ignored", [False, True])
-def test_an_empty_mask_gives_finite_values_and_gradients(ignored: bool):
+def test_an_empty_mask_gives_finite_values_and_gradients(ignored: bool, kind: str):
     logits = torch.full((1, 3, 3), -200.0, requires_grad=True)
-    loss = mask_loss(logits, torch.zeros(1, 3, 3), torch.full((1, 3, 3), ignored))
+    loss = mask_loss(logits, torch.zeros(1, 3, 3), torch.full((1, 3, 3), ignored), kind)
     loss.sum().backward()
     assert loss.isfinite().all()
     assert logits.grad.isfinite().all()
