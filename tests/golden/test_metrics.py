@@ -1,6 +1,4 @@
-"""Areas, mIoU, FB-IoU, J and F are those of the released evaluation."""
-
-import json
+"""Areas, mIoU, FB-IoU, J, F and losses are those of the release."""
 
 import numpy as np
 import pytest
@@ -8,16 +6,18 @@ import torch
 
 from evaluation.boundary import boundary_map, boundary_radius, score_frame
 from evaluation.iou import EpisodeScores
+from model.losses import binary_cross_entropy, dice, mask_loss
+from tests.golden.fill import disc, rect
 
 
 @pytest.fixture(scope="module")
-def expected(golden_file):
-    return json.loads(golden_file("metrics.json").read_text())
+def expected(golden):
+    return golden.json("metrics.json")
 
 
 @pytest.fixture(scope="module")
-def masks(golden_file):
-    with np.load(golden_file("metrics_masks.npz"), allow_pickle=False) as arrays:
+def masks(golden):
+    with np.load(golden.file("metrics_masks.npz"), allow_pickle=False) as arrays:
         return dict(arrays)
 
 
@@ -74,3 +74,28 @@ def test_mean_over_the_frames_of_one_size(expected, masks):
         region, boundary = np.mean(scores, axis=0)
         assert region == pytest.approx(numbers["J_mean"], abs=1e-6)
         assert boundary == pytest.approx(numbers["F_mean"], abs=1e-6)
+
+
+def test_losses_of_images(expected, case):
+    logits = case.input("loss_logits", 2, 1, 64, 64)[:, 0]
+    mask = torch.stack([disc(64, 64, 30, 30, 14), rect(64, 64, 5, 5, 40, 20)])
+    numbers = expected["loss"]
+    assert_losses_agree(logits, mask, numbers)
+    total = mask_loss(logits, mask, kind="release").mean().item()
+    assert total == pytest.approx(numbers["total"], abs=1e-6)
+
+
+def test_losses_of_a_clip(expected, case):
+    # one sample: the release sums over all frames before it divides
+    logits = case.input("loss_logits_video", 1, 4, 64, 64)
+    mask = torch.stack([disc(64, 64, 20 + 5 * frame, 30, 14) for frame in range(4)])[None]
+    assert_losses_agree(logits, mask, expected["loss_video"])
+
+
+def assert_losses_agree(logits, mask, numbers):
+    assert binary_cross_entropy(logits, mask).mean().item() == pytest.approx(
+        numbers["bce"], abs=1e-6
+    )
+    released = dice(logits, mask, squared=False, smoothing=1.0).mean().item()
+    assert released == pytest.approx(numbers["dice"], abs=1e-6)
+    assert abs(dice(logits, mask).mean().item() - numbers["dice"]) > 1e-3

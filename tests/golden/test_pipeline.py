@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -20,64 +20,27 @@ from model.sam.sam1 import Sam, SamSize
 from model.sam.sam2 import Sam2
 from model.sam.segmenter import Segmenter, SegmenterFeatures
 from model.weights import load_strictly
+from tests.golden.golden_set import Weights, assert_agrees, assert_close, part, split, summary
 from tools.import_checkpoint import main as import_release_file
 
-TOLERANCE = 1e-4
-FLIPPED_TOLERANCE = 1e-2
+AFTER_THE_MASK = {"(pos|neg)2|logits_": 1e-2}
 """Where a pixel of the thresholded pseudo mask, a near-tie, fell to the other side."""
-FLIPPED_SHARE = 1e-3
+ENCODED = r"query_sam_s|image_embed_s|hr\d_s"
 SMALL = SamSize(width=192, depth=4, heads=3, global_blocks=(1, 3))
 SAM_2 = "sam2.1_hiera_t"
-
-Weights = dict[str, Tensor]
-
-
-def expectations(values: Weights, name: str) -> Weights:
-    found = part(values, name)
-    if not found:
-        pytest.skip(f"this set has no {name} values")
-    return found
-
-
-def part(weights: Weights, name: str) -> Weights:
-    return {n.removeprefix(name): value for n, value in weights.items() if n.startswith(name)}
-
-
-def assert_close(found: Weights, expected: Weights, tolerance: float = TOLERANCE) -> None:
-    names = found.keys() & expected.keys()
-    assert names
-    for name in sorted(names):
-        assert found[name].shape == expected[name].shape, name
-        difference = (found[name] - expected[name]).abs().max().item()
-        assert difference <= tolerance, f"{name} differs by {difference:.2e}"
 
 
 def summaries(name: str, logits: Tensor) -> Weights:
     """What the files hold of full logits, B x 512 x 512."""
-    logits = logits.unsqueeze(1)
-    flat = logits.flatten(1)
-    numbers = [
-        flat.mean(1), flat.std(1), flat.amin(1), flat.amax(1), (flat > 0).float().mean(1)
-    ]  # fmt: skip
     return {
-        f"{name}_avg128": F.avg_pool2d(logits, 4),
-        f"{name}_stride4": logits[..., ::4, ::4],
-        f"{name}_mean_std_min_max_posfrac": torch.stack(numbers, dim=1),
+        f"{name}_avg128": F.avg_pool2d(logits.unsqueeze(1), 4),
+        f"{name}_stride4": logits[:, None, ::4, ::4],
+        f"{name}_mean_std_min_max_posfrac": summary(logits),
     }
 
 
 def resized(logits: Tensor) -> Tensor:
     return F.interpolate(logits, (512, 512), mode="bilinear", align_corners=True)
-
-
-@pytest.fixture(scope="module")
-def expected_sam(golden_file) -> Weights:
-    return load_file(golden_file("sam1.safetensors"))
-
-
-@pytest.fixture(scope="module")
-def expected_sam2(golden_file) -> Weights:
-    return load_file(golden_file("sam2_image.safetensors"))
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +104,7 @@ def decoder_inputs(case, segmenter: Segmenter, levels: bool) -> tuple[SegmenterF
 
 
 @torch.no_grad()
-def test_sam_decodes_tokens_to_the_same_logits(expected_sam, case, small_sam):
+def test_sam_decodes_tokens_to_the_same_logits(golden, case, small_sam):
     features, tokens = decoder_inputs(case, small_sam, levels=False)
     logits, quality = small_sam.select(small_sam.decode_all(features, tokens), fallback=True)
     found = {
@@ -152,13 +115,11 @@ def test_sam_decodes_tokens_to_the_same_logits(expected_sam, case, small_sam):
         "logits512_avg128": F.avg_pool2d(resized(logits), 4),
         "logits512_stride4": resized(logits)[..., ::4, ::4],
     }
-    assert_close(found, expectations(expected_sam, "decode/"))
+    assert_close(found, golden.tensors("sam1", "decode/"))
 
 
 @torch.no_grad()
-def test_sam2_decodes_tokens_to_the_same_logits_and_replaces_the_unstable_ones(
-    expected_sam2, case, sam2
-):
+def test_sam2_decodes_tokens_to_the_same_logits_and_replaces_the_unstable_ones(golden, case, sam2):
     features, tokens = decoder_inputs(case, sam2, levels=True)
     decoded = sam2.decode_all(features, tokens)
     logits, quality = sam2.select(decoded, fallback=True)
@@ -171,12 +132,12 @@ def test_sam2_decodes_tokens_to_the_same_logits_and_replaces_the_unstable_ones(
         "iou_selected": quality,
         "logits512_avg128": F.avg_pool2d(resized(logits), 4),
     }
-    assert_close(found, expectations(expected_sam2, "decode/"))
+    assert_close(found, golden.tensors("sam2_image", "decode/"))
 
 
 @torch.no_grad()
-def run(case, model: DcSam, samples: list[int]) -> tuple[Weights, list[Tensor]]:
-    """From images to masks: what the files hold, and the tokens before refinement."""
+def run(case, model: DcSam, samples: list[int]) -> Weights:
+    """From images to masks: what the files hold."""
     query, support = case.image("query_img")[samples], case.image("support_img")[samples]
     starts: list[Tensor] = []
     refined: list[Tensor] = []
@@ -200,37 +161,27 @@ def run(case, model: DcSam, samples: list[int]) -> tuple[Weights, list[Tensor]]:
         "pos2": refined[0],
         "neg2": refined[1],
         **summaries("logits", prediction.logits),
-    }, starts
+        # with SAM 1 the release's decoder adds E_pos and E_neg in place, to the tokens that it
+        # then refines
+        "protos_mutated_by_decode": (starts[0] - concept.contexts[0].prompts).abs().max(),
+    }
 
 
-def assert_agrees(found: Weights, expected: Weights) -> None:
-    """As `assert_close`; near-ties of the threshold are allowed for."""
-    share = (found.pop("pre_mask_nearest64") != expected["pre_mask_nearest64"]).float().mean()
-    assert share <= FLIPPED_SHARE
-    before = {name: found.pop(name) for name in list(found) if "1" in name.split("_")[0]}
-    assert_close(before, expected)
-    assert_close(found, expected, FLIPPED_TOLERANCE if share else TOLERANCE)
-
-
-def test_from_images_to_masks_with_sam(expected_sam, case, sam_model):
-    found, starts = run(case, sam_model, [0])
-    expected = expectations(expected_sam, "e2e_b1_0/")
-    moved = (starts[0] - found["pos1"]).abs().max()
-    assert_agrees(found, expected)
-    # the release's decoder adds E_pos and E_neg in place, to the tokens that it then refines
-    assert moved == pytest.approx(expected["protos_mutated_by_decode"].item(), abs=TOLERANCE)
-
-
-def test_from_images_to_masks_with_sam2_through_an_imported_file(expected_sam2, case, sam2_model):
-    found, starts = run(case, sam2_model, [0])
-    expected = expectations(expected_sam2, "e2e_b1_0/")
-    assert torch.equal(starts[0], found["pos1"])
-    assert expected["protos_mutated_by_decode"] == 0
-    assert_agrees(found, expected)
+@pytest.mark.parametrize(("file", "model"), [("sam1", "sam_model"), ("sam2_image", "sam2_model")])
+@pytest.mark.parametrize("batch", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_from_images_to_masks(
+    batch, file, model, golden, case, request, released_pairing, monkeypatch
+):
+    """In a batch, heads see masks as in the release."""
+    if batch > 1:
+        monkeypatch.setattr(cyclic_attention, "cyclic_consistency", released_pairing)
+    expected = golden.tensors(file, "e2e_b1_0/" if batch == 1 else "e2e_b2/")
+    found = run(case, request.getfixturevalue(model), case.samples[:batch])
+    assert_agrees(found, split(expected, ENCODED)[1], AFTER_THE_MASK)
 
 
 @torch.no_grad()
-def test_sam2_encodes_images_alike(expected_sam2, case, sam2):
+def test_sam2_encodes_images_alike(golden, case, sam2):
     features = sam2.encode(case.image("query_img")[:1])
     fine, middle = features.levels
     found = {
@@ -238,35 +189,22 @@ def test_sam2_encodes_images_alike(expected_sam2, case, sam2):
         "hr0_s": fine[:, ::8, ::16, ::16],
         "hr1_s": middle[:, ::8, ::8, ::8],
     }
-    assert_close(found, expectations(expected_sam2, "e2e_b1_0/"))
+    assert_close(found, split(golden.tensors("sam2_image", "e2e_b1_0/"), ENCODED)[0])
 
 
 @torch.no_grad()
-def test_sam_encodes_images_alike(expected_sam, case, small_sam):
+def test_sam_encodes_images_alike(golden, case, small_sam):
     features = small_sam.encode(case.image("query_img"))
     found = {"query_sam_s": features.embedding[:, ::8, ::4, ::4]}
-    assert_close(found, expectations(expected_sam, "e2e_b2/"))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("version", [1, 2])
-def test_batches_agree_once_heads_see_masks_as_in_the_release(
-    version, case, request, released_pairing, monkeypatch
-):
-    expected = request.getfixturevalue(("expected_sam", "expected_sam2")[version - 1])
-    expected = expectations(expected, "e2e_b2/")
-    model = request.getfixturevalue(("sam_model", "sam2_model")[version - 1])
-    samples = list(range(len(case.support_masks)))
-    monkeypatch.setattr(cyclic_attention, "cyclic_consistency", released_pairing)
-    assert_agrees(run(case, model, samples)[0], expected)
+    assert_close(found, split(golden.tensors("sam1", "e2e_b2/"), ENCODED)[0])
 
 
 @pytest.mark.slow
 def test_the_papers_wiring_gives_other_masks(case, sam_model, monkeypatch):
-    released = run(case, sam_model, [0])[0]
+    released = run(case, sam_model, [0])
     monkeypatch.setattr(
         sam_model.generator, "wiring", replace(RELEASE_SAM1, negative_sees_query=True)
     )
-    paper = run(case, sam_model, [0])[0]
+    paper = run(case, sam_model, [0])
     torch.testing.assert_close(paper["pos2"], released["pos2"])
     assert (paper["neg2"] - released["neg2"]).abs().max() > 1e-2

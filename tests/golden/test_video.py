@@ -1,31 +1,34 @@
 """The video model: a labelled image, then a clip, with the memory of SAM 2."""
 
-import json
-
 import pytest
 import torch
-from safetensors.torch import load_file
-from torch import Tensor
 from torch.nn import functional as F
 
 from model.checkpoint import load_model, model_options
 from model.dc_sam.config import ModelOptions
 from model.dc_sam.released_names import import_release
-from model.dc_sam.video import RELEASE_VIDEO, DcSamVideo, FramePrediction, RunningVideo
+from model.dc_sam.video import RELEASE_VIDEO, DcSamVideo, RunningVideo
 from model.sam.adapters import adapter_names
+from model.sam.sam2 import ObjectMask
+from model.sam.segmenter import DecodedMasks
+from tests.golden.golden_set import TOLERANCE, Weights, assert_close, differences, split, summary
 
-TOLERANCE = 1e-4
-TRACKED_TOLERANCE, TRACKED_MEAN_TOLERANCE = 2e-3, 1e-4
-"""Of logits of tracked frames: memories are rounded to bfloat16 between frames."""
 MEMORY_TOLERANCE = 1e-2
 """Of features that were read from memories, which are twice as far from the result."""
-
-Weights = dict[str, Tensor]
-
-
-@pytest.fixture(scope="module")
-def expected(golden_file) -> Weights:
-    return load_file(golden_file("sam2_video.safetensors"))
+TRACKED_TOLERANCE, TRACKED_MEAN_TOLERANCE = 2e-3, 1e-4
+"""Of logits of tracked frames: memories are rounded to bfloat16 between frames."""
+NEAR_TIE_SHARE, NEAR_TIE_TOLERANCE = 0.02, 0.5
+"""Of the first frame's memory, whose mask is binarised at 1024 x 1024: five of its logits lie
+within 1e-5 of 0, where the number of threads decides. Flipping any one of the forty pixels nearest
+to 0 moves at most 1.5 % of the values by more than 1e-4, and none by more than 0.28."""
+FIRST_FRAME = r"pos|neg|proto|heads[01]/|.*\[0\]"
+TOLERANCES = {
+    "pre_mask": 0,
+    FIRST_FRAME: TOLERANCE,
+    "mem0/": NEAR_TIE_TOLERANCE,
+    r"heads\d+/backbone|mem": MEMORY_TOLERANCE,
+    "heads|logits|frame": TRACKED_TOLERANCE,
+}
 
 
 @pytest.fixture(scope="module")
@@ -42,94 +45,105 @@ def model(case, tmp_path_factory) -> DcSamVideo:
 
 
 @pytest.fixture(scope="module")
-def run(case, model) -> tuple[Weights, list[FramePrediction]]:
-    """What the file holds, and the predictions."""
-    frames = case.rule.clip(f"{case.prefix}input/clip", case.clip_frames)[0]
-    notes: Weights = {}
-    heads, memories = [], []
-    decode, remember, ask = model.segmenter.decode_all, model.segmenter.remember, model.prompts
+def expected(golden, case) -> Weights:
+    return by_frame(golden.tensors("sam2_video"))
+
+
+@pytest.fixture(scope="module")
+def heads(golden) -> list[dict]:
+    """What the release's decoder said on every call."""
+    meta = golden.json("sam2_video.json")["meta"]
+    every = [{"all_ious": call["iou"][0]} for call in meta["dynamic"]]
+    return [one | other for one, other in zip(every, meta["heads"], strict=True)]
+
+
+def by_frame(values: Weights) -> Weights:
+    """Tensors of all frames as one tensor for each frame."""
+    of_frames, others = split(values, "logits|frame")
+    for name, value in of_frames.items():
+        frames = value[0] if name.startswith("logits") else value
+        others |= {f"{name}[{number}]": frame for number, frame in enumerate(frames)}
+    return others
+
+
+@pytest.fixture(scope="module")
+def run(case, model) -> tuple[Weights, list[DecodedMasks], list[ObjectMask]]:
+    """What the file holds, and what the decoder said on every call: all masks and the chosen."""
+    segmenter = model.segmenter
+    found: Weights = {}
+    asked, memories = [], []
+    decode, remember, ask = segmenter.decode_all, segmenter.remember, model.prompts
 
     def note_decode(features, tokens):
-        decoded = decode(features, tokens)
-        heads.append((features, decoded))
-        return decoded
+        asked.append((features, tokens))
+        return decode(features, tokens)
 
     def note_memory(*arguments):
-        memory = remember(*arguments)
-        memories.append(memory)
-        return memory
+        memories.append(remember(*arguments))
+        return memories[-1]
 
     def note_prompts(*arguments):
         refined, pseudo_logits = ask(*arguments)
-        notes.update(pos2=refined[0], neg2=refined[1])
+        found.update(pos2=refined[0], neg2=refined[1])
         pseudo = (pseudo_logits > 0).float().unsqueeze(1)
-        notes["pre_mask_nearest64"] = F.interpolate(pseudo, (64, 64), mode="nearest")
+        found["pre_mask_nearest64"] = F.interpolate(pseudo, (64, 64), mode="nearest")
         return refined, pseudo_logits
 
-    with pytest.MonkeyPatch.context() as patch, torch.no_grad():
-        patch.setattr(model.segmenter, "decode_all", note_decode)
-        patch.setattr(model.segmenter, "remember", note_memory)
-        patch.setattr(model, "prompts", note_prompts)
-        support = case.image("support_img")[:1], case.support_masks[:1]
-        concept = model.learn(support[0][:, None], support[1][:, None])
-        video = RunningVideo(model, [concept], length=len(frames))
-        found = [video.step(frame[None]) for frame in frames]
+    with torch.no_grad():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(segmenter, "decode_all", note_decode)
+            patch.setattr(segmenter, "remember", note_memory)
+            patch.setattr(model, "prompts", note_prompts)
+            support = case.image("support_img")[:1], case.support_masks[:1]
+            concept = model.learn(support[0][:, None], support[1][:, None])
+            video = RunningVideo(model, [concept], length=case.clip_frames)
+            logits = torch.stack([video.step(f[None]).logits for f in case.clip()], dim=1)
+        decoded = [segmenter.decode_all(*one) for one in asked]
+        chosen = [segmenter.decode_object(*one, fallback=True) for one in asked]
 
-    notes |= {
+    # the first call drew the pseudo mask, which is not remembered
+    pointers = [chosen[0].pointer, *(memory.pointer for memory in memories)]
+    for call, ((features, _), mask, pointer) in enumerate(
+        zip(asked, chosen, pointers, strict=True)
+    ):
+        found[f"heads{call}/backbone_feat_s"] = features.embedding[:, ::8, ::4, ::4]
+        found[f"heads{call}/low_res_stride4"] = mask.logits[..., ::4, ::4]
+        found[f"heads{call}/obj_ptr"] = pointer
+    for frame, memory in enumerate(memories):
+        found[f"mem{frame}/maskmem_features_s"] = memory.features[:, ::4, ::4, ::4]
+    found |= {
         "pos1": concept.contexts[0].prompts,
         "neg1": concept.contexts[1].prompts,
         "prototype": concept.contexts[0].prototype,
+        "logits_avg128": F.avg_pool2d(logits, 4),
+        "logits_stride4": logits[..., ::4, ::4],
+        "frame_mean_std_min_max_posfrac": summary(logits[0]),
     }
-    for number, (features, decoded) in enumerate(heads):
-        notes[f"heads{number}/backbone_feat_s"] = features.embedding[:, ::8, ::4, ::4]
-        logits = model.segmenter.select(decoded, fallback=True)[0]
-        notes[f"heads{number}/low_res_stride4"] = logits[..., ::4, ::4]
-    for number, memory in enumerate(memories):
-        # the first heads drew the pseudo mask, which is not remembered
-        notes[f"heads{number + 1}/obj_ptr"] = memory.pointer
-        notes[f"mem{number}/maskmem_features_s"] = memory.features[:, ::4, ::4, ::4]
-    logits = torch.stack([one.logits for one in found], dim=1)
-    notes["logits_avg128"] = F.avg_pool2d(logits, 4)
-    notes["logits_stride4"] = logits[..., ::4, ::4]
-    return notes, found
+    return by_frame(found), decoded, chosen
 
 
-def assert_close(found: Weights, expected: Weights, names: list[str], tolerance: float) -> None:
-    for name in names:
-        assert found[name].shape == expected[name].shape, name
-        difference = (found[name] - expected[name]).abs().max().item()
-        assert difference <= tolerance, f"{name} differs by {difference:.2e}"
+def test_a_clip_is_followed_alike(expected, run):
+    assert_close(run[0], expected, TOLERANCES)
 
 
-def test_the_first_frame_is_prompted_alike(expected, run):
-    names = ["pos1", "neg1", "prototype", "pos2", "neg2"]
-    names += [f"heads{n}/{part}" for n in (0, 1) for part in ("backbone_feat_s", "low_res_stride4")]
-    assert torch.equal(run[0]["pre_mask_nearest64"], expected["pre_mask_nearest64"])
-    assert_close(run[0], expected, [*names, "heads1/obj_ptr", "mem0/maskmem_features_s"], TOLERANCE)
+def test_on_average_logits_are_closer(expected, run):
+    for name, difference in differences(
+        *(split(v, "logits")[0] for v in (run[0], expected))
+    ).items():
+        assert difference.mean() < TRACKED_MEAN_TOLERANCE, name
 
 
-def test_the_following_frames_are_tracked_alike(expected, run, case):
-    for frame in range(1, case.clip_frames):
-        heads, memory = f"heads{frame + 1}", f"mem{frame}/maskmem_features_s"
-        assert_close(run[0], expected, [f"{heads}/backbone_feat_s", memory], MEMORY_TOLERANCE)
-        names = [f"{heads}/low_res_stride4", f"{heads}/obj_ptr"]
-        assert_close(run[0], expected, names, TRACKED_TOLERANCE)
+def test_the_first_frames_memory_but_for_a_near_tie_of_its_mask(expected, run):
+    name = "mem0/maskmem_features_s"
+    difference = differences({name: run[0][name]}, {name: expected[name]})[name]
+    assert (difference > TOLERANCE).float().mean() <= NEAR_TIE_SHARE
 
 
-def test_logits_of_all_frames_agree(expected, run):
-    names = ["logits_avg128", "logits_stride4"]
-    assert_close(run[0], expected, names, TRACKED_TOLERANCE)
-    for name in names:
-        assert_close({name: run[0][name][:, :1]}, {name: expected[name][:, :1]}, [name], TOLERANCE)
-        assert (run[0][name] - expected[name]).abs().mean() < TRACKED_MEAN_TOLERANCE
-
-
-def test_the_object_score_is_that_of_the_release(golden_file, run):
-    heads = json.loads(golden_file("sam2_video.json").read_text())["meta"]["heads"]
-    scores = [one.object_logit.item() for one in run[1]]
-    assert scores == pytest.approx([head["obj_score"][0] for head in heads[1:]], abs=TOLERANCE)
-    quality = [one.quality.item() for one in run[1]]
-    assert quality == pytest.approx([head["iou"][0] for head in heads[1:]], abs=TOLERANCE)
+def test_scores_are_those_of_the_release(heads, run):
+    for head, decoded, chosen in zip(heads, *run[1:], strict=True):
+        assert decoded.quality.tolist()[0] == pytest.approx(head["all_ious"], abs=TOLERANCE)
+        assert chosen.object_logit.item() == pytest.approx(head["obj_score"][0], abs=TOLERANCE)
+        assert chosen.quality.item() == pytest.approx(head["iou"][0], abs=TOLERANCE)
 
 
 def test_adapters_of_the_release_go_beside_the_layers_they_adapt(case):

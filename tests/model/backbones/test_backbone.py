@@ -1,6 +1,4 @@
-import json
 import re
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,8 +14,8 @@ from model.backbones.dino import Dino
 from model.backbones.resnet import SIZES, ResNet, ResNetSize
 from model.backbones.swin import SwinB
 from model.backbones.vgg import Vgg16
+from tests.golden.golden_set import REPOSITORY_SET, GoldenSet
 
-GOLDEN = Path(__file__).parents[3] / "shared" / "golden"
 SMALL = ResNetSize((1, 1, 2, 2), planes=(4, 4, 8, 8), stem=(4, 4, 8))
 
 
@@ -306,17 +304,15 @@ def released_name(name: str) -> str:
     return name
 
 
-@pytest.mark.skipif(not GOLDEN.is_dir(), reason="no golden values beside the checkout")
-class TestAgainstTheRelease:
-    @pytest.mark.parametrize("name", ["resnet50", "resnet101", "vgg16"])
-    def test_the_stages_have_the_same_parameters(self, name):
-        file = GOLDEN / "state_dicts" / f"dcsam_image_{name}_samv1.json"
-        expected = {
-            key.removeprefix("module."): tuple(shape)
-            for key, (shape, _) in json.loads(file.read_text()).items()
-            if key.startswith("module.layer")
-        }
-        with torch.device("meta"):
-            network = BUILDERS[name]({})
-        state = network.state_dict()
-        assert {released_name(key): tuple(v.shape) for key, v in state.items()} == expected
+@pytest.mark.parametrize("name", ["resnet50", "resnet101", "vgg16"])
+def test_the_stages_have_the_parameters_of_the_release(name):
+    release = GoldenSet(REPOSITORY_SET).json(f"state_dicts/dcsam_image_{name}_samv1.json")
+    expected = {
+        key.removeprefix("module."): tuple(shape)
+        for key, (shape, _) in release.items()
+        if key.startswith("module.layer")
+    }
+    with torch.device("meta"):
+        network = BUILDERS[name]({})
+    state = network.state_dict()
+    assert {released_name(key): tuple(v.shape) for key, v in state.items()} == expected
