@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 LOSSES = ("paper", "release")
-"""Which Dice joins the cross-entropy: squared denominators, or the release's plain sums with 1 added
-to numerator and denominator."""
+"""Which Dice joins the cross-entropy: squared denominators, or the release's plain sums with 1
+added to numerator and denominator."""
 
 
 def binary_cross_entropy(logits: Tensor, mask: Tensor, ignore: Tensor | None = None) -> Tensor:
