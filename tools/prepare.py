@@ -8,30 +8,30 @@ from what the paper used, 2 for wrong use. Every step goes on where an interrupt
 """
 
 import argparse
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from common.cli import run_script
 from common.errors import UsageError
 from data.class_index import name_some
-from data.classes import COCO_CLASSES, FOLDS, Role
+from data.classes import FOLDS, Role
 from data.coco import Coco
 from data.pascal import LARGEST_LIST, PAPER_LIST, Pascal
 from data.reader import DESCRIPTION_FILE, Reader
-from tools.convert import (
+from tools.preparation.convert import (
     PascalNames,
     make_augmented_masks,
     make_class_masks,
     write_image_list,
 )
-from tools.download import DownloadError, download, extract
-from tools.inventory import (
+from tools.preparation.download import download, extract
+from tools.preparation.inventory import (
     COCO_COUNTS,
     COCO_PARTS,
     IC_VOS_ADDRESS,
-    IC_VOS_COUNTS,
     PASCAL_COUNTS,
     PASCAL_PARTS,
     Archive,
@@ -40,7 +40,6 @@ from tools.inventory import (
     describe,
     differences,
     lacking,
-    list_videos,
     take_stock,
 )
 
@@ -98,20 +97,25 @@ def parse_options(arguments: list[str] | None = None) -> PrepareOptions:
         epilog=details,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("data_set", choices=tuple(FOLDERS), help="which data set")
+    parser.add_argument(
+        "data_set", choices=tuple(FOLDERS), help="data set that is checked and prepared"
+    )
     parser.add_argument(
         "--root",
         type=Path,
         default=Path("Datasets"),
-        help="the folder that contains VOC2012, COCO2014 and IC-VOS (default: %(default)s)",
+        help="folder that contains VOC2012, COCO2014 and IC-VOS (default: %(default)s)",
     )
     parser.add_argument(
         "--download",
         action="store_true",
-        help="fetch what is missing (VOC and SBD: 3.4 GB, COCO: 20 GB)",
+        help="download what is missing (VOC and SBD: 3.4 GB, COCO: 20 GB)",
     )
     parser.add_argument(
-        "--workers", type=int, metavar="N", help="processes (default: one per processor)"
+        "--workers",
+        type=int,
+        metavar="N",
+        help="number of processes that convert and scan masks (default: one per processor)",
     )
     options = PrepareOptions(**vars(parser.parse_args(arguments)))
     if problems := options.problems():
@@ -134,122 +138,99 @@ def main(arguments: list[str] | None = None) -> int:
 
 def prepare_pascal(options: PrepareOptions) -> list[str]:
     """Prepare VOC2012 and return what is wrong with it."""
-    voc, sbd = options.root / "VOC2012", options.root / "SBD"
-
-    def reader(fold: int) -> Pascal:
-        return Pascal(voc, fold, training_list=PAPER_LIST, workers=options.workers)
-
+    voc = options.root / "VOC2012"
     if (voc / DESCRIPTION_FILE).is_file():
-        return _check_generated(voc, lambda fold: Pascal(voc, fold, workers=options.workers))
+        return check_generated(voc, partial(Pascal, voc, workers=options.workers))
     problems = fetch(options, PASCAL_PARTS)
-    problems += attempt(
-        "make class masks and lists", lambda: make_pascal(voc, sbd, options.workers)
-    )
+    with collected(problems, "make class masks and lists"):
+        problems += make_pascal(options.root, options.workers)
     problems += report(options.root, PASCAL_PARTS)
+    reader = partial(Pascal, voc, training_list=PAPER_LIST, workers=options.workers)
     return problems + check_counts(reader, ("train", "test"), PASCAL_COUNTS)
 
 
-def make_pascal(voc: Path, sbd: Path, workers: int | None) -> list[str]:
+def make_pascal(root: Path, workers: int | None) -> list[str]:
     """Make the class masks and training lists that are not there, and return what failed."""
-    made = {part.path for part in PASCAL_PARTS if isinstance(part.source, str)}
-    missing = {
-        presence.part.path
-        for presence in lacking(take_stock(voc.parent, PASCAL_PARTS))
-        if presence.part.path in made
-    }
-    if not missing:
+    missing = lacking_paths(root, PASCAL_PARTS)
+    if not any(part.path in missing and isinstance(part.source, str) for part in PASCAL_PARTS):
         return []
-    names = PascalNames.read(voc, sbd)
-    problems = []
+    voc, sbd = root / "VOC2012", root / "SBD"
+    names, failed = PascalNames.read(voc, sbd), []
     if "VOC2012/SegmentationClassAug" in missing:
-        problems = make_augmented_masks(voc, sbd, names, workers)
-    for name, chosen in (
-        (PAPER_LIST, names.paper_training),
-        (LARGEST_LIST, names.largest_training),
-    ):
+        failed = make_augmented_masks(voc, sbd, names, workers)
+    lists = {PAPER_LIST: names.paper_training, LARGEST_LIST: names.largest_training}
+    for name, chosen in lists.items():
         path = voc / "ImageSets" / "Segmentation" / f"{name}.txt"
         if not path.exists():  # a list that somebody else made is reported, never replaced
             write_image_list(path, chosen)
-    return problems
+    return summed_up(failed)
 
 
 def prepare_coco(options: PrepareOptions) -> list[str]:
     """Prepare COCO2014 and return what is wrong with it."""
     coco = options.root / "COCO2014"
-
-    def reader(fold: int) -> Coco:
-        return Coco(coco, fold, workers=options.workers)
-
+    reader = partial(Coco, coco, workers=options.workers)
     if (coco / DESCRIPTION_FILE).is_file():
-        return _check_generated(coco, reader)
+        return check_generated(coco, reader)
     problems = fetch(options, COCO_PARTS)
-    missing = {presence.part.path for presence in lacking(take_stock(options.root, COCO_PARTS))}
+    missing = lacking_paths(options.root, COCO_PARTS)
     for name in ("train2014", "val2014"):
         instances = coco / "annotations" / f"instances_{name}.json"
-        folder = coco / "annotations" / name
         if f"COCO2014/annotations/{name}" in missing and instances.is_file():
-            problems += attempt(
-                "make class masks",
-                lambda source=instances, place=folder: make_class_masks(
-                    source, place, options.workers
-                ),
-            )
+            with collected(problems, "make class masks"):
+                folder = coco / "annotations" / name
+                problems += summed_up(make_class_masks(instances, folder, options.workers))
     problems += report(options.root, COCO_PARTS)
     return problems + check_counts(reader, ("test",), COCO_COUNTS)
 
 
 def prepare_icvos(options: PrepareOptions) -> list[str]:
-    """List what is there of IC-VOS and return what is wrong with it."""
+    """Count what is there of IC-VOS and return what is wrong with it."""
+    from tools.icvos import statistics  # brings PyTorch, which processes that convert go without
+
     root = options.root / "IC-VOS"
     if not root.is_dir():
         return [f"missing: {root}, from {IC_VOS_ADDRESS} (by hand)"]
-    entries, problems = list_videos(root)
-    for entry in entries:
-        print(
-            f"  {entry.video}: class {entry.class_id} ({COCO_CLASSES[entry.class_id]}), "
-            f"{entry.frames} frames, {entry.masks} masks"
-        )
-        problems += [f"{entry.video}, class {entry.class_id}: {text}" for text in entry.problems]
-    frames = {entry.video: entry.frames for entry in entries}
-    found = {
-        "videos": len(frames),
-        "frames": sum(frames.values()),
-        "classes": len({entry.class_id for entry in entries}),
-    }
-    print(", ".join(f"{count} {key}" for key, count in found.items()))
-    return problems + differences(found, IC_VOS_COUNTS)
+    problems: list[str] = []
+    with collected(problems, "count videos"):
+        found, wrong = statistics.count(root)
+        print(statistics.describe(found))
+        problems += [f"{video}: {text}" for video, text in wrong.items()]
+        counted = {key: statistics.PAPER[key] for key in ("videos", "frames", "classes")}
+        problems += differences(found, counted)
+    return problems
 
 
 def fetch(options: PrepareOptions, parts: tuple[Part, ...]) -> list[str]:
     """Download and unpack the archives of missing parts when that is asked for."""
-    if not options.download:
-        return []
-    archives: dict[str, Archive] = {}
-    for presence in lacking(take_stock(options.root, parts)):
-        if isinstance(presence.part.source, Archive):
-            archives[presence.part.source.name] = presence.part.source
-    problems = []
-    for archive in archives.values():
-        problems += attempt(
-            f"fetch {archive.name}", lambda archive=archive: _fetch_one(archive, options.root)
-        )
+    missing = lacking(take_stock(options.root, parts)) if options.download else []
+    sources = (presence.part.source for presence in missing)
+    archives = {source.name: source for source in sources if isinstance(source, Archive)}
+    problems: list[str] = []
+    for name, archive in archives.items():
+        with collected(problems, f"fetch {name}"):
+            path = options.root / DOWNLOADS / name
+            download(archive.address, path, archive.md5)
+            extract(path, options.root, archive.places)
     return problems
 
 
-def _fetch_one(archive: Archive, root: Path) -> list[str]:
-    path = root / DOWNLOADS / archive.name
-    download(archive.address, path, archive.md5)
-    extract(path, root, archive.places)
-    return []
-
-
-def attempt(purpose: str, step: Callable[[], list[str]]) -> list[str]:
-    """Do a step; what stops it is a problem like those that it returns, and others go on."""
+@contextmanager
+def collected(problems: list[str], purpose: str) -> Iterator[None]:
+    """What stops a step becomes one of the problems, and the other steps go on."""
     try:
-        problems = step()
-    except (UsageError, DownloadError) as error:
-        return [f"cannot {purpose}: {error}"]
-    return [f"cannot {purpose} for {len(problems)} images: {name_some(problems)}"] * bool(problems)
+        yield
+    except (UsageError, OSError) as error:
+        problems.append(f"cannot {purpose}: {error}")
+
+
+def summed_up(failed: list[str]) -> list[str]:
+    """One problem that names the first images whose masks could not be made."""
+    return [f"cannot make class masks for {len(failed)} images: {name_some(failed)}"][: len(failed)]
+
+
+def lacking_paths(root: Path, parts: tuple[Part, ...]) -> set[str]:
+    return {presence.part.path for presence in lacking(take_stock(root, parts))}
 
 
 def report(root: Path, parts: tuple[Part, ...]) -> list[str]:
@@ -264,7 +245,11 @@ def report(root: Path, parts: tuple[Part, ...]) -> list[str]:
 def check_counts(
     reader: Callable[[int], Reader], roles: tuple[Role, ...], expected: dict[str, int]
 ) -> list[str]:
-    """Print how many images the folds have and return what differs from the paper's lists."""
+    """Print how many images the folds have and return what differs from the paper's lists.
+
+    Args:
+        reader: opens the data set for a fold.
+    """
     found: dict[str, int] = {}
     problems: dict[str, None] = {}
     for role in roles:
@@ -280,12 +265,9 @@ def check_counts(
     return [*problems, *differences(found, counted)]
 
 
-def _check_generated(folder: Path, reader: Callable[[int], Reader]) -> list[str]:
-    try:
-        description = json.loads((folder / DESCRIPTION_FILE).read_text())
-    except (OSError, ValueError) as error:
-        return [f"cannot read {folder / DESCRIPTION_FILE}: {error}"]
-    print(f"{folder} holds generated data ({description}); the paper's counts do not apply")
+def check_generated(folder: Path, reader: Callable[[int], Reader]) -> list[str]:
+    print(f"{folder} holds generated data; the paper's counts do not apply")
+    print((folder / DESCRIPTION_FILE).read_text(errors="replace").strip())
     return check_counts(reader, ("train", "test"), {})
 
 

@@ -3,6 +3,8 @@ import functools
 import http.server
 import io
 import json
+import re
+import shutil
 import tarfile
 import threading
 import zipfile
@@ -210,20 +212,30 @@ def test_nothing_is_fetched_unless_asked(small_pascal, tmp_path, capsys):
     assert "missing   VOC2012/JPEGImages" in capsys.readouterr().out
 
 
-def test_icvos_lists_videos_and_missing_masks(tmp_path, capsys):
+def test_icvos_counts_videos_and_names_what_is_wrong(tmp_path, capsys):
     video = tmp_path / "IC-VOS/dog"
     (video / "JPEGImages").mkdir(parents=True)
     (video / "Annotations/17").mkdir(parents=True)
+    image = picture("image", np.zeros((8, 8, 3), np.uint8))
     for name in ("0", "1"):
-        (video / f"JPEGImages/{name}.jpg").touch()
+        (video / f"JPEGImages/{name}.jpg").write_bytes(image)
     (video / "Annotations/17/0.png").touch()
+    shutil.copytree(video, tmp_path / "IC-VOS/cat")
+    (tmp_path / "IC-VOS/cat/Annotations/17/1.png").touch()
 
     assert prepare.main(["icvos", "--root", str(tmp_path)]) == 1
 
     printed = capsys.readouterr().out
-    assert "dog: class 17 (dog), 2 frames, 1 masks" in printed
-    assert "dog, class 17: 1 frames without a mask: 1" in printed
+    assert re.search(r"dog +1 +2 +100.0 +0\n", printed)  # one clip of two frames: cat's
+    assert re.search(r"dog: 1 missing masks of video dog: .*17/1\.png", printed)
     assert "videos: 1 instead of 369" in printed
+
+
+def test_a_folder_without_a_video_is_a_problem(tmp_path, capsys):
+    (tmp_path / "IC-VOS").mkdir()
+
+    assert prepare.main(["icvos", "--root", str(tmp_path)]) == 1
+    assert "not in the layout of IC-VOS" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ from PIL import Image
 from scipy.io import savemat
 
 from common.errors import UsageError
+from common.video_io import davis_palette
 from data.image_io import read_mask
-from tools.convert import (
+from tools.preparation.convert import (
     CocoImage,
     PascalNames,
     draw_class_mask,
@@ -16,10 +17,9 @@ from tools.convert import (
     make_class_masks,
     read_boundaries_mask,
     read_instances,
-    voc_palette,
 )
 
-REAL = Path(__file__).resolve().parents[3] / "shared" / "real"
+REAL = Path(__file__).resolve().parents[4] / "shared" / "real"
 
 
 def write_sbd(path, mask):
@@ -44,7 +44,7 @@ def pascal(tmp_path):
     (voc / "SegmentationClass").mkdir()
     for value, name in enumerate("tv", start=1):
         mask = Image.fromarray(np.array([[0, value], [255, 0]], np.uint8))
-        mask.putpalette(voc_palette())
+        mask.putpalette(davis_palette().tobytes())
         mask.save(voc / "SegmentationClass" / f"{name}.png")
     for value, name in enumerate("tmsvw", start=11):
         write_sbd(sbd / "cls" / f"{name}.mat", np.array([[0, value, value]], np.uint8))
@@ -119,11 +119,6 @@ def test_a_value_that_is_no_class_is_refused(tmp_path):
 
     with pytest.raises(UsageError, match="outside of 0 to 20"):
         read_boundaries_mask(tmp_path / "a.mat")
-
-
-def test_the_palette_begins_with_the_colours_of_voc():
-    assert list(voc_palette()[:15]) == [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0, 0, 0, 128]
-    assert list(voc_palette()[-3:]) == [224, 224, 192]
 
 
 def square(left, top, right, bottom):

@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from data.class_index import ClassLists, name_some
-from data.classes import COCO_CLASSES
+from data.class_index import ClassLists
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A public archive and which of its files go where (see `tools.download.extract`)."""
+    """A public archive and which of its files go where (see `download.extract`)."""
 
     address: str
     places: Mapping[str, str]
@@ -135,9 +134,6 @@ PASCAL_COUNTS |= {
 COCO_COUNTS: dict[str, int] = {"fold 1 test": 15305, "fold 2 test": 13138, "fold 3 test": 12640}
 """Images per fold in the paper's lists, as far as they are known."""
 
-IC_VOS_COUNTS: dict[str, int] = {"videos": 369, "frames": 99549, "classes": 30}
-"""Sizes that the paper gives."""
-
 
 def take_stock(root: Path, parts: tuple[Part, ...]) -> list[Presence]:
     """Count what is there of every part; hidden files do not count."""
@@ -146,32 +142,20 @@ def take_stock(root: Path, parts: tuple[Part, ...]) -> list[Presence]:
 
 def _count(path: Path, part: Part) -> int:
     if part.suffix:
-        return len(visible(path, part.suffix))
+        return sum(1 for _ in path.glob(f"[!.]*{part.suffix}"))
     if not path.is_file():
         return 0
     return len(path.read_text(errors="replace").split()) if part.counts_names else 1
 
 
-def visible(folder: Path, suffix: str = "") -> list[Path]:
-    """The sorted entries of a folder with this suffix, without hidden ones; [] if there is none."""
-    if not folder.is_dir():
-        return []
-    entries = (path for path in folder.iterdir() if not path.name.startswith("."))
-    return sorted(path for path in entries if path.name.endswith(suffix))
-
-
 def lacking(stock: list[Presence]) -> list[Presence]:
     """The parts that are not as they should be, without those that nothing needs any more."""
     complete = {presence.part.path for presence in stock if presence.complete}
-    return [
-        presence
-        for presence in stock
-        if not presence.complete and not _superfluous(presence.part, complete)
-    ]
 
+    def superfluous(part: Part) -> bool:
+        return bool(part.needed_for) and complete.issuperset(part.needed_for)
 
-def _superfluous(part: Part, complete: set[str]) -> bool:
-    return bool(part.needed_for) and complete.issuperset(part.needed_for)
+    return [one for one in stock if not one.complete and not superfluous(one.part)]
 
 
 def describe(stock: list[Presence]) -> list[str]:
@@ -211,48 +195,3 @@ def differences(found: Mapping[str, int], expected: Mapping[str, int]) -> list[s
         for key, count in expected.items()
         if found.get(key, 0) != count
     ]
-
-
-@dataclass(frozen=True)
-class VideoFolder:
-    """One class of one video of IC-VOS."""
-
-    video: str
-    class_id: int
-    frames: int
-    masks: int
-    problems: tuple[str, ...]
-
-
-def list_videos(root: Path) -> tuple[list[VideoFolder], list[str]]:
-    """Look through `<video>/JPEGImages/<frame>.jpg` and `<video>/Annotations/<class>/<frame>.png`.
-
-    Returns:
-        One entry for every video and class, and what is wrong with whole videos.
-    """
-    found, problems = [], []
-    for video in (path for path in visible(root) if path.is_dir()):
-        frames = {path.stem for path in visible(video / "JPEGImages", ".jpg")}
-        folders = [path for path in visible(video / "Annotations") if path.is_dir()]
-        if not frames:
-            problems.append(f"{video.name}: JPEGImages holds no .jpg file")
-        if not folders:
-            problems.append(f"{video.name}: Annotations holds no folder of a class")
-        for folder in folders:
-            if not (folder.name.isascii() and folder.name.isdigit()) or (
-                int(folder.name) not in COCO_CLASSES
-            ):
-                problems.append(f"{video.name}: Annotations/{folder.name} is no class id (1 to 80)")
-                continue
-            masks = {path.stem for path in visible(folder, ".png")}
-            wrong = []
-            for names, text in (
-                (frames - masks, "frames without a mask"),
-                (masks - frames, "masks without a frame"),
-            ):
-                if names:
-                    wrong.append(f"{len(names)} {text}: {name_some(sorted(names))}")
-            found.append(
-                VideoFolder(video.name, int(folder.name), len(frames), len(masks), tuple(wrong))
-            )
-    return found, problems

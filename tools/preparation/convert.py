@@ -5,10 +5,10 @@ conversion goes on where it stopped; the result does not depend on the number of
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -17,11 +17,13 @@ from scipy.io import loadmat
 
 from common.errors import UsageError
 from common.files import write_atomically
+from common.video_io import davis_palette
 from data.class_index import name_some
 from data.classes import COCO_CATEGORY_IDS, VOC_CLASSES
 from data.image_io import read_mask
 from data.parallel import parallel_map
 
+Task = TypeVar("Task", bound=tuple[Any, Path])
 CLASS_OF_CATEGORY = {category: number for number, category in COCO_CATEGORY_IDS.items()}
 """`category_id` of COCO's annotations, 1 to 90 with gaps -> class id 1 to 80."""
 
@@ -117,7 +119,7 @@ def make_augmented_masks(
         )
     folder = _clean_folder(voc / "SegmentationClassAug")
     tasks = [(sources[name], folder / f"{name}.png") for name in names.all]
-    return _work(_convert_pascal, tasks, workers, "making SegmentationClassAug")
+    return _convert_missing(_convert_pascal, tasks, workers, "making SegmentationClassAug")
 
 
 def _convert_pascal(task: tuple[Path, Path]) -> str | None:
@@ -129,7 +131,7 @@ def _convert_pascal(task: tuple[Path, Path]) -> str | None:
             write_atomically(target, lambda temporary: temporary.write_bytes(content))
         else:
             mask = Image.fromarray(read_boundaries_mask(source))
-            mask.putpalette(voc_palette())
+            mask.putpalette(davis_palette().tobytes())
             write_atomically(target, mask.save)
     except UsageError as error:
         return str(error)
@@ -152,15 +154,6 @@ def read_boundaries_mask(path: Path) -> np.ndarray:
     if mask.min() < 0 or mask.max() > max(VOC_CLASSES):
         raise UsageError(f"{path}: GTcls.Segmentation holds a value outside of 0 to 20")
     return mask.astype(np.uint8)
-
-
-def voc_palette() -> bytes:
-    """VOC's 256 colours: the bits of an index dealt out to red, green and blue, highest first."""
-    colours = np.zeros((256, 3), np.uint8)
-    for index in range(256):
-        for bit in range(8):
-            colours[index, bit % 3] |= (index >> bit & 1) << (7 - bit // 3)
-    return colours.tobytes()
 
 
 @dataclass(frozen=True)
@@ -254,7 +247,9 @@ def make_class_masks(instances: Path, folder: Path, workers: int | None = None) 
     images = read_instances(instances)
     _clean_folder(folder)
     tasks = [(image, folder / f"{image.name}.png") for image in images]
-    return _work(_convert_coco, tasks, workers, f"making {folder.parent.name}/{folder.name}")
+    return _convert_missing(
+        _convert_coco, tasks, workers, f"making {folder.parent.name}/{folder.name}"
+    )
 
 
 def _convert_coco(task: tuple[CocoImage, Path]) -> str | None:
@@ -278,13 +273,17 @@ def write_image_list(path: Path, names: Iterable[str]) -> None:
     write_atomically(path, lambda temporary: temporary.write_text(text))
 
 
-def _work(
-    convert: Any, tasks: Sequence[tuple[Any, Path]], workers: int | None, description: str
+def _convert_missing(
+    convert: Callable[[Task], str | None],
+    tasks: Sequence[Task],
+    workers: int | None,
+    description: str,
 ) -> list[str]:
-    open_tasks = [task for task in tasks if not task[1].is_file()]
-    if not open_tasks:
+    """Do the tasks whose file, which they end with, is not there; returns what went wrong."""
+    missing = [task for task in tasks if not task[1].is_file()]
+    if not missing:
         return []
-    found = parallel_map(convert, open_tasks, workers=workers, description=description)
+    found = parallel_map(convert, missing, workers=workers, description=description)
     return [problem for problem in found if problem is not None]
 
 

@@ -1,4 +1,4 @@
-from tools.inventory import (
+from tools.preparation.inventory import (
     COCO_PARTS,
     PASCAL_COUNTS,
     PASCAL_PARTS,
@@ -8,7 +8,6 @@ from tools.inventory import (
     describe,
     differences,
     lacking,
-    list_videos,
     take_stock,
 )
 
@@ -90,28 +89,4 @@ def test_every_difference_is_reported():
     assert differences(found, PASCAL_COUNTS) == [
         "fold 3 train: 4509 instead of 4510",
         "fold 2 test class 15: 0 instead of 386",
-    ]
-
-
-def test_videos_are_listed_with_what_they_lack(tmp_path):
-    fill(tmp_path / "dog/JPEGImages", ["0.jpg", "1.jpg", "2.jpg"])
-    fill(tmp_path / "dog/Annotations/17", ["0.png", "1.png", "2.png"])
-    fill(tmp_path / "dog/Annotations/1", ["0.png", "3.png"])
-    fill(tmp_path / "cat/JPEGImages", [])
-    fill(tmp_path / "cat/Annotations/81", [])
-
-    entries, problems = list_videos(tmp_path)
-
-    assert [(e.video, e.class_id, e.frames, e.masks) for e in entries] == [
-        ("dog", 1, 3, 2),
-        ("dog", 17, 3, 3),
-    ]
-    assert entries[0].problems == (
-        "2 frames without a mask: 1, 2",
-        "1 masks without a frame: 3",
-    )
-    assert entries[1].problems == ()
-    assert problems == [
-        "cat: JPEGImages holds no .jpg file",
-        "cat: Annotations/81 is no class id (1 to 80)",
     ]
