@@ -44,6 +44,7 @@ class FrameReader:
         path: the folder or file.
         size: height and width of every frame.
         count: number of frames; None where a video file does not tell.
+        current: the frame that came last, H x W x 3 uint8; None before the first.
         names: the images' names without suffix in a folder, None for a video file.
         frames_per_second: as a video file says, None for a folder.
     """
@@ -61,6 +62,7 @@ class FrameReader:
         """
         self.path = Path(path)
         self._ahead, self._upright = ahead, upright
+        self.current: np.ndarray | None = None
         # weak, so that an iteration that nobody holds any more ends at once, with its thread
         self._iteration: weakref.ref[Generator[np.ndarray, None, None]] | None = None
         if self.path.is_dir():
@@ -106,6 +108,7 @@ class FrameReader:
             while (item := frames.get()) is not _END:
                 if isinstance(item, Exception):
                     raise item
+                self.current = item
                 yield item
         finally:
             stopped.set()

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from common.files import write_atomically
+from common.video_io import davis_palette
 
 Colour = tuple[int, int, int]
 
@@ -74,6 +75,21 @@ def overlay(
         inside = cv2.erode(mask.astype(np.uint8), kernel).astype(bool)  # the frame is no outline
         result[mask & ~inside] = colour
     return result
+
+
+def label_overlay(image: np.ndarray, labels: np.ndarray, class_ids: Sequence[int]) -> np.ndarray:
+    """The image with each class in the colour that it has in an indexed mask.
+
+    Args:
+        labels: class ids, uint8, of any size.
+        class_ids: those to draw.
+    """
+    height, width = image.shape[:2]
+    small = np.array(Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST))
+    colours = davis_palette()
+    for class_id in class_ids:
+        image = overlay(image, small == class_id, tuple(colours[class_id].tolist()))
+    return image
 
 
 def overlay_tile(

@@ -20,6 +20,7 @@ from common.visualize import (
     TRUTH_COLOUR,
     SheetRow,
     contact_sheet,
+    label_overlay,
     overlay_tile,
     write_png,
 )
@@ -27,7 +28,6 @@ from data.image_io import IGNORED
 from data.videos import AnnotatedVideo
 from evaluation.jf import Summary, TubeScores
 from evaluation.video_items import VideoItem
-from labelling.label_folder import draw_overlay
 
 ORIGINAL = "original_size"
 SHEET_FRAMES = 6
@@ -121,7 +121,7 @@ class ItemResults:
             name = f"{item.video.frames[frame].stem}.png"
             write_indexed_mask(folder.path / "masks" / item.mask_folder / name, predicted)
         if self._video:
-            self._video.write(draw_overlay(pixels, predicted, item.labels))
+            self._video.write(label_overlay(pixels, predicted, item.labels))
         if frame in self._shown:
             real = np.isin(truth, item.labels)
             pair = (

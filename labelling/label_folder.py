@@ -4,17 +4,16 @@ masks/NAME.png       class ids with a palette, at the picture's own size; of a v
                      masks/NAME/FRAME.png
 overlays/NAME.png    the picture with its masks, made smaller for looking at; of a video NAME.mp4
 labelme/NAME.json    of pictures, where they are asked for
-records/NAME.json    the part of coco.json; written last, so that it says "done"
+records/NAME.json    whose results these are, and their part of coco.json; written last
 coco.json            all records together; coco_polygons.json where it is asked for
 settings.json        what the results depend on
 """
 
-import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -23,29 +22,17 @@ from PIL import Image
 from common.errors import UsageError
 from common.logger import write_json
 from common.settings import claim_folder
-from common.video_io import VideoWriter, davis_palette, write_indexed_mask
-from common.visualize import overlay, write_png
+from common.video_io import VideoWriter, list_frames, write_indexed_mask
+from common.visualize import label_overlay, write_png
 from labelling.annotations import coco_annotation, coco_file, labelme_file, with_polygons
+from labelling.records import Record, Source, read_record, read_records, record_path, write_record
 from labelling.targets import Target
 
 FRAMES_PER_SECOND = 24
 """Of the overlay where a video does not tell its own."""
 
-
-@dataclass(frozen=True)
-class LabelledFrame:
-    """A frame of a video with what was found in it."""
-
-    name: str
-    """What its mask is called."""
-    file_name: str
-    """What coco.json calls it."""
-    labels: np.ndarray
-    """Class ids at the frame's own size, H x W uint8; 0 is the background."""
-    scores: dict[int, float]
-    """Class id -> presence score."""
-    picture: np.ndarray | None = None
-    """What the overlay is drawn on, from `labelling.targets.preview`."""
+PREVIEW_SIDE = 1600
+"""The longer side of an overlay has at most so many pixels."""
 
 
 @dataclass(frozen=True)
@@ -70,22 +57,34 @@ class LabelFolder:
 
     def files(self, target: Target) -> dict[str, Path]:
         """Where the results of a target go, by kind; the masks of a video are a folder."""
-        kinds = {"masks": "" if target.is_video else ".png", "records": ".json"}
+        kinds = {"masks": "" if target.is_video else ".png"}
         kinds |= {"overlays": ".mp4" if target.is_video else ".png"} if self.overlays else {}
         kinds |= {"labelme": ".json"} if self.labelme and not target.is_video else {}
         return {kind: self.path / kind / f"{target.name}{end}" for kind, end in kinds.items()}
 
     def is_done(self, target: Target) -> bool:
-        """Whether all results are there, and the target is not newer than they are."""
-        files = self.files(target)
-        try:
-            return min(file.stat().st_mtime for file in files.values()) >= target.changed
-        except (OSError, UsageError):
-            return False
+        """Whether all results are there, and the target's content is the one they were made of."""
+        record = read_record(self.path, target.name)
+        return (
+            record is not None
+            and record.source.path == str(target.path)
+            and all(file.exists() for file in self.files(target).values())
+            and record.source.is_unchanged(whole=True)
+        )
+
+    def begin(self, target: Target) -> Source:
+        """Say that a target is not done; returns what it holds before it is read.
+
+        Raises:
+            UsageError: it is missing, or the folder cannot be written.
+        """
+        _clear(record_path(self.path, target.name))
+        return Source.of(target.path)
 
     def write(
         self,
         target: Target,
+        source: Source,
         labels: np.ndarray,
         scores: dict[int, float],
         picture: np.ndarray | None = None,
@@ -93,9 +92,10 @@ class LabelFolder:
         """Write everything about one picture.
 
         Args:
+            source: from `begin`.
             labels: class ids at the picture's own size, H x W uint8; 0 is the background.
             scores: class id -> presence score.
-            picture: for the overlay, from `labelling.targets.preview`.
+            picture: for the overlay, from `preview`.
 
         Raises:
             UsageError: a file cannot be written.
@@ -103,76 +103,133 @@ class LabelFolder:
         files = self.files(target)
         write_indexed_mask(files["masks"], labels)
         if self.overlays:
-            write_png(files["overlays"], draw_overlay(picture, labels, self._found(labels)))
+            write_png(files["overlays"], label_overlay(picture, labels, self.found(labels)))
         if self.labelme:
             place = os.path.relpath(target.path, files["labelme"].parent)
-            masks = [(self.classes[c], labels == c) for c in self._found(labels)]
+            masks = [(self.classes[c], labels == c) for c in self.found(labels)]
             write_json(files["labelme"], labelme_file(masks, place, labels.shape))
-        write_json(files["records"], self._record(target.file_name, labels, scores))
+        image = {"file_name": str(target.path)}
+        self.finish(target, source, [self.entry(image, files["masks"], labels, scores)])
 
-    def write_video(
-        self,
-        target: Target,
-        frames: Iterable[LabelledFrame],
-        frames_per_second: float | None = None,
-    ) -> None:
-        """Write everything about one video, frame by frame; the overlay and the record at the end.
+    def finish(self, target: Target, source: Source, frames: list[dict[str, Any]]) -> None:
+        """Write a target's record, with what `begin` and `entry` returned."""
+        write_record(self.path, Record(target.name, source, frames, target.is_video))
 
-        Raises:
-            UsageError: a file cannot be written.
-        """
-        files = self.files(target)
-        _clear(files["records"], *files["masks"].glob("*.png"))
-        rate = frames_per_second or FRAMES_PER_SECOND
-        overlays = VideoWriter(files["overlays"], rate) if self.overlays else nullcontext()
-        records = []
-        with overlays as writer:
-            for frame in frames:
-                labels = frame.labels
-                write_indexed_mask(files["masks"] / f"{frame.name}.png", labels)
-                if writer is not None:
-                    writer.write(draw_overlay(frame.picture, labels, self._found(labels)))
-                records.append(self._record(frame.file_name, labels, frame.scores))
-        write_json(files["records"], {"frames": records})
-
-    def join(self) -> None:
-        """Write coco.json from all records in the folder, whoever wrote them."""
-        coco = coco_file(self._records(), self.classes)
-        write_json(self.path / "coco.json", coco)
-        if self.polygons:
-            write_json(self.path / "coco_polygons.json", with_polygons(coco))
-
-    def _found(self, labels: np.ndarray) -> list[int]:
+    def found(self, labels: np.ndarray) -> list[int]:
         """Which classes a label map shows."""
         return [class_id for class_id in self.classes if (labels == class_id).any()]
 
-    def _record(
-        self, file_name: str, labels: np.ndarray, scores: dict[int, float]
+    def entry(
+        self, image: dict[str, Any], mask: Path, labels: np.ndarray, scores: dict[int, float]
     ) -> dict[str, Any]:
-        """The part of coco.json of a picture or frame."""
+        """The part of coco.json of a picture or frame.
+
+        Args:
+            image: "file_name", absolute, and of a video's frame its number, "frame".
+            mask: where the labels were written.
+        """
         image = {
-            "file_name": file_name,
+            **image,
+            "mask": mask.relative_to(self.path).as_posix(),
             "height": labels.shape[0],
             "width": labels.shape[1],
             "presence": {self.classes[c]: round(score, 4) for c, score in scores.items()},
         }
-        annotations = [coco_annotation(labels == c, c, scores[c]) for c in self._found(labels)]
+        annotations = [coco_annotation(labels == c, c, scores[c]) for c in self.found(labels)]
         return {"image": image, "annotations": annotations}
 
-    def _records(self) -> Iterator[dict[str, Any]]:
-        for path in sorted((self.path / "records").rglob("[!.]*.json")):
-            record = json.loads(path.read_text())
-            yield from record.get("frames", [record])
+    def join(self) -> None:
+        """Write coco.json from all records in the folder, whoever wrote them.
+
+        Records of targets that are gone or hold something else now are deleted.
+        """
+        records = []
+        for name, record in read_records(self.path):
+            if record and record.source.is_unchanged(whole=False):
+                records.append(record)
+            else:
+                _clear(record_path(self.path, name))
+        records.sort(key=lambda record: record.source.path)
+        folders = [os.path.dirname(record.source.path) for record in records]
+        root = os.path.commonpath(folders) if folders else ""
+        entries = [entry for record in records for entry in record.frames]
+        for entry in entries:
+            place = Path(entry["image"]["file_name"])
+            entry["image"]["file_name"] = place.relative_to(root).as_posix()
+        coco = {"info": {"image_folder": root}, **coco_file(entries, self.classes)}
+        write_json(self.path / "coco.json", coco)
+        if self.polygons:
+            write_json(self.path / "coco_polygons.json", with_polygons(coco))
 
 
-def draw_overlay(picture: np.ndarray, labels: np.ndarray, class_ids: Sequence[int]) -> np.ndarray:
-    """The picture with each class in the colour that it has in the mask; labels of any size."""
-    height, width = picture.shape[:2]
-    small = np.array(Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST))
-    colours = davis_palette()
-    for class_id in class_ids:
-        picture = overlay(picture, small == class_id, tuple(colours[class_id].tolist()))
-    return picture
+class VideoResults:
+    """Takes the labels of a video's frames one by one; its overlay and record appear at the end."""
+
+    def __init__(
+        self, folder: LabelFolder, target: Target, frames_per_second: float | None = None
+    ) -> None:
+        """Remove the masks of an earlier run.
+
+        Raises:
+            UsageError: the folder cannot be written.
+        """
+        self.folder, self.target = folder, target
+        self._source = folder.begin(target)
+        files = folder.files(target)
+        self._masks, self._entries = files["masks"], []
+        self._images = list_frames(target.path) if target.path.is_dir() else []
+        stems = {image.stem for image in self._images}
+        self._whole_names = len(stems) < len(self._images)
+        _clear(*self._masks.glob("*.png"))
+        rate = frames_per_second or FRAMES_PER_SECOND
+        self._overlay = VideoWriter(files["overlays"], rate) if folder.overlays else None
+
+    def add(self, labels: np.ndarray, scores: dict[int, float], frame: np.ndarray) -> None:
+        """Write the next frame's mask, and draw its overlay.
+
+        Args:
+            labels: class ids at the frame's own size, H x W uint8; 0 is the background.
+            scores: class id -> presence score.
+            frame: H x W x 3 uint8.
+
+        Raises:
+            UsageError: a file cannot be written.
+        """
+        number = len(self._entries)
+        if self._images:
+            file = self._images[number]
+            name, image = file.name if self._whole_names else file.stem, {"file_name": str(file)}
+        else:  # a video's frame is no file
+            name, image = f"{number:05d}", {"file_name": str(self.target.path), "frame": number}
+        mask = self._masks / f"{name}.png"
+        write_indexed_mask(mask, labels)
+        if self._overlay:
+            picture = preview(frame, labels.shape)
+            self._overlay.write(label_overlay(picture, labels, self.folder.found(labels)))
+        self._entries.append(self.folder.entry(image, mask, labels, scores))
+
+    def __enter__(self) -> "VideoResults":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _: object, __: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            if self._overlay:
+                self._overlay.discard()
+            return
+        if self._overlay:
+            self._overlay.close()
+        self.folder.finish(self.target, self._source, self._entries)
+
+
+def preview(pixels: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """A picture for its overlay, H x W x 3 uint8, in the proportions of the height and width."""
+    scale = min(1, PREVIEW_SIDE / max(size))
+    height, width = (max(1, round(side * scale)) for side in size)
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS))
 
 
 def _clear(*files: Path) -> None:

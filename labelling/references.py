@@ -1,8 +1,9 @@
-"""People's labelled pictures: masks in whatever form they come, or refused in one line.
+"""People's labelled pictures, in whatever form the masks come, and the classes that they show.
 
 Pictures are upright as their EXIF data say, and masks belong to upright pictures.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +13,14 @@ from PIL import Image
 from common.errors import UsageError
 from common.images import LARGE, open_image, read_photo
 from data.image_io import IGNORED
+from labelling.options import Examples
 
 HIGHEST_GREY_ID = 100
 """Grey masks of class ids are nearly black; brighter ones with several values are antialiased."""
+
+
+Shots = list[tuple[np.ndarray, np.ndarray]]
+"""Pixels and mask of each reference of a class."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,29 @@ def read_reference(image: Path, mask: Path, largest: int = LARGE) -> Reference:
     if vanished := [class_id for class_id, marked in masks.items() if not marked.any()]:
         raise UsageError(f"mask {mask} marks too few pixels of class {vanished[0]} to be seen")
     return Reference(pixels, masks)
+
+
+def name_classes(
+    examples: Examples, references: Sequence[Reference]
+) -> tuple[dict[int, str], dict[int, Shots]]:
+    """Class id -> name, and class id -> its shots."""
+    shots: dict[int, Shots] = {}
+    if examples.class_name and not examples.names_of_ids:
+        names = list(dict.fromkeys(examples.class_name))
+        each = examples.class_name * (len(references) // len(examples.class_name))
+        for name, reference in zip(each, references, strict=True):
+            whole = np.logical_or.reduce(list(reference.masks.values()))
+            shots.setdefault(1 + names.index(name), []).append((reference.pixels, whole))
+        return dict(enumerate(names, start=1)), shots
+
+    for reference in references:
+        for class_id, mask in reference.masks.items():
+            shots.setdefault(class_id, []).append((reference.pixels, mask))
+    names_of_ids = examples.names_of_ids
+    if unknown := names_of_ids.keys() - shots.keys():
+        raise UsageError(f"--class_name: no mask has the id {min(unknown)}")
+    default = {1: "object"} if list(shots) == [1] else {c: f"class_{c}" for c in shots}
+    return {c: names_of_ids.get(c, default[c]) for c in sorted(shots)}, shots
 
 
 def _class_values(stored: Image.Image, path: Path) -> tuple[np.ndarray, dict[int, int]]:

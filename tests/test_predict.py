@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,11 @@ def flags(checkpoint, tmp_path):
         *("--target", tmp_path / "photos"),
         *("--reference", tmp_path / "reference.png", tmp_path / "mask.png"),
     )
+
+
+def without_target(flags):
+    place = flags.index("--target")
+    return flags[:place] + flags[place + 2 :]
 
 
 def read_labels(path):
@@ -189,6 +195,66 @@ def test_done_pictures_are_skipped_and_changed_ones_are_not(script, flags, tmp_p
 
     assert "2 labelled, 1 were done" in outcome.output
     assert read_labels(tmp_path / "out" / "masks" / "1.png").shape == (40, 40)
+
+
+def coco_of(out):
+    return json.loads((out / "coco.json").read_text())
+
+
+def test_equal_names_from_different_folders_get_different_files(script, flags, tmp_path):
+    flags, out = without_target(flags), tmp_path / "out"
+    for number, name in enumerate("AB"):
+        path = write_picture(tmp_path / name / "IMG_0001.png", number, (60 + 10 * number, 50))
+        assert "1 labelled, 0 were done" in script(predict, *flags, "--target", path).output
+        assert "0 labelled, 1 were done" in script(predict, *flags, "--target", path).output
+
+    images = coco_of(out)["images"]
+    assert [image["file_name"] for image in images] == ["A/IMG_0001.png", "B/IMG_0001.png"]
+    assert [image["width"] for image in images] == [60, 70]
+    masks = [read_labels(out / image["mask"]) for image in images]
+    assert [mask.shape[1] for mask in masks] == [60, 70]
+
+
+@pytest.mark.parametrize("age", [-1000, 0])
+def test_a_picture_replaced_by_another_of_its_size_or_an_older_one_is_redone(
+    script, flags, tmp_path, age
+):
+    path = tmp_path / "photos" / "1.png"
+    Image.new("RGB", (40, 40), "white").save(path, compress_level=0)
+    then = path.stat()
+    assert script(predict, *flags).code == 0
+    cells = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    Image.fromarray(cells).save(path, compress_level=0)
+    assert path.stat().st_size == then.st_size
+    os.utime(path, ns=(then.st_atime_ns, then.st_mtime_ns + age * 10**9))
+    assert "1 labelled, 2 were done" in script(predict, *flags).output
+
+
+def test_a_deleted_picture_is_no_longer_in_the_coco_file(script, flags, tmp_path):
+    assert script(predict, *flags).code == 0
+    (tmp_path / "photos" / "1.png").unlink()
+    assert "0 labelled, 2 were done" in script(predict, *flags).output
+    coco = coco_of(tmp_path / "out")
+    assert [image["file_name"] for image in coco["images"]] == ["0.png", "2.png"]
+    assert {annotation["image_id"] for annotation in coco["annotations"]} == {1, 2}
+
+
+def test_a_picture_that_became_unreadable_is_no_longer_in_the_coco_file(script, flags, tmp_path):
+    assert script(predict, *flags).code == 0
+    (tmp_path / "photos" / "1.png").write_bytes(b"no image")
+    assert script(predict, *flags).code == 1
+    images = coco_of(tmp_path / "out")["images"]
+    assert [image["file_name"] for image in images] == ["0.png", "2.png"]
+
+
+def test_a_picture_that_comes_later_is_no_second_one_of_the_same_name(script, flags, tmp_path):
+    assert script(predict, *flags).code == 0
+    Image.open(tmp_path / "photos" / "0.png").convert("RGB").save(tmp_path / "photos" / "0.jpg")
+    assert "1 labelled, 3 were done" in script(predict, *flags).output
+    images = coco_of(tmp_path / "out")["images"]
+    assert sorted(image["file_name"] for image in images) == ["0.jpg", "0.png", "1.png", "2.png"]
+    masks = sorted(path.name for path in (tmp_path / "out" / "masks").iterdir())
+    assert masks == ["0.jpg.png", "0.png", "1.png", "2.png"]
 
 
 def test_results_of_other_settings_are_not_mixed(script, flags):

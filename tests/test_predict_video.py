@@ -10,6 +10,7 @@ import predict
 from common.checkpoint import save_checkpoint
 from common.cli import to_json
 from common.video_io import FrameReader, VideoWriter
+from labelling.label_folder import VideoResults
 from model.dc_sam.config import ModelOptions, build_model, learnable_weights
 from model.predictor import InContextSegmenter
 
@@ -118,9 +119,9 @@ def test_a_video_gets_the_masks_and_scores_of_the_api(script, flags, checkpoint,
             12,
         )
     coco = COCO(out / "coco.json")
-    assert [image["file_name"] for image in coco.loadImgs(coco.getImgIds())] == [
-        f"walk/{number:05d}.png" for number in range(FRAMES)
-    ]
+    images = coco.loadImgs(coco.getImgIds())
+    assert [image["frame"] for image in images] == list(range(FRAMES))
+    assert {image["file_name"] for image in images} == {"walk.mp4"}  # no frame is a file
     for image_id, (mask, _) in enumerate(found, start=1):
         [annotation] = coco.loadAnns(coco.getAnnIds(imgIds=[image_id]))
         assert np.array_equal(coco.annToMask(annotation), mask)
@@ -169,19 +170,15 @@ def test_finished_videos_are_skipped_and_interrupted_ones_start_again(
     script, flags, tmp_path, monkeypatch
 ):
     write_video(tmp_path / "clips" / "jump.mp4", 20)
-    write, walk = predict.LabelFolder.write_video, tmp_path / "out" / "masks" / "walk"
+    add, walk = VideoResults.add, tmp_path / "out" / "masks" / "walk"
 
-    def stop_in_walk(folder, target, frames, rate):
-        if target.name == "walk":
-            frames = interrupted(frames)
-        write(folder, target, frames, rate)
-
-    def interrupted(frames):
-        yield next(frames)
-        raise KeyboardInterrupt
+    def stop_in_walk(results, *frame):
+        add(results, *frame)
+        if results.target.name == "walk":
+            raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(predict.LabelFolder, "write_video", stop_in_walk)
+        patch.setattr(VideoResults, "add", stop_in_walk)
         assert script(predict, *flags).code == 130
     assert [path.name for path in walk.iterdir()] == ["00000.png"]
     assert "1 labelled, 1 were done" in script(predict, *flags).output

@@ -7,10 +7,11 @@ from PIL import Image
 
 from common.errors import UsageError
 from common.video_io import FrameReader
-from labelling.label_folder import LabelFolder, LabelledFrame
+from labelling.label_folder import LabelFolder, VideoResults, preview
 from labelling.targets import Target
 
 LABELS = np.array([[0, 3], [3, 0], [7, 0]], dtype=np.uint8)
+FRAME = np.full((3, 2, 3), 100, np.uint8)
 
 
 @pytest.fixture
@@ -23,18 +24,43 @@ def target(tmp_path):
     path = tmp_path / "photos" / "a.png"
     path.parent.mkdir()
     Image.new("RGB", (2, 3)).save(path)
-    return Target(path, "photos/a.png", "photos/a")
+    return Target(path, "a")
 
 
-def test_a_record_says_what_was_found_and_how_likely_the_rest_is(folder, target):
-    picture = np.zeros((3, 2, 3), dtype=np.uint8)
-    folder.write(target, LABELS, {3: 0.9, 7: 0.8, 9: 0.12345}, picture)
+@pytest.fixture
+def video(tmp_path):
+    path = tmp_path / "clips" / "walk.mp4"
+    path.parent.mkdir()
+    path.write_bytes(b"a video")
+    return Target(path, "walk", is_video=True)
+
+
+def write(folder, target):
+    scores = {3: 0.9, 7: 0.8, 9: 0.12345}
+    folder.write(target, folder.begin(target), LABELS, scores, np.zeros_like(FRAME))
+
+
+def write_frames(folder, video, count, labels=LABELS, rate=None):
+    with VideoResults(folder, video, rate) as results:
+        for number in range(count):
+            picture = np.full((*labels.shape, 3), 100, np.uint8)
+            results.add(labels, {3: 0.9, 7: 0.25, 9: 0.1 * number}, picture)
+
+
+def coco_of(folder):
     folder.join()
-    coco = json.loads((folder.path / "coco.json").read_text())
+    return json.loads((folder.path / "coco.json").read_text())
+
+
+def test_the_coco_file_says_what_was_found_and_how_likely_the_rest_is(folder, target):
+    write(folder, target)
+    coco = coco_of(folder)
+    assert coco["info"] == {"image_folder": str(target.path.parent)}
     assert coco["images"] == [
         {
             "id": 1,
-            "file_name": "photos/a.png",
+            "file_name": "a.png",
+            "mask": "masks/a.png",
             "height": 3,
             "width": 2,
             "presence": {"dog": 0.9, "cat": 0.8, "cow": 0.1235},
@@ -46,9 +72,44 @@ def test_a_record_says_what_was_found_and_how_likely_the_rest_is(folder, target)
 
 def test_what_is_done_has_every_file_that_is_asked_for(folder, target):
     assert not folder.is_done(target)
-    folder.write(target, LABELS, dict.fromkeys(folder.classes, 1.0), np.zeros((3, 2, 3), np.uint8))
+    write(folder, target)
     assert folder.is_done(target)
     assert not LabelFolder(folder.path, folder.classes, labelme=True).is_done(target)
+    folder.begin(target)
+    assert not folder.is_done(target)
+
+
+def test_results_of_one_file_are_not_those_of_another(folder, target, tmp_path):
+    write(folder, target)
+    other = tmp_path / "a.png"
+    other.write_bytes(target.path.read_bytes())
+    assert not folder.is_done(Target(other, target.name))
+
+
+@pytest.mark.parametrize("change", ["gone", "changed", "unreadable record"])
+def test_records_of_what_is_gone_or_changed_go(folder, target, video, change):
+    write(folder, target)
+    write_frames(folder, video, 1)
+    assert len(coco_of(folder)["images"]) == 2
+    if change == "gone":
+        target.path.unlink()
+    elif change == "changed":
+        Image.new("RGB", (9, 9)).save(target.path)
+    else:
+        (folder.path / "records" / "a.json").write_text("[]")
+    assert [image["file_name"] for image in coco_of(folder)["images"]] == ["walk.mp4"]
+    assert not (folder.path / "records" / "a.json").exists()
+
+
+def test_names_in_the_coco_file_are_below_the_folder_that_all_have_in_common(folder, target, video):
+    write(folder, target)
+    write_frames(folder, video, 2)
+    coco = coco_of(folder)
+    names = [(image["file_name"], image.get("frame")) for image in coco["images"]]
+    assert names == [("clips/walk.mp4", 0), ("clips/walk.mp4", 1), ("photos/a.png", None)]
+    root = folder.path.parent
+    assert coco["info"]["image_folder"] == str(root)
+    assert all((root / name).exists() for name, _ in names)
 
 
 def test_settings_are_kept_apart(folder):
@@ -63,23 +124,9 @@ def test_settings_are_kept_apart(folder):
         folder.claim({"presence": 0.5})
 
 
-@pytest.fixture
-def video(tmp_path):
-    path = tmp_path / "clips" / "walk.mp4"
-    path.parent.mkdir()
-    path.write_bytes(b"a video")
-    return Target(path, "walk.mp4", "walk", is_video=True)
-
-
-def labelled(number, labels=LABELS):
-    scores = {3: 0.9, 7: 0.25, 9: 0.1 * number}
-    picture = np.full((*labels.shape, 3), 100, np.uint8)
-    return LabelledFrame(f"{number:05d}", f"walk/{number:05d}.png", labels, scores, picture)
-
-
 def test_a_video_gets_masks_an_overlay_and_one_record(folder, video):
     large = np.kron(LABELS, np.ones((16, 16), np.uint8))
-    folder.write_video(video, (labelled(number, large) for number in range(3)), 12)
+    write_frames(folder, video, 3, large, rate=12)
 
     files = folder.files(video)
     masks = sorted(files["masks"].iterdir())
@@ -90,43 +137,67 @@ def test_a_video_gets_masks_an_overlay_and_one_record(folder, video):
         assert (overlay.frames_per_second, overlay.size) == (12, (48, 32))
         [first, _, _] = overlay
     assert first[8, 24, 0] > first[8, 8, 0]  # class 3 is brown
-    record = json.loads(files["records"].read_text())
-    assert [frame["image"]["presence"]["cow"] for frame in record["frames"]] == [0, 0.1, 0.2]
-
-    folder.join()
-    coco = json.loads((folder.path / "coco.json").read_text())
-    assert [image["file_name"] for image in coco["images"]] == [
-        f"walk/0000{number}.png" for number in range(3)
+    coco = coco_of(folder)
+    assert [image["presence"]["cow"] for image in coco["images"]] == [0, 0.1, 0.2]
+    assert [image["mask"] for image in coco["images"]] == [
+        f"masks/walk/0000{number}.png" for number in range(3)
     ]
     assert [(a["image_id"], a["category_id"], a["score"]) for a in coco["annotations"]] == [
         (number, *found) for number in (1, 2, 3) for found in ((3, 0.9), (7, 0.25))
     ]
 
 
+@pytest.mark.parametrize(
+    ("frames", "masks"),
+    [
+        (("9.jpg", "10.jpg"), ["9.png", "10.png"]),
+        (("9.jpg", "9.png", "10.jpg"), ["9.jpg.png", "9.png.png", "10.jpg.png"]),
+    ],
+)
+def test_the_masks_of_a_folder_are_called_as_its_frames(folder, tmp_path, frames, masks):
+    clip = Target(tmp_path / "clip", "clip", is_video=True)
+    clip.path.mkdir()
+    for name in frames:
+        (clip.path / name).write_bytes(b"")
+    write_frames(folder, clip, len(frames))
+    images = coco_of(folder)["images"]
+    assert [image["file_name"] for image in images] == [f"clip/{name}" for name in frames]
+    assert [image["mask"] for image in images] == [f"masks/clip/{name}" for name in masks]
+    assert sorted(path.name for path in (folder.path / "masks/clip").iterdir()) == sorted(masks)
+
+
 def test_a_video_is_done_once_all_of_it_is_written(folder, video):
-    def interrupted():
-        yield labelled(0)
-        yield labelled(1)
-        raise UsageError("the video is damaged")
+    def interrupt():
+        with VideoResults(folder, video) as results:
+            for _ in range(2):
+                results.add(LABELS, dict.fromkeys(folder.classes, 1.0), FRAME)
+            raise UsageError("the video is damaged")
 
     with pytest.raises(UsageError, match="damaged"):
-        folder.write_video(video, interrupted())
+        interrupt()
     assert not folder.is_done(video)
-    assert not any(folder.files(video)[kind].exists() for kind in ("overlays", "records"))
+    assert not folder.files(video)["overlays"].exists()
 
-    folder.write_video(video, [labelled(0)])
+    write_frames(folder, video, 1)
     assert folder.is_done(video)
     assert [path.name for path in folder.files(video)["masks"].iterdir()] == ["00000.png"]
     assert len(list((folder.path / "overlays").iterdir())) == 1
 
     with pytest.raises(UsageError, match="damaged"):
-        folder.write_video(video, interrupted())
+        interrupt()
     assert not folder.is_done(video)
 
 
 def test_a_changed_video_is_not_done(folder, video):
-    folder.write_video(video, [labelled(0)])
+    write_frames(folder, video, 1)
     os.utime(video.path, (9e9, 9e9))
+    assert folder.is_done(video)
+    video.path.write_bytes(b"another")
     assert not folder.is_done(video)
     video.path.unlink()
     assert not folder.is_done(video)
+
+
+def test_a_preview_keeps_the_proportions():
+    assert preview(np.zeros((100, 50, 3), np.uint8), (100, 50)).shape == (100, 50, 3)
+    assert preview(np.zeros((100, 50, 3), np.uint8), (6400, 3200)).shape == (1600, 800, 3)

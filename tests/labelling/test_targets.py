@@ -1,13 +1,10 @@
-import itertools
-import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from common.errors import UsageError
-from labelling.targets import Target, find_paths, list_targets, preview, relative_names, short_names
+from labelling.targets import Target, find_paths, list_targets, name_targets
 
 
 @pytest.fixture
@@ -49,45 +46,50 @@ def test_folders_of_frames_are_videos_where_that_is_said(found):
     assert found(names, "clips/a", frames=True) == ["clips/a"]
 
 
-def test_names_are_relative_to_the_common_folder(tmp_path, monkeypatch):
-    assert relative_names([tmp_path / "a.jpg", tmp_path / "b" / "a.jpg"]) == ["a.jpg", "b/a.jpg"]
-    assert relative_names([tmp_path / "x" / "a.jpg"]) == ["a.jpg"]
+def names(*paths, recorded=()):
+    known = [Target(Path(path), name, name.startswith("video")) for path, name in recorded]
+    return [target.name for target in name_targets(list(map(Path, paths)), known)]
+
+
+def test_names_are_relative_to_the_common_folder_and_without_suffix():
+    assert names("/x/a.b.jpg", "/x/b/a.jpg") == ["a.b", "b/a"]
+    assert names("/x/a.jpg") == ["a"]
+    assert names("/x/walk.v2", "/x/b.MP4") == ["walk.v2", "b"]
+
+
+def test_targets_that_differ_in_their_suffix_only_keep_it():
+    assert names("/x/a.jpg", "/x/a.png", "/x/b.png") == ["a.jpg", "a.png", "b"]
+    assert names("/x/a.jpg", "/x/a.png", recorded=[("/x/a.jpg", "a")]) == ["a", "a.png"]
+
+
+def test_a_name_that_was_given_stays_and_no_other_target_gets_it():
+    recorded = [("/x/A/1.jpg", "1")]
+    assert names("/x/A/1.jpg", "/x/A/2.jpg", recorded=recorded) == ["1", "2"]
+    assert names("/x/B/1.jpg", recorded=recorded) == ["B/1"]
+    assert names("/y/A/1.jpg", recorded=[*recorded, ("/x/C/1.jpg", "A/1")]) == ["y/A/1"]
+
+
+def test_no_result_lies_among_the_frames_of_a_video(tmp_path):
+    (tmp_path / "a").mkdir()
+    paths = [tmp_path / name for name in ("a/0.jpg", "a.mp4", "b.jpg")]
+    for path in paths:
+        path.write_bytes(b"")
+    here = tmp_path.name
+    found = [(target.name, target.is_video) for target in name_targets(paths)]
+    assert found == [("a/0", False), (f"{here}/a", True), ("b", False)]
+    found = [target.name for target in name_targets([paths[1], paths[0]])]
+    assert found == ["a", f"{here}/a/0"]
+
+
+def test_a_target_is_known_by_its_place_however_it_is_called(tmp_path, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (2, 3)).save(tmp_path / "photos" / "a.png")
+    (tmp_path / "link").symlink_to(tmp_path / "photos")
     monkeypatch.chdir(tmp_path)
-    assert relative_names([Path("x/a.jpg"), tmp_path / "b.jpg"]) == ["x/a.jpg", "b.jpg"]
-
-
-def test_short_names_stay_apart():
-    assert short_names(["a.b.jpg", "b/a.jpg"]) == ["a.b", "b/a"]
-    assert short_names(["a.jpg", "a.png", "b.png"]) == ["a.jpg", "a.png", "b.png"]
-    assert short_names(["walk.v2", "b.MP4"]) == ["walk.v2", "b"]
-
-
-def test_no_result_lies_among_the_frames_of_a_video():
-    names = ["a.mp4", "a/00000.jpg", "b.jpg"]
-    assert short_names(names) == ["a", "a/00000", "b"]
-    assert short_names(names, videos=[True, False, False]) == names
-
-
-def test_frames_are_named_by_number_or_by_their_files(tmp_path):
-    file = Target(tmp_path / "b.mp4", "x/b.mp4", "x/b", is_video=True)
-    assert list(itertools.islice(file.frame_names(), 2)) == [
-        ("00000", "x/b/00000.png"),
-        ("00001", "x/b/00001.png"),
-    ]
-    for name in ("10.jpg", "9.jpg", "10.png"):
-        (tmp_path / name).write_bytes(b"")
-    folder = Target(tmp_path, "clip.1", "clip.1", is_video=True)
-    names = dict(folder.frame_names())
-    assert names == {name: f"clip.1/{name}" for name in ("9.jpg", "10.jpg", "10.png")}
-    (tmp_path / "10.png").unlink()
-    assert list(folder.frame_names()) == [("9", "clip.1/9.jpg"), ("10", "clip.1/10.jpg")]
-
-
-def test_a_folder_of_frames_is_as_new_as_its_newest_frame(tmp_path):
-    for name in ("0.png", "1.png"):
-        (tmp_path / name).write_bytes(b"")
-    os.utime(tmp_path / "0.png", (9e9, 9e9))
-    assert Target(tmp_path, "clip", "clip", is_video=True).changed == 9e9
+    found = list_targets(["photos", str(tmp_path / "photos")], tmp_path / "out", True)
+    assert [target.path for target in found] == [tmp_path / "photos"]
+    [found] = list_targets(["link/a.png", "photos/../photos/a.png"], tmp_path / "out")
+    assert found == Target(tmp_path / "photos" / "a.png", "a")
 
 
 def test_results_are_no_targets(tmp_path):
@@ -98,11 +100,6 @@ def test_results_are_no_targets(tmp_path):
     inside.parent.mkdir(parents=True)
     Image.new("P", (2, 3)).save(inside)
     [found] = list_targets([f"{photos}/**/*.png"], photos / "out")
-    assert (found.path, found.file_name, found.name) == (photos / "a.png", "a.png", "a")
+    assert (found.path, found.name) == (photos / "a.png", "a")
     with pytest.raises(UsageError, match="no image or video found outside"):
         list_targets([str(inside)], photos / "out")
-
-
-def test_a_preview_keeps_the_proportions():
-    assert preview(np.zeros((100, 50, 3), np.uint8), (100, 50)).shape == (100, 50, 3)
-    assert preview(np.zeros((100, 50, 3), np.uint8), (6400, 3200)).shape == (1600, 800, 3)

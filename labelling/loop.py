@@ -1,0 +1,141 @@
+"""One target after the other: read it, segment it, write its results; what cannot be is named."""
+
+import sys
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from common.errors import UsageError
+from common.images import read_photo
+from common.pixels import squash
+from common.video_io import FrameReader
+from labelling.label_folder import LabelFolder, VideoResults, preview
+from labelling.options import PredictionOptions
+from labelling.records import Source
+from labelling.targets import Target
+from model.predictor import InContextSegmenter
+from model.reference import LearnedConcept
+
+
+@dataclass(frozen=True)
+class OpenPicture:
+    """A picture that was read, no larger than needed."""
+
+    target: Target
+    source: Source
+    size: tuple[int, int]
+    """Height and width of the picture."""
+    squashed: np.ndarray
+    """S x S x 3 uint8, what the network sees."""
+    preview: np.ndarray | None
+    """What the overlay is drawn on."""
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """Labels targets with some concepts; its methods return how many targets failed."""
+
+    segmenter: InContextSegmenter
+    concepts: dict[int, LearnedConcept]
+    """Class id -> concept."""
+    folder: LabelFolder
+    options: PredictionOptions
+    silent: bool = False
+    """Show no progress."""
+
+    def label_pictures(self, targets: Sequence[Target]) -> int:
+        """Label pictures, some at a time, while threads read the next."""
+        size, failures = self.options.bsz, 0
+        reading: deque[list[Future[OpenPicture]]] = deque()
+        bar = tqdm(total=len(targets), desc="pictures", disable=self.silent or not targets)
+        with ThreadPoolExecutor(self.options.nworker) as pool, bar:
+            for first in range(0, len(targets), size):
+                batch = targets[first : first + size]
+                reading.append([pool.submit(self.open_picture, target) for target in batch])
+                if len(reading) * size > self.options.nworker:
+                    failures += self.label_batch(reading.popleft())
+                    bar.update(size)
+            for batch in reading:
+                failures += self.label_batch(batch)
+                bar.update(len(batch))
+        return failures
+
+    def open_picture(self, target: Target) -> OpenPicture:
+        """Read a picture as the network and the overlay need it.
+
+        Raises:
+            UsageError: it is missing or broken.
+        """
+        source = self.folder.begin(target)
+        photo = read_photo(target.path)
+        shown = preview(photo.pixels, photo.size) if self.folder.overlays else None
+        small = squash(photo.pixels, self.segmenter.image_size)
+        return OpenPicture(target, source, photo.size, small, shown)
+
+    def label_batch(self, reading: Sequence[Future[OpenPicture]]) -> int:
+        """Label those of some pictures that can be read in one forward pass."""
+        failures, pictures = 0, []
+        for future in reading:
+            try:
+                pictures.append(future.result())
+            except UsageError as error:
+                failures += report(error)
+        results = self.segmenter.segment_classes(
+            [picture.squashed for picture in pictures],
+            list(self.concepts.values()),
+            self.options.presence,
+            sizes=[picture.size for picture in pictures],
+        )
+        for picture, result in zip(pictures, results, strict=True):
+            found = self.by_class_id(*result)
+            try:
+                self.folder.write(picture.target, picture.source, *found, picture.preview)
+            except UsageError as error:
+                failures += report(error)
+        return failures
+
+    def label_videos(self, targets: Sequence[Target]) -> int:
+        """Label videos one by one."""
+        failures = 0
+        for target in targets:
+            try:
+                self.label_video(target)
+            except UsageError as error:
+                failures += report(error)
+        return failures
+
+    def label_video(self, target: Target) -> None:
+        """Label a video frame by frame.
+
+        Raises:
+            UsageError: it cannot be read, or a file cannot be written.
+        """
+        with (
+            FrameReader(target.path) as reader,
+            VideoResults(self.folder, target, reader.frames_per_second) as results,
+        ):
+            found = self.segmenter.segment_video(
+                reader,
+                list(self.concepts.values()),
+                self.options.prompt_every,
+                self.options.presence,
+            )
+            for one in tqdm(found, target.name, reader.count, unit="frame", disable=self.silent):
+                results.add(*self.by_class_id(*one), reader.current)
+
+    def by_class_id(
+        self, labels: np.ndarray, scores: Sequence[float]
+    ) -> tuple[np.ndarray, dict[int, float]]:
+        """Labels and scores by class id instead of by position."""
+        class_ids = np.array([0, *self.concepts], dtype=np.uint8)
+        return class_ids[labels], dict(zip(self.concepts, scores, strict=True))
+
+
+def report(error: UsageError) -> int:
+    """Tell about one failure, beside any progress bar, and count it."""
+    tqdm.write(f"error: {error}", file=sys.stderr)
+    return 1

@@ -1,0 +1,83 @@
+"""What a prediction looks for and how it is done."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.cli import option
+from common.distributed import DEVICES
+from common.trainer import PRECISIONS
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What to look for, and where."""
+
+    reference: tuple[tuple[Path, Path], ...] = ()
+    """Labelled pictures and their masks."""
+    class_name: tuple[str, ...] = ()
+    """One name for all references, one for each, or ID=NAME for ids of indexed masks."""
+    target: tuple[str, ...] = ()
+    """Files, folders and glob patterns."""
+
+    @property
+    def names_of_ids(self) -> dict[int, str]:
+        """The names that were given to ids of indexed masks."""
+        pairs = [name.partition("=") for name in self.class_name]
+        return {int(number): name for number, _, name in pairs if number.isdecimal() and name}
+
+    def problems(self) -> list[str]:
+        """Every reason why these options cannot be used."""
+        found = []
+        if not self.reference:
+            found.append("--reference IMAGE MASK is required: a labelled picture")
+        if not self.target:
+            found.append("--target is required: a file, a folder or a glob pattern in quotes")
+        names, references = len(self.class_name), len(self.reference)
+        if names and not self.names_of_ids and names not in (1, references):
+            found.append(f"--class_name: {names} names for {references} references")
+        if self.names_of_ids and len(set(self.names_of_ids.values())) != names:
+            found.append("--class_name: either names or ID=NAME, each id and each name once")
+        return found
+
+
+@dataclass(frozen=True)
+class PredictionOptions:
+    """How it is done, and what is written."""
+
+    ckpt: Path | None = option(None, "checkpoint to use (required)")
+    output: Path = option(Path("predictions"), "folder for the results")
+    frames: bool = option(False, "a folder with pictures is a video, whose frames they are")
+    prompt_every: int = option(0, "look anew every so many frames of a video; 0: only on the first")
+    presence: float = option(0.0, "leave out classes whose presence score is lower, 0 to 1")
+    overlays: bool = option(True, "write no overlays", flag="--no_overlays")
+    polygons: bool = option(False, "also write coco_polygons.json")
+    labelme: bool = option(False, "also write a LabelMe file for every picture")
+    shard: str = option("1/1", "do one part of the targets: 1/4, 2/4, 3/4 or 4/4")
+    bsz: int = option(1, "pictures per forward pass")
+    nworker: int = option(2, "threads that read pictures ahead")
+    device: str = option("auto", "where to compute", DEVICES)
+    precision: str = option("fp32", "of the forward pass", tuple(PRECISIONS))
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """Which part of the targets, counted from 0, and of how many."""
+        number, _, count = self.shard.partition("/")
+        return int(number) - 1, int(count)
+
+    def problems(self) -> list[str]:
+        """Every reason why these options cannot be used."""
+        found = []
+        if self.ckpt is None:
+            found.append("--ckpt is required: the checkpoint to use")
+        elif not self.ckpt.is_file():
+            found.append(f"--ckpt: no such file: {self.ckpt}")
+        if not 0 <= self.presence <= 1:
+            found.append(f"--presence must be between 0 and 1, not {self.presence}")
+        if not re.fullmatch(r"\d{1,6}/\d{1,6}", self.shard) or not 0 <= self.part[0] < self.part[1]:
+            found.append(f"--shard must be i/n with i from 1 to n, such as 2/4, not {self.shard}")
+        if self.bsz < 1 or self.nworker < 1:
+            found.append("--bsz and --nworker must be at least 1")
+        if self.prompt_every < 0:
+            found.append("--prompt_every cannot be negative")
+        return found
