@@ -17,7 +17,6 @@ from pathlib import Path
 from common.cli import checked_options, option, run_script, script_parser
 from common.errors import UsageError
 from common.logger import write_json
-from common.visualize import write_png
 from data.classes import COCO_CLASSES
 from data.icvos import SOURCES as SOURCES_FILE
 from data.icvos import read_sources
@@ -53,17 +52,23 @@ DECISIONS_FILE = "decisions.csv"
 class BuildOptions:
     """What IC-VOS is built from."""
 
-    mapping: Path | None = option(None, "table of source,video,object,class")
-    davis: Path | None = option(None, "folder of DAVIS 2017")
-    mose: Path | None = option(None, "folder of MOSE")
-    lvos: Path | None = option(None, "folder of LVOS v2")
-    output: Path = option(Path("Datasets/IC-VOS"), "folder of IC-VOS to write")
-    review: Path | None = option(None, "folder of GIFs and statistics (default: OUTPUT-review)")
-    decisions: Path | None = option(None, f"table of decisions (default: REVIEW/{DECISIONS_FILE})")
-    statistics: bool = option(False, "build nothing, only count what --output holds")
-    gif_frames: int = option(40, "frames of a GIF at most")
-    copy: bool = option(False, "copy frames, in the place of hard links")
-    workers: int | None = option(None, "processes (default: one per processor)")
+    mapping: Path | None = option(None, "table with the columns source,video,object,class")
+    davis: Path | None = option(None, "folder of DAVIS 2017, if its videos are used")
+    mose: Path | None = option(None, "folder of MOSE, if its videos are used")
+    lvos: Path | None = option(None, "folder of LVOS v2, if its videos are used")
+    output: Path = option(Path("Datasets/IC-VOS"), "folder of IC-VOS that is written")
+    review: Path | None = option(
+        None, "folder that gets GIFs and statistics (default: OUTPUT-review)"
+    )
+    decisions: Path | None = option(
+        None, f"table of decisions that is read and added to (default: REVIEW/{DECISIONS_FILE})"
+    )
+    statistics: bool = option(False, "only count what --output holds, and build nothing")
+    gif_frames: int = option(40, "greatest number of frames in a GIF")
+    copy: bool = option(False, "copy frames instead of making hard links")
+    workers: int | None = option(
+        None, "number of processes that check and build videos (default: one per processor)"
+    )
 
     @property
     def roots(self) -> dict[str, Path]:
@@ -264,7 +269,7 @@ def report(options: BuildOptions) -> list[str]:
         return []
     statistics, problems = icvos_statistics.count(root)
     write_json(options.review_folder / "statistics.json", statistics)
-    write_png(options.review_folder / "figure2.png", icvos_statistics.chart(statistics))
+    icvos_statistics.write_chart(options.review_folder / "figure2.png", statistics)
     print(f"\n{icvos_statistics.describe(statistics)}")
     print(f"\nwritten to {options.review_folder}: statistics.json, figure2.png")
     return list(problems.values())

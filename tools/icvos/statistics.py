@@ -1,13 +1,12 @@
 """What IC-VOS consists of: the numbers of table 1 and of figure 2."""
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image, ImageDraw, ImageFont
-
 from common.errors import UsageError
+from common.files import write_atomically
 from data.classes import COCO_CLASSES
 from data.icvos import IcVos, read_sources
 from tools.icvos.tubes import read_record
@@ -17,9 +16,7 @@ PAPER = {"videos": 369, "mean_frames": 270, "frames": 99549, "classes": 30}
 PAPER_SHARES = {"lvos": 63.7, "mose": 27.9, "davis": 8.4}
 """Figure 2(a): percent of the videos."""
 
-_CLIP_COLOUR, _FRAME_COLOUR = (58, 130, 246), (247, 120, 20)
-_INK = (28, 32, 38)
-_LINE, _MARGIN, _NAME_WIDTH, _BAR_WIDTH = 22, 24, 120, 300
+_COLOURS = {"clips": "#3a82f6", "frames": "#f77814"}
 
 Statistics = dict[str, Any]
 
@@ -47,42 +44,36 @@ def count(root: Path) -> tuple[Statistics, dict[str, str]]:
         except UsageError as error:
             problems[video] = str(error)
     records = {video: read_record(root / video) for video in lengths}
-    objects = {
-        (video, class_id): len(
-            (records[video] or {"classes": {}})["classes"].get(str(class_id), [])
-        )
-        for video, class_id in clips
-    }
-    per_class = {}
-    for class_id in sorted({class_id for _, class_id in clips}):
-        mine = [clip for clip in clips if clip[1] == class_id]
-        per_class[COCO_CLASSES[class_id]] = {
-            "clips": len(mine),
-            "frames": sum(lengths[video] for video, _ in mine),
-            "objects": sum(objects[clip] for clip in mine),
-        }
-    shown = sum(lengths[video] for video, _ in clips)
-    for counts in per_class.values():
-        counts["share_of_frames"] = 100 * counts["frames"] / shown
-    per_source: dict[str, dict[str, float]] = {}
+    per_class: dict[str, Counter[str]] = {}
+    for video, class_id in sorted(clips, key=lambda clip: clip[1]):
+        built_from = records[video]["classes"] if records[video] else {}
+        counts = per_class.setdefault(COCO_CLASSES[class_id], Counter())
+        counts["clips"] += 1
+        counts["frames"] += lengths[video]
+        counts["objects"] += len(built_from.get(str(class_id), []))
+    per_source: dict[str, Counter[str]] = {}
     for video, length in lengths.items():
-        counts = per_source.setdefault(sources.get(video, "unknown"), {"videos": 0, "frames": 0})
+        counts = per_source.setdefault(sources.get(video, "unknown"), Counter())
         counts["videos"] += 1
         counts["frames"] += length
-    for counts in per_source.values():
-        counts["share_of_videos"] = 100 * counts["videos"] / len(lengths)
-    total = sum(lengths.values())
+    frames, shown = sum(lengths.values()), sum(row["frames"] for row in per_class.values())
     statistics = {
         "videos": len(lengths),
-        "mean_frames": total / len(lengths) if lengths else 0.0,
-        "frames": total,
+        "mean_frames": frames / len(lengths) if lengths else 0.0,
+        "frames": frames,
         "classes": len(per_class),
         "annotations": "mask",
         "clips": len(clips),
-        "objects": sum(objects.values()),
+        "objects": sum(row["objects"] for row in per_class.values()),
         "videos_without_known_objects": sum(record is None for record in records.values()),
-        "per_source": dict(sorted(per_source.items())),
-        "per_class": per_class,
+        "per_source": {
+            name: {**row, "share_of_videos": 100 * row["videos"] / len(lengths)}
+            for name, row in sorted(per_source.items())
+        },
+        "per_class": {
+            name: {**row, "share_of_frames": 100 * row["frames"] / shown}
+            for name, row in per_class.items()
+        },
     }
     return statistics, problems
 
@@ -115,26 +106,23 @@ def describe(statistics: Statistics) -> str:
     return "\n".join(lines)
 
 
-def chart(statistics: Statistics) -> np.ndarray:
-    """Figure 2(c): bars of each class's clips and frames, most clips first; H x W x 3 uint8."""
-    rows = _by_clips(statistics)
-    columns = (("clips", _CLIP_COLOUR), ("frames", _FRAME_COLOUR))
-    step = _BAR_WIDTH + 70
-    size = (2 * _MARGIN + _NAME_WIDTH + 2 * step, 2 * _MARGIN + (len(rows) + 1) * _LINE)
-    picture = Image.new("RGB", size, (255, 255, 255))
-    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(size=14)
-    for number, (key, colour) in enumerate(columns):
-        left = _MARGIN + _NAME_WIDTH + number * step
-        highest = max((row[key] for _, row in rows), default=1)
-        draw.text((left, _MARGIN), key, fill=_INK, font=font)
-        for line, (name, row) in enumerate(rows, start=1):
-            y = _MARGIN + line * _LINE
-            right = left + max(1, round(_BAR_WIDTH * row[key] / highest))
-            draw.rectangle((left, y + 2, right, y + _LINE - 4), fill=colour)
-            draw.text((right + 6, y + 1), f"{row[key]:,}", fill=_INK, font=font)
-            if number == 0:
-                draw.text((_MARGIN, y + 1), name, fill=_INK, font=font)
-    return np.array(picture)
+def write_chart(path: Path, statistics: Statistics) -> None:
+    """Draw figure 2(c): bars of each class's clips and frames, most clips first."""
+    from matplotlib.figure import Figure  # takes a second to import
+
+    rows = dict(_by_clips(statistics))
+    figure = Figure(figsize=(9, 1 + 0.25 * len(rows)), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, (key, colour) in zip(panels, _COLOURS.items(), strict=True):
+        bars = axes.barh(list(rows), [row[key] for row in rows.values()], color=colour)
+        axes.bar_label(bars, fmt="{:,.0f}", padding=3)
+        axes.set_title(key)
+        axes.margins(x=0.15, y=0.01)
+        axes.tick_params(left=False)
+        axes.xaxis.set_visible(False)
+        axes.spines[:].set_visible(False)
+    panels[0].invert_yaxis()
+    write_atomically(path, lambda place: figure.savefig(place, dpi=100))
 
 
 def _by_clips(statistics: Statistics) -> list[tuple[str, Mapping[str, float]]]:

@@ -51,7 +51,7 @@ class Presence:
 
 
 VOC = Archive(
-    address="http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
+    address="https://thor.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
     places={"VOCdevkit/VOC2012/": "VOC2012/"},
     md5="6cd6e144f989b92b3379bac3b3de84fd",
 )
