@@ -12,13 +12,13 @@ app: install
 	$(RUN) app.py
 
 demo: install
-	$(RUN) -m tools.demo --output runs/demo
+	$(RUN) -m tools.demo images
 
 demo-folds: install
-	$(RUN) -m tools.demo --output runs/demo-folds --folds 0 1 2 3
+	$(RUN) -m tools.demo images --output runs/demo-folds --folds 0 1 2 3
 
 demo-video: install
-	$(RUN) -m tools.demo_video --output runs/demo-video
+	$(RUN) -m tools.demo video
 
 test: install
 	$(RUN) -m pytest -q -n 2

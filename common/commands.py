@@ -1,44 +1,35 @@
-"""Run this repository's scripts as a person would type them."""
+"""Run this repository's scripts as a person would type them in its folder."""
 
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
-from common.errors import UsageError
-from common.logger import write_json
+from common.files import ROOT
 
 
-def run_command(*words: object) -> None:
-    """Run `python WORDS` and show the command first.
+class CommandFailed(Exception):
+    """A command ended with an error, which it has told."""
+
+
+def command_line(*words: object, processes: int = 1) -> str:
+    """The line that a person would type to run `python WORDS`, or torchrun for many processes."""
+    launcher = ["python"]
+    if processes > 1:
+        launcher = ["torchrun", "--standalone", f"--nproc_per_node={processes}"]
+    return shlex.join([*launcher, *map(str, words)])
+
+
+def run_command(*words: object, processes: int = 1) -> None:
+    """Run such a line, and show it first.
 
     Raises:
-        UsageError: it failed; it has said why.
+        CommandFailed: it failed.
     """
-    line = [str(word) for word in words]
-    print("\n$ python", shlex.join(line), flush=True)
-    code = subprocess.run([sys.executable, *line], check=False).returncode
+    line = command_line(*words, processes=processes)
+    print(f"\n$ {line}", flush=True)
+    launcher = [sys.executable]
+    if processes > 1:
+        launcher += ["-m", "torch.distributed.run", *shlex.split(line)[1:3]]
+    code = subprocess.run([*launcher, *map(str, words)], cwd=ROOT, check=False).returncode
     if code:
-        raise UsageError(f"python {line[0]} ended with exit code {code}")
-
-
-def demonstrate(
-    steps: Callable[[], dict[str, Any]],
-    show: Callable[[dict[str, Any], Path], None],
-    output: Path,
-) -> int:
-    """Run commands, write what they found to results.json in a folder, and show it.
-
-    Returns:
-        The exit code: 1 when a command failed.
-    """
-    try:
-        summary = steps()
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    write_json(output / "results.json", summary)
-    show(summary, output)
-    return 0
+        raise CommandFailed(f"exit code {code} of: {line}")

@@ -1,112 +1,199 @@
-"""The whole system on a laptop: draw images, train on 15 classes, evaluate on 5 unseen ones.
+"""The whole system on a laptop, on drawn pictures or videos.
 
-    python -m tools.demo --output runs/demo
+    python -m tools.demo images     train on 15 classes, evaluate on 5 unseen ones
+    python -m tools.demo video      train in two stages, on images and on mask tubes; then carry
+                                    one labelled image through videos, whose motion training
+                                    never showed
 
-It runs the commands that a person would type, prints them, and gathers what they write:
-results.json, contact_sheet.png, TensorBoard logs and the checkpoint.
+It runs the commands that a person would type, prints them, and gathers what they write in the
+folder --output: results.json, contact_sheet.png (of each fold where there are several), of videos
+overlay.mp4 too, TensorBoard logs and checkpoints.
 """
 
 import argparse
 import json
+import shutil
+import sys
 import time
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
-from common.commands import demonstrate, run_command
-from data.synthetic.style import DEMO_IMAGES
+from common.commands import CommandFailed, run_command
+from common.logger import write_json
+from common.trainer import STATE_FILE
+from data.synthetic.style import DEMO_FRAMES, DEMO_IMAGES, DEMO_VIDEOS
 
 MANY_SHOTS = 5
+SHEET = "contact_sheet.png"
+OVERLAY = "overlay.mp4"
+VIDEO_ROWS = {
+    "oracle_first_frame": "SAM 2, first mask given",
+    "mask_tube": "DC-SAM, with mask tubes",
+    "image_only": "DC-SAM, images alone",
+}
+
+Flags = argparse.Namespace
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--output", type=Path, default=Path("runs/demo"), help="folder to write")
-    parser.add_argument("--datapath", type=Path, default=Path("Datasets/generated"))
-    parser.add_argument("--folds", type=int, nargs="+", default=[0], choices=range(4))
-    parser.add_argument(
-        "--train",
-        type=int,
-        default=DEMO_IMAGES["voc"]["train"],
-        help="number of training images to draw",
-    )
-    parser.add_argument(
-        "--val",
-        type=int,
-        default=DEMO_IMAGES["voc"]["val"],
-        help="number of validation images to draw",
-    )
-    parser.add_argument("--updates", type=int, default=1200, help="training updates")
-    parser.add_argument("--test_episodes", type=int, default=500, help="evaluation episodes")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-
-    return demonstrate(lambda: run(options), print_summary, options.output)
-
-
-def run(options: argparse.Namespace) -> dict[str, Any]:
-    """All steps; returns what results.json holds."""
+    flags = parse_flags()
+    run, show = {"images": (run_images, show_images), "video": (run_video, show_video)}[flags.demo]
     start = time.time()
-    run_command(
-        *("-m", "data.synthetic", "voc", "--root", options.datapath),
-        *("--train", options.train, "--val", options.val, "--seed", options.seed),
+    try:
+        results = run(flags)
+    except CommandFailed as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    results["seconds"] = round(time.time() - start, 1)
+    write_json(flags.output / "results.json", results)
+    show(results)
+    found = [flags.output / name for name in (SHEET, OVERLAY)] + sorted(
+        flags.output.glob(f"fold*/{SHEET}")
     )
-    folds = {fold: run_fold(options, fold) for fold in options.folds}
-    first = folds[options.folds[0]]
+    there = ", ".join(str(path) for path in found if path.is_file())
+    print(f"{results['seconds']:.0f} s. Look at {there}")
+    return 0
 
-    def mean(*path: str) -> float:
-        values = list(folds.values())
-        for key in path:
-            values = [value[key] for value in values]
-        return sum(values) / len(values)
 
+def parse_flags() -> Flags:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.demo",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    demos = parser.add_subparsers(dest="demo", required=True, metavar="images | video")
+    images, video = demos.add_parser("images"), demos.add_parser("video")
+    for demo, layout, folder in ((images, "voc", "demo"), (video, "coco", "demo-video")):
+        demo.add_argument(
+            "--output", type=Path, default=Path("runs") / folder, help="folder to write"
+        )
+        demo.add_argument(
+            "--datapath", type=Path, default=Path("Datasets/generated"), help="folder to draw into"
+        )
+        for name, title in (("train", "training"), ("val", "validation")):
+            _number(
+                demo, f"--{name}", DEMO_IMAGES[layout][name], f"number of {title} images to draw"
+            )
+        _number(demo, "--seed", 0, "seed of what is drawn, of trainings and of evaluations")
+    images.add_argument(
+        "--folds", type=int, nargs="+", default=[0], choices=range(4), help="folds to run"
+    )
+    _number(images, "--updates", 1200, "number of training updates")
+    _number(images, "--test_episodes", 500, "number of episodes that are evaluated")
+    _number(video, "--videos", DEMO_VIDEOS, "number of videos to draw")
+    _number(video, "--frames", DEMO_FRAMES, "number of frames of each video")
+    _number(video, "--updates", 600, "number of training updates on images")
+    _number(video, "--tube_updates", 160, "number of training updates on mask tubes")
+    return parser.parse_args()
+
+
+def _number(parser: argparse.ArgumentParser, flag: str, default: int, text: str) -> None:
+    parser.add_argument(flag, type=int, default=default, help=f"{text} (default: %(default)s)")
+
+
+def run_images(flags: Flags) -> dict[str, Any]:
+    """Draw images, then train and evaluate each fold."""
+    draw(flags, "voc", "--train", flags.train, "--val", flags.val)
+    folds = {fold: run_fold(flags, fold) for fold in flags.folds}
+    one = [results["1_shot"] for results in folds.values()]
+    many = [results[f"{MANY_SHOTS}_shot"] for results in folds.values()]
     return {
-        "miou": mean("1_shot", "miou"),
-        "fb_iou": mean("1_shot", "fb_iou"),
-        f"miou_{MANY_SHOTS}_shot": mean(f"{MANY_SHOTS}_shot", "miou"),
-        "baselines": {name: mean("1_shot", "baselines", name) for name in _names(first)},
+        "miou": fmean(results["miou"] for results in one),
+        "fb_iou": fmean(results["fb_iou"] for results in one),
+        f"miou_{MANY_SHOTS}_shot": fmean(results["miou"] for results in many),
+        "baselines": {
+            name: fmean(results["baselines"][name] for results in one)
+            for name in one[0]["baselines"]
+        },
         "folds": {str(fold): results for fold, results in folds.items()},
-        "episodes": options.test_episodes,
-        "seconds": round(time.time() - start, 1),
+        "episodes": flags.test_episodes,
     }
 
 
-def run_fold(options: argparse.Namespace, fold: int) -> dict[str, Any]:
+def run_fold(flags: Flags, fold: int) -> dict[str, Any]:
     """Train on one fold's 15 classes and evaluate on its 5 others, with one shot and with five."""
-    folder = options.output if len(options.folds) == 1 else options.output / f"fold{fold}"
-    data = ("--datapath", options.datapath, "--benchmark", "pascal", "--fold", fold)
-    resumed = ["--resume"] if (folder / "state.pt").is_file() else []
-    run_command(
-        *("train_image.py", "--preset", "tiny", *data, "--output", folder),
-        *("--max_iterations", options.updates, "--epochs", options.updates),
-        *("--store_features", "--seed", options.seed, *resumed),
-    )
-    results = {}
-    for shots in (1, MANY_SHOTS):
-        place = folder / f"{shots}_shot"
-        run_command(
-            *("eval_image.py", "--ckpt", folder / "last.safetensors", *data, "--nshot", shots),
-            *("--test_episodes", options.test_episodes, "--seed", options.seed),
-            *("--output", place, *(["--baselines"] if shots == 1 else [])),
+    folder = flags.output if len(flags.folds) == 1 else flags.output / f"fold{fold}"
+    data = ("--datapath", flags.datapath, "--benchmark", "pascal", "--fold", fold)
+    train(flags, "train_image.py", folder, flags.updates, *data, "--store_features")
+    results = {
+        f"{shots}_shot": evaluate(
+            *(flags, "eval_image.py", folder / f"{shots}_shot", *data, "--nshot", shots),
+            *("--ckpt", folder / "last.safetensors", "--test_episodes", flags.test_episodes),
+            *(["--baselines"] if shots == 1 else []),
         )
-        results[f"{shots}_shot"] = json.loads((place / "results.json").read_text())
-    sheet = (folder / "1_shot" / "contact_sheet.png").read_bytes()
-    (folder / "contact_sheet.png").write_bytes(sheet)
+        for shots in (1, MANY_SHOTS)
+    }
+    shutil.copyfile(folder / "1_shot" / SHEET, folder / SHEET)
     return results
 
 
-def _names(results: dict[str, Any]) -> list[str]:
-    return list(results["1_shot"]["baselines"])
-
-
-def print_summary(summary: dict[str, Any], folder: Path) -> None:
-    many = summary[f"miou_{MANY_SHOTS}_shot"]
-    print(f"\nmIoU on {summary['episodes']} episodes of classes that training never showed")
-    rows = {"DC-SAM, 1 shot": summary["miou"], f"DC-SAM, {MANY_SHOTS} shots": many}
-    for name, miou in {**rows, **summary["baselines"]}.items():
+def show_images(results: dict[str, Any]) -> None:
+    print(f"\nmIoU on {results['episodes']} episodes of classes that training never showed")
+    rows = {
+        "DC-SAM, 1 shot": results["miou"],
+        f"DC-SAM, {MANY_SHOTS} shots": results[f"miou_{MANY_SHOTS}_shot"],
+    }
+    for name, miou in {**rows, **results["baselines"]}.items():
         print(f"  {name:<24}{miou:6.1f}  {'#' * round(miou / 2)}")
-    print(f"{summary['seconds']:.0f} s. Look at {folder / 'contact_sheet.png'}")
+
+
+def run_video(flags: Flags) -> dict[str, Any]:
+    """Draw images and videos of the same classes, train both stages, evaluate each."""
+    draw(flags, "coco", "--train", flags.train, "--val", flags.val)
+    draw(flags, "icvos", "--videos", flags.videos, "--frames", flags.frames)
+    data = ("--datapath", flags.datapath, "--benchmark")
+    videos = ("--icvos_path", flags.datapath / "IC-VOS", "--coco_path", flags.datapath)
+    images, tubes = flags.output / "images", flags.output / "tubes"
+    first, second = images / "last.safetensors", tubes / "last.safetensors"
+    oracle = ("--sam2_cfg", "tiny", "--first_frame", "oracle")
+
+    train(flags, "train_video.py", images, flags.updates, *data, "coco_all", "--store_features")
+    train(
+        *(flags, "train_video.py", tubes, flags.tube_updates, *data, "coco_mask_tube"),
+        *("--ckpt", first, "--validation_episodes", 20),
+    )
+    results = {
+        name: evaluate(flags, "eval_video.py", folder, *videos, "--save_overlays", *tested)
+        for name, folder, tested in (
+            ("image_only", images / "icvos", ("--ckpt", first)),
+            ("mask_tube", tubes / "icvos", ("--ckpt", second)),
+            ("oracle_first_frame", flags.output / "oracle", oracle),
+        )
+    }
+    shutil.copyfile(tubes / "icvos" / SHEET, flags.output / SHEET)
+    overlays = sorted((tubes / "icvos" / "overlays").rglob("*.mp4"))
+    shutil.copyfile(overlays[0], flags.output / OVERLAY)
+    scores = {s: {name: found[s] for name, found in results.items()} for s in ("jf", "j", "f")}
+    return {**scores, "results": results, "videos": flags.videos}
+
+
+def show_video(results: dict[str, Any]) -> None:
+    print(f"\non {results['videos']} videos{'J&F':>15}{'J':>7}{'F':>7}")
+    for name, title in VIDEO_ROWS.items():
+        scores = "".join(f"{results[score][name]:7.1f}" for score in ("jf", "j", "f"))
+        print(f"  {title:<24}{scores}  {'#' * round(results['jf'][name] / 2)}")
+
+
+def draw(flags: Flags, layout: str, *numbers: object) -> None:
+    """Draw a benchmark; one that is there already is taken as it is."""
+    root = ("--root", flags.datapath, "--seed", flags.seed)
+    run_command("-m", "data.synthetic", layout, *root, *numbers)
+
+
+def train(flags: Flags, script: str, folder: Path, updates: int, *more: object) -> None:
+    """Train a tiny model, or go on where it was interrupted."""
+    resumed = ["--resume"] if (folder / STATE_FILE).is_file() else []
+    run_command(
+        *(script, "--preset", "tiny", "--output", folder, "--seed", flags.seed),
+        *("--max_iterations", updates, "--epochs", updates, *more, *resumed),
+    )
+
+
+def evaluate(flags: Flags, script: str, folder: Path, *more: object) -> dict[str, Any]:
+    """The results of an evaluation, which stay in a folder."""
+    run_command(script, "--output", folder, "--seed", flags.seed, *more)
+    return json.loads((folder / "results.json").read_text())
 
 
 if __name__ == "__main__":

@@ -1,29 +1,16 @@
-import json
-
 import pytest
 
-from common.commands import demonstrate, run_command
-from common.errors import UsageError
+from common.commands import CommandFailed, command_line, run_command
+from common.files import ROOT
 
 
-def test_a_command_that_fails_is_named():
-    run_command("-c", "pass")
-    with pytest.raises(UsageError, match="exit code 3"):
+def test_a_command_that_fails_is_named(capfd: pytest.CaptureFixture[str]):
+    run_command("-c", "import os; print(os.getcwd())")
+    assert capfd.readouterr().out == f"\n$ python -c 'import os; print(os.getcwd())'\n{ROOT}\n"
+    with pytest.raises(CommandFailed, match=r"exit code 3 of: python -c 'raise SystemExit\(3\)'"):
         run_command("-c", "raise SystemExit(3)")
 
 
-def test_what_the_steps_found_is_written_and_shown(tmp_path):
-    shown = []
-    found = {"miou": 71.5}
-    assert demonstrate(lambda: found, lambda *given: shown.append(given), tmp_path) == 0
-    assert json.loads((tmp_path / "results.json").read_text()) == found
-    assert shown == [(found, tmp_path)]
-
-
-def test_a_failed_step_leaves_no_results(tmp_path, capsys):
-    def steps():
-        raise UsageError("train_image.py ended")
-
-    assert demonstrate(steps, print, tmp_path) == 1
-    assert "error: train_image.py ended" in capsys.readouterr().err
-    assert not (tmp_path / "results.json").exists()
+def test_several_processes_are_launched_by_torchrun():
+    line = command_line("train_image.py", "--lr", 1, processes=4)
+    assert line == "torchrun --standalone --nproc_per_node=4 train_image.py --lr 1"
