@@ -18,7 +18,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.cli import run_script
+from common.commands import CommandFailed
 from common.errors import UsageError
+from common.files import ROOT
 from reproduction import report, runner
 from reproduction.recipe import FOLDS, Row, Table
 from reproduction.steps import Settings, steps_of
@@ -129,7 +131,7 @@ def settings_of(flags: argparse.Namespace) -> Settings:
 
 def seen_from_root(path: Path) -> Path:
     """The same place for commands, which are run in the repository's folder."""
-    return path if Path.cwd() == runner.ROOT else path.absolute()
+    return path if Path.cwd() == ROOT else path.absolute()
 
 
 def list_tables(chosen: Chosen) -> None:
@@ -137,7 +139,7 @@ def list_tables(chosen: Chosen) -> None:
         print(f"\n{table.name}: {table.title}")
         for row in rows:
             numbers = [f"{name} {row.paper[name]}" for name in table.columns if name in row.paper]
-            print(f"  {row.name:<22}{report.title_of(row):<48}{', '.join(numbers)}")
+            print(f"  {row.name:<22}{row.title:<48}{', '.join(numbers)}")
 
 
 def print_commands(chosen: Chosen, settings: Settings) -> None:
@@ -145,7 +147,7 @@ def print_commands(chosen: Chosen, settings: Settings) -> None:
     seen = set()
     for table, rows in chosen:
         for row in rows:
-            print(f"# {table.name}: {report.title_of(row)}")
+            print(f"# {table.name}: {row.title}")
             for step in steps_of(row, settings):
                 if step.folder not in seen:
                     print(runner.command(step))
@@ -158,7 +160,7 @@ def run(chosen: Chosen, settings: Settings) -> int:
     for table, rows in chosen:
         try:
             runner.run(step for row in rows for step in steps_of(row, settings))
-        except runner.StepFailed as error:
+        except CommandFailed as error:
             failure = error
         finally:
             show(table, rows, settings)

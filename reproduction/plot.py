@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from common.files import write_atomically
 from reproduction.recipe import MEAN, Row, Table
-from reproduction.report import Cell
+from reproduction.results import Cell
 
 COLOURS = ("#4477aa", "#66ccee", "#228833", "#ccbb44", "#222222")
 """Told apart by people with any colour vision (Paul Tol's "bright")."""
@@ -20,14 +20,14 @@ COLOURS = ("#4477aa", "#66ccee", "#228833", "#ccbb44", "#222222")
 def draw(table: Table, rows: Sequence[tuple[Row, Mapping[str, Cell]]], path: Path) -> None:
     """Draw a PNG: the paper's numbers dashed with hollow marks, ours solid with error bars."""
     figure, axes = pyplot.subplots(figsize=(8, 5), dpi=120, layout="constrained")
-    places = range(len(rows))
     for column, colour in zip(table.columns, COLOURS, strict=True):
         cells = [cells[column] for _, cells in rows]
-        width = 2.5 if column == MEAN else 1.2
-        _line(axes, [c.paper for c in cells], colour, width, "--", f"{column}, paper")
-        ours = [c.ours for c in cells]
-        _line(axes, ours, colour, width, "-", f"{column}, ours", [c.deviation for c in cells])
-    axes.set_xticks(list(places), [row.label for row, _ in rows])
+        look = {"color": colour, "linewidth": 2.5 if column == MEAN else 1.2}
+        paper = [(place, c.paper, 0) for place, c in enumerate(cells) if c.paper is not None]
+        _line(axes, paper, label=f"{column}, paper", ls="--", markerfacecolor="white", **look)
+        ours = [(p, c.ours, c.deviation or 0) for p, c in enumerate(cells) if c.ours is not None]
+        _line(axes, ours, label=f"{column}, ours", ls="-", capsize=3, **look)
+    axes.set_xticks(range(len(rows)), [row.label for row, _ in rows])
     axes.set_xlabel(table.plot)
     axes.set_ylabel("mIoU (%)")
     axes.set_title(table.title)
@@ -37,28 +37,8 @@ def draw(table: Table, rows: Sequence[tuple[Row, Mapping[str, Cell]]], path: Pat
     pyplot.close(figure)
 
 
-def _line(
-    axes: Axes,
-    values: Sequence[float | None],
-    colour: str,
-    width: float,
-    style: str,
-    label: str,
-    deviations: Sequence[float | None] | None = None,
-) -> None:
-    """One series; places without a number are left out."""
-    known = [place for place, value in enumerate(values) if value is not None]
-    if not known:
-        return
-    axes.errorbar(
-        known,
-        [values[place] for place in known],
-        yerr=[deviations[place] or 0 for place in known] if deviations else None,
-        color=colour,
-        linewidth=width,
-        linestyle=style,
-        marker="o",
-        markerfacecolor="white" if style == "--" else colour,
-        capsize=3,
-        label=label,
-    )
+def _line(axes: Axes, points: Sequence[tuple[int, float, float]], **look: object) -> None:
+    """One series of places, values and their deviations."""
+    if points:
+        places, values, deviations = zip(*points, strict=True)
+        axes.errorbar(places, values, yerr=deviations, marker="o", **look)

@@ -76,6 +76,12 @@ class Row:
         """Whether there is a number for each fold."""
         return self.measured and self.benchmark not in VIDEO_BENCHMARKS
 
+    @property
+    def title(self) -> str:
+        """The label, and what is tested."""
+        tested = [NAMES[self.benchmark]] if self.measured else []
+        return ", ".join([self.label, *tested, *([f"{self.shots}-shot"] if self.folds else [])])
+
 
 @dataclass(frozen=True)
 class Table:

@@ -2,14 +2,12 @@
 
 import json
 import shlex
-import subprocess
-import sys
 import time
 from collections.abc import Iterable
 from typing import Any
 
+from common.commands import command_line, run_command
 from common.errors import UsageError
-from common.files import ROOT
 from common.logger import write_json
 from common.trainer import STATE_FILE
 from reproduction.steps import Step
@@ -18,15 +16,11 @@ RECORD = "step.json"
 """In a step's folder: its recipe, and whether it is finished."""
 
 
-class StepFailed(Exception):
-    """A command ended with an error, which it has told."""
-
-
 def run(steps: Iterable[Step]) -> None:
     """Do steps in order, each folder once.
 
     Raises:
-        StepFailed: one failed; those before it are done.
+        CommandFailed: one failed; those before it are done.
         UsageError: a folder was filled by another recipe.
     """
     for step in {step.folder: step for step in steps}.values():
@@ -55,28 +49,18 @@ def is_finished(step: Step) -> bool:
 
 def command(step: Step) -> str:
     """The line that a person would type in the repository's folder."""
-    launcher = ["python"]
-    if step.processes > 1:
-        launcher = ["torchrun", "--standalone", f"--nproc_per_node={step.processes}"]
-    return shlex.join([*launcher, *step.words])
+    return command_line(*step.words, processes=step.processes)
 
 
 def _run(step: Step) -> None:
     begun = _record(step)
     interrupted = step.resumes and begun is not None and (step.folder / STATE_FILE).is_file()
-    line = command(step) + (" --resume" if interrupted else "")
-    print(f"\n$ {line}", flush=True)
+    words = (*step.words, *(["--resume"] if interrupted else []))
+    line = command_line(*words, processes=step.processes)
     record = {"recipe": list(step.recipe), "command": line, "finished": False}
     write_json(step.folder / RECORD, record)
-    launcher = [sys.executable]
-    if step.processes > 1:
-        launcher += ["-m", "torch.distributed.run", "--standalone"]
-        launcher += [f"--nproc_per_node={step.processes}"]
     start = time.time()
-    resume = ["--resume"] if interrupted else []
-    code = subprocess.run([*launcher, *step.words, *resume], cwd=ROOT, check=False).returncode
-    if code:
-        raise StepFailed(f"exit code {code} of: {line}")
+    run_command(*words, processes=step.processes)
     seconds = round(time.time() - start, 1)
     write_json(step.folder / RECORD, {**record, "finished": True, "seconds": seconds})
 

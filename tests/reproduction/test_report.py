@@ -6,7 +6,8 @@ from PIL import Image
 
 from common.logger import write_json
 from reproduction.recipe import IMAGE_COLUMNS, VIDEO_COLUMNS, Row, Table
-from reproduction.report import cells_of, markdown, write
+from reproduction.report import markdown, write
+from reproduction.results import cells_of
 from reproduction.steps import Settings, evaluation_step
 from reproduction.trainings import RESNET50, TUBES_BOTH
 

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from common.commands import CommandFailed
 from common.errors import UsageError
-from reproduction.runner import StepFailed, command, is_finished, run
+from reproduction.runner import command, is_finished, run
 from reproduction.steps import Step
 
 WRITE = "import sys; open(sys.argv[1], 'a').write(' '.join(sys.argv[2:]) + '.')"
@@ -31,7 +32,7 @@ def test_steps_that_fill_one_folder_are_done_once(tmp_path):
 def test_an_interrupted_training_goes_on(tmp_path):
     folder = tmp_path / "a"
     fails = step(folder, program="open('%s', 'w'); exit(3)" % (folder / "state.pt"), resumes=True)
-    with pytest.raises(StepFailed):
+    with pytest.raises(CommandFailed):
         run([fails])
     assert not is_finished(fails)
 
@@ -42,7 +43,7 @@ def test_an_interrupted_training_goes_on(tmp_path):
 
 
 def test_a_training_that_saved_nothing_begins_again(tmp_path):
-    with pytest.raises(StepFailed):
+    with pytest.raises(CommandFailed):
         run([step(tmp_path / "a", program="exit(3)", resumes=True)])
     run([step(tmp_path / "a", resumes=True)])
     assert (tmp_path / "a" / "log").read_text() == "."
@@ -50,7 +51,7 @@ def test_a_training_that_saved_nothing_begins_again(tmp_path):
 
 def test_a_failure_names_the_command_and_keeps_what_was_done(tmp_path):
     done, failing = step(tmp_path / "a"), step(tmp_path / "b", program="exit(3)")
-    with pytest.raises(StepFailed, match=r"exit code 3 of: python -c 'exit\(3\)'"):
+    with pytest.raises(CommandFailed, match=r"exit code 3 of: python -c 'exit\(3\)'"):
         run([done, failing, step(tmp_path / "c")])
     assert is_finished(done)
     assert not (tmp_path / "c").exists()
