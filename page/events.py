@@ -14,7 +14,6 @@ import numpy as np
 from common.errors import UsageError
 from common.video_io import IMAGE_SUFFIXES
 from model import InContextSegmenter
-from model.reference import LearnedConcept
 from page import results
 from page.examples import Example
 from page.items import Thresholds
@@ -74,32 +73,26 @@ class Events:
         session.add_targets(example.pictures)
         if example.video is not None:
             session.set_video(example.video)
-        return (
-            *self._canvas(session),
-            self._confirmation(session, session.draft.given),
-            *self._references(session),
-            *self._targets(session),
-            example.name,
-            *self._no_results(),
-        )
+        filled = (*_easel(session), *_references(session), *_targets(session), example.name)
+        return *filled, *_results(None, None, "")
 
     @plainly
     def open_reference(self, upload: str, request: gr.Request) -> Updates:
         session = self.session(request)
         session.open_reference(session.take(upload))
-        return *self._canvas(session), self._confirmation(session, None)
+        return _easel(session)
 
     @plainly
     def give_mask(self, upload: str, request: gr.Request) -> Updates:
         session = self.session(request)
-        draft = session.give_mask(session.take(upload))
-        return *self._canvas(session), self._confirmation(session, draft.given)
+        session.give_mask(session.take(upload))
+        return _easel(session)
 
     @plainly
     def confirm(self, painting: dict[str, Any], meaning: str, request: gr.Request) -> Any:
         """Show the mask that the paint asks for."""
         session = self.session(request)
-        return self._confirmation(session, self._draft_mask(session, painting, meaning))
+        return _confirmation(session, self._draft_mask(session, painting, meaning))
 
     @plainly
     def keep(self, painting: dict[str, Any], meaning: str, request: gr.Request) -> Updates:
@@ -109,7 +102,7 @@ class Events:
         if mask is None:
             raise UsageError("paint on the object first, or choose a mask file")
         session.keep_draft(mask)
-        return *self._canvas(session), self._confirmation(session, None), *self._references(session)
+        return *_easel(session), *_references(session)
 
     def _draft_mask(
         self, session: Session, painting: dict[str, Any] | None, meaning: str
@@ -122,13 +115,13 @@ class Events:
     def forget_references(self, request: gr.Request) -> Updates:
         session = self.session(request)
         session.shots = []
-        return self._references(session)
+        return _references(session)
 
     @plainly
     def remove_reference(self, event: gr.SelectData, request: gr.Request) -> Updates:
         session = self.session(request)
         del session.shots[event.index]
-        return self._references(session)
+        return _references(session)
 
     @plainly
     def add_targets(self, uploads: list[str], request: gr.Request) -> Updates:
@@ -142,16 +135,16 @@ class Events:
             session.set_video(videos[0])
         else:
             session.add_targets(paths)
-        return None, *self._targets(session)
+        return None, *_targets(session)
 
     @plainly
     def clear_targets(self, request: gr.Request) -> Updates:
         session = self.session(request)
         session.clear_targets()
-        return self._targets(session)
+        return _targets(session)
 
     @plainly
-    def find(
+    def segment(
         self,
         painting: dict[str, Any],
         meaning: str,
@@ -162,36 +155,33 @@ class Events:
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio's way to ask for it
     ) -> Updates:
-        """Learn the object and look for it in all targets."""
+        """Learn the object and segment it in all targets."""
         session = self.session(request)
         if session.video is None and not session.targets:
             raise UsageError("choose pictures or a video to label")
 
         def report(done: int, count: int) -> None:
-            progress((done, count), desc="Looking", unit="frames" if session.video else "pictures")
+            progress(
+                (done, count), desc="Segmenting", unit="frames" if session.video else "pictures"
+            )
 
         with session.busy:
             session.stopped.clear()
             progress(0, desc="Learning")
-            concept = self._learn(session, painting, meaning, name)
+            pictures, masks = session.references(self._draft_mask(session, painting, meaning))
+            concept = self.segmenter.learn(pictures, masks, name.strip() or "object")
             if session.video is not None:
                 every = int(prompt_every)
                 film = results.label_video(session, self.segmenter, concept, every, report)
                 line = f"Found in {film.marked} of {film.frames} frames."
                 if session.stopped.is_set():
                     line += " Stopped: the video ends early."
-                return self._results(session, None, film.path, line)
+                return _results(None, film.path, line)
             session.results = results.label_pictures(session, self.segmenter, concept, report)
-            drawn = results.overlays(session, session.results, Thresholds(presence, mask))
+            drawn = results.overlays(session, Thresholds(presence, mask))
             done, count = len(session.results), len(session.targets)
             line = f"Stopped after {done} of {count} pictures." if done < count else ""
-            return self._results(session, drawn, None, line)
-
-    def _learn(
-        self, session: Session, painting: dict[str, Any], meaning: str, name: str
-    ) -> LearnedConcept:
-        pixels, masks = session.references(self._draft_mask(session, painting, meaning))
-        return self.segmenter.learn(pixels, masks, name.strip() or "object")
+            return _results(drawn, None, line)
 
     def stop(self, request: gr.Request) -> None:
         """End the running work; what is done so far is shown."""
@@ -202,69 +192,55 @@ class Events:
         session = self.session(request)
         if not session.results:
             return gr.skip()
-        drawn = results.overlays(session, session.results, Thresholds(presence, mask))
-        return gr.update(value=_gallery(drawn))
+        return gr.update(value=results.overlays(session, Thresholds(presence, mask)))
 
     @plainly
     def save_masks(self, presence: float, mask: float, request: gr.Request) -> Any:
-        session = self.session(request)
-        path = results.write_masks(session, session.results, Thresholds(presence, mask))
-        return gr.update(value=str(path), visible=True)
+        path = results.write_masks(self.session(request), Thresholds(presence, mask))
+        return _shown(str(path))
 
     @plainly
     def save_coco(self, presence: float, mask: float, name: str, request: gr.Request) -> Any:
-        session = self.session(request)
         thresholds, name = Thresholds(presence, mask), name.strip() or "object"
-        path = results.write_coco(session, session.results, thresholds, name)
-        return gr.update(value=str(path), visible=True)
-
-    def _canvas(self, session: Session) -> Updates:
-        """Drop zone, canvas, its tools, and the meaning of paint."""
-        draft = session.draft
-        if draft is None:
-            hidden = gr.update(value=None, visible="hidden")
-            return gr.update(value=None, visible=True), hidden, gr.update(visible=False), PAINT
-        shown = draft.shown if draft.given is None else session.preview(draft.given)
-        path = str(session.store(shown, "canvas.png"))
-        value = {"background": path, "layers": [], "composite": path}
-        drop = gr.update(value=None, visible=False)
-        return drop, gr.update(value=value, visible=True), gr.update(visible=True), PAINT
-
-    def _confirmation(self, session: Session, mask: np.ndarray | None) -> Any:
-        if mask is None:
-            return gr.update(value=None, visible=False)
-        path = session.store(session.preview(mask), "confirm.jpg")
-        return gr.update(value=str(path), visible=True)
-
-    def _references(self, session: Session) -> Updates:
-        thumbnails = [str(shot.thumbnail) for shot in session.shots]
-        some = bool(thumbnails)
-        return gr.update(value=thumbnails, visible=some), gr.update(visible=some)
-
-    def _targets(self, session: Session) -> Updates:
-        thumbnails = [str(target.thumbnail) for target in session.targets]
-        film = None if session.video is None else str(session.video)
-        return (
-            gr.update(value=thumbnails, visible=bool(thumbnails)),
-            gr.update(value=film, visible=film is not None),
-            gr.update(visible=bool(thumbnails) or film is not None),
-        )
-
-    def _results(
-        self, session: Session, drawn: list[tuple[Path, str]] | None, film: Path | None, line: str
-    ) -> Updates:
-        return (
-            gr.update(value=_gallery(drawn or []), visible=drawn is not None),
-            gr.update(value=None if film is None else str(film), visible=film is not None),
-            gr.update(visible=drawn is not None),
-            gr.update(value=None, visible=False),
-            line,
-        )
-
-    def _no_results(self) -> Updates:
-        hidden = gr.update(value=None, visible=False)
-        return hidden, hidden, gr.update(visible=False), hidden, ""
+        path = results.write_coco(self.session(request), thresholds, name)
+        return _shown(str(path))
 
 
-def _gallery(drawn: list[tuple[Path, str]]) -> list[tuple[str, str]]:
-    return [(str(path), line) for path, line in drawn]
+def _easel(session: Session) -> Updates:
+    """Drop zone, canvas, its tools, the meaning of paint, and the confirmation."""
+    draft = session.draft
+    if draft is None:
+        canvas = gr.update(value=None, visible="hidden")
+        mask = None
+    else:
+        mask = draft.given
+        path = session.store(draft.shown if mask is None else session.preview(mask), "canvas.png")
+        picture = {"background": path, "layers": [], "composite": path}
+        canvas = gr.update(value=picture, visible=True)
+    drop, tools = gr.update(value=None, visible=draft is None), gr.update(visible=draft is not None)
+    return drop, canvas, tools, PAINT, _confirmation(session, mask)
+
+
+def _confirmation(session: Session, mask: np.ndarray | None) -> Any:
+    return _shown(None if mask is None else session.store(session.preview(mask), "confirm.jpg"))
+
+
+def _references(session: Session) -> Updates:
+    thumbnails = [shot.thumbnail for shot in session.shots]
+    return _shown(thumbnails), gr.update(visible=bool(thumbnails))
+
+
+def _targets(session: Session) -> Updates:
+    thumbnails = [target.thumbnail for target in session.targets]
+    something = gr.update(visible=bool(thumbnails or session.video))
+    return _shown(thumbnails), _shown(session.video), something
+
+
+def _results(drawn: list[tuple[Path, str]] | None, film: Path | None, line: str) -> Updates:
+    """Pictures, film, thresholds, saved file, and a line."""
+    return _shown(drawn), _shown(film), gr.update(visible=drawn is not None), _shown(None), line
+
+
+def _shown(value: Any) -> Any:
+    """A part of the page with a value; without one it is hidden."""
+    return gr.update(value=value or None, visible=bool(value))

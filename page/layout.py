@@ -1,5 +1,7 @@
 """How the page looks, and which event belongs to which part of it."""
 
+from typing import Any
+
 import gradio as gr
 
 from common.video_io import IMAGE_SUFFIXES, VIDEO_SUFFIXES
@@ -39,6 +41,13 @@ THEME = gr.themes.Soft(
     font_mono=["ui-monospace", "monospace"],
 )
 
+QUICK = {"api_visibility": "private", "show_progress": "hidden"}
+NETWORK = {"concurrency_id": "network", "concurrency_limit": 1, "api_visibility": "private"}
+"""How events run: at once, or one at a time because they use the network."""
+
+HIDDEN = {"visible": False, "interactive": False}
+"""Parts that only show something, once there is something to show."""
+
 CLEAN_EVERY, CLEAN_AFTER = 600, 3600
 """Seconds after which Gradio's copies of uploads are looked for, and removed."""
 
@@ -47,215 +56,195 @@ def build_page(events: Events, has_memory: bool) -> gr.Blocks:
     """The whole page.
 
     Args:
-        has_memory: whether the checkpoint can follow an object through a video.
+        has_memory: whether the checkpoint can propagate masks through a video.
     """
-    brush = gr.Brush(default_size=16, colors=[PAINT_COLOUR], color_mode="fixed")
-    with gr.Blocks(
-        title="DC-SAM", analytics_enabled=False, delete_cache=(CLEAN_EVERY, CLEAN_AFTER)
-    ) as page:
+    cache = (CLEAN_EVERY, CLEAN_AFTER)
+    with gr.Blocks(title="DC-SAM", analytics_enabled=False, delete_cache=cache) as page:
         gr.Markdown(HEADER)
-        examples = gr.Gallery(
-            [(str(one.cover), one.title) for one in events.examples],
+        covers = [(str(one.cover), one.title) for one in events.examples]
+        examples = _gallery(
+            "examples",
+            value=covers,
+            visible=True,
             show_label=False,
-            elem_id="examples",
             columns=4,
             fit_columns=False,
             height=112,
-            allow_preview=False,
             object_fit="contain",
-            interactive=False,
-            buttons=[],
         )
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=420):
-                gr.Markdown(
-                    "### 1. Show the object\nPaint on it in one picture.", elem_classes="step"
-                )
-                drop = gr.File(
-                    label="Reference picture",
-                    elem_id="reference",
-                    file_types=["image"],
-                    height=130,
-                )
-                canvas = gr.ImageEditor(
-                    label="Paint on the object",
-                    elem_id="canvas",
-                    visible="hidden",
-                    sources=(),
-                    transforms=(),
-                    layers=False,
-                    brush=brush,
-                    type="numpy",
-                    height=420,
-                    buttons=[],
-                )
-                with gr.Group(visible=False) as tools:
-                    meaning = gr.Radio(
-                        MEANINGS,
-                        value=PAINT,
-                        label="You paint",
-                        info="From clicks, strokes or a box, SAM draws the mask itself.",
-                        elem_id="meaning",
-                    )
-                    with gr.Row():
-                        other = gr.UploadButton("Other picture", file_types=["image"], size="sm")
-                        mask_file = gr.UploadButton(
-                            "Mask from file", file_types=["image"], size="sm", elem_id="mask"
-                        )
-                        keep = gr.Button("Add one more reference", size="sm", elem_id="keep")
-                    name = gr.Textbox("object", label="Its name in the files", elem_id="name")
-                confirmation = gr.Image(
-                    label="The model will look for this",
-                    elem_id="confirmation",
-                    visible=False,
-                    interactive=False,
-                    height=240,
-                    buttons=[],
-                )
-                references = gr.Gallery(
-                    label="More references (click one to remove it)",
-                    elem_id="references",
-                    visible=False,
-                    columns=4,
-                    height=130,
-                    allow_preview=False,
-                    interactive=False,
-                    buttons=[],
-                )
-                forget = gr.Button("Remove these references", size="sm", visible=False)
+                reference = ReferenceStep()
             with gr.Column(scale=7, min_width=480):
-                possible = PICTURES_AND_VIDEO if has_memory else PICTURES_ONLY
-                gr.Markdown(f"### 2. Choose what to label\n{possible}", elem_classes="step")
-                target_drop = gr.File(
-                    label="Pictures, or one video",
-                    elem_id="target",
-                    file_count="multiple",
-                    file_types=[*sorted(IMAGE_SUFFIXES), *sorted(VIDEO_SUFFIXES)],
-                    height=130,
-                )
-                targets = gr.Gallery(
-                    show_label=False,
-                    elem_id="targets",
-                    visible=False,
-                    columns=8,
-                    height=110,
-                    allow_preview=False,
-                    interactive=False,
-                    buttons=[],
-                )
-                film = gr.Video(
-                    show_label=False, visible=False, interactive=False, height=180, buttons=[]
-                )
-                clear = gr.Button("Remove all", size="sm", visible=False)
-                gr.Markdown("### 3. Find it", elem_classes="step")
-                with gr.Row():
-                    every = gr.Number(
-                        0,
-                        label="Videos: look again every N frames",
-                        minimum=0,
-                        precision=0,
-                        scale=2,
-                        visible=has_memory,
-                    )
-                    find = gr.Button("Find it", variant="primary", scale=2, elem_id="find")
-                    stop = gr.Button("Stop", scale=1, elem_id="stop")
-                note = gr.Markdown(elem_id="note")
-                with gr.Group(visible=False) as moving:
-                    with gr.Row():
-                        presence = gr.Slider(
-                            0,
-                            1,
-                            0.5,
-                            step=0.01,
-                            label="Least score of a picture",
-                            elem_id="presence",
-                        )
-                        mask = gr.Slider(
-                            0.05,
-                            0.95,
-                            0.5,
-                            step=0.01,
-                            label="Least score of a pixel",
-                            elem_id="threshold",
-                        )
-                    with gr.Row():
-                        save_masks = gr.Button("Save masks (PNG)", size="sm", elem_id="save-masks")
-                        save_coco = gr.Button("Save COCO JSON", size="sm", elem_id="save-coco")
-                saved = gr.File(label="Saved", visible=False, interactive=False, elem_id="saved")
-                found = gr.Gallery(
-                    label="Result",
-                    elem_id="found",
-                    visible=False,
-                    columns=3,
-                    height="auto",
-                    object_fit="contain",
-                    interactive=False,
-                    buttons=["fullscreen", "download"],
-                )
-                found_film = gr.Video(
-                    label="Result",
-                    elem_id="found-film",
-                    height=480,
-                    visible=False,
-                    interactive=False,
-                    autoplay=True,
-                    loop=True,
-                    buttons=["download"],
-                )
-
-        easel = [drop, canvas, tools, meaning]
-        shown_targets = [targets, film, clear]
-        shown_results = [found, found_film, moving, saved, note]
-        quick = {"api_visibility": "private", "show_progress": "hidden"}
-        network = {"concurrency_id": "network", "concurrency_limit": 1, "api_visibility": "private"}
-
-        examples.select(
-            events.load_example,
-            None,
-            [*easel, confirmation, references, forget, *shown_targets, name, *shown_results],
-            **quick,
-        )
-        for button in (drop, other):
-            opened = button.upload(events.open_reference, button, [*easel, confirmation], **quick)
-            opened.failure(lambda: None, None, button, **quick)  # a refused file does not stay
-        mask_file.upload(events.give_mask, mask_file, [*easel, confirmation], **quick)
-        for change in (canvas.change, meaning.change):
-            change(
-                events.confirm,
-                [canvas, meaning],
-                confirmation,
-                trigger_mode="always_last",
-                show_progress="hidden",
-                **network,
-            )
-        keep.click(
-            events.keep,
-            [canvas, meaning],
-            [*easel, confirmation, references, forget],
-            show_progress="hidden",
-            **network,
-        )
-        references.select(events.remove_reference, None, [references, forget], **quick)
-        forget.click(events.forget_references, None, [references, forget], **quick)
-        chosen = target_drop.upload(
-            events.add_targets, target_drop, [target_drop, *shown_targets], **quick
-        )
-        chosen.failure(lambda: None, None, target_drop, **quick)
-        clear.click(events.clear_targets, None, shown_targets, **quick)
-        find.click(
-            events.find,
-            [canvas, meaning, name, presence, mask, every],
-            shown_results,
-            show_progress_on=note,
-            **network,
-        )
-        stop.click(events.stop, queue=False, api_visibility="private")
-        thresholds = [presence, mask]
-        for slider in thresholds:
-            slider.change(
-                events.move_thresholds, thresholds, found, trigger_mode="always_last", **quick
-            )
-        save_masks.click(events.save_masks, thresholds, saved, api_visibility="private")
-        save_coco.click(events.save_coco, [*thresholds, name], saved, api_visibility="private")
+                targets = TargetStep(has_memory)
+                results = ResultStep(has_memory)
+        filled = [*reference.easel, *reference.kept, *targets.chosen, reference.name]
+        examples.select(events.load_example, None, [*filled, *results.shown], **QUICK)
+        reference.connect(events)
+        targets.connect(events)
+        results.connect(events, reference)
         page.unload(events.leave)
     return page
+
+
+class ReferenceStep:
+    """Where the object is shown: a picture with paint or a mask file, and more of them."""
+
+    def __init__(self) -> None:
+        _heading("1. Show the object", "Paint on it in one picture.")
+        self.drop = gr.File(
+            label="Reference picture", elem_id="reference", file_types=["image"], height=130
+        )
+        self.canvas = gr.ImageEditor(
+            label="Paint on the object",
+            elem_id="canvas",
+            visible="hidden",
+            sources=(),
+            transforms=(),
+            layers=False,
+            brush=gr.Brush(default_size=16, colors=[PAINT_COLOUR], color_mode="fixed"),
+            type="numpy",
+            height=420,
+            buttons=[],
+        )
+        with gr.Group(visible=False) as self.tools:
+            self.meaning = gr.Radio(
+                MEANINGS,
+                value=PAINT,
+                label="You paint",
+                info="From clicks, strokes or a box, SAM draws the mask itself.",
+                elem_id="meaning",
+            )
+            with gr.Row():
+                image = {"file_types": ["image"], "size": "sm"}
+                self.other = gr.UploadButton("Other picture", **image)
+                self.mask = gr.UploadButton("Mask from file", elem_id="mask", **image)
+                self.keep = gr.Button("Add one more reference", size="sm", elem_id="keep")
+            self.name = gr.Textbox("object", label="Its name in the files", elem_id="name")
+        self.confirmation = gr.Image(
+            label="The model will look for this",
+            elem_id="confirmation",
+            height=240,
+            buttons=[],
+            **HIDDEN,
+        )
+        label = "More references (click one to remove it)"
+        self.shots = _gallery("references", label=label, columns=4, height=130)
+        self.forget = gr.Button("Remove these references", size="sm", visible=False)
+
+        self.painting = [self.canvas, self.meaning]
+        self.easel = [self.drop, self.canvas, self.tools, self.meaning, self.confirmation]
+        self.kept = [self.shots, self.forget]
+
+    def connect(self, events: Events) -> None:
+        """Let the parts do something."""
+        for button in (self.drop, self.other):
+            opened = button.upload(events.open_reference, button, self.easel, **QUICK)
+            opened.failure(lambda: None, None, button, **QUICK)  # a refused file does not stay
+        self.mask.upload(events.give_mask, self.mask, self.easel, **QUICK)
+        for change in (self.canvas.change, self.meaning.change):
+            change(
+                events.confirm,
+                self.painting,
+                self.confirmation,
+                trigger_mode="always_last",
+                show_progress="hidden",
+                **NETWORK,
+            )
+        kept = [*self.easel, *self.kept]
+        self.keep.click(events.keep, self.painting, kept, show_progress="hidden", **NETWORK)
+        self.shots.select(events.remove_reference, None, self.kept, **QUICK)
+        self.forget.click(events.forget_references, None, self.kept, **QUICK)
+
+
+class TargetStep:
+    """Where pictures or a video to label are chosen."""
+
+    def __init__(self, has_memory: bool) -> None:
+        possible = PICTURES_AND_VIDEO if has_memory else PICTURES_ONLY
+        _heading("2. Choose what to label", possible)
+        self.drop = gr.File(
+            label="Pictures, or one video",
+            elem_id="target",
+            file_count="multiple",
+            file_types=sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES),
+            height=130,
+        )
+        self.pictures = _gallery("targets", show_label=False, columns=8, height=110)
+        self.film = gr.Video(show_label=False, height=180, buttons=[], **HIDDEN)
+        self.clear = gr.Button("Remove all", size="sm", visible=False)
+        self.chosen = [self.pictures, self.film, self.clear]
+
+    def connect(self, events: Events) -> None:
+        """Let the parts do something."""
+        taken = self.drop.upload(events.add_targets, self.drop, [self.drop, *self.chosen], **QUICK)
+        taken.failure(lambda: None, None, self.drop, **QUICK)
+        self.clear.click(events.clear_targets, None, self.chosen, **QUICK)
+
+
+class ResultStep:
+    """Where the work is begun and stopped, and its results are shown and saved."""
+
+    def __init__(self, has_memory: bool) -> None:
+        _heading("3. Find it")
+        with gr.Row():
+            every = {"label": "Videos: prompt again every N frames", "visible": has_memory}
+            self.every = gr.Number(0, minimum=0, precision=0, scale=2, **every)
+            self.find = gr.Button("Find it", variant="primary", scale=2, elem_id="find")
+            self.stop = gr.Button("Stop", scale=1, elem_id="stop")
+        self.note = gr.Markdown(elem_id="note")
+        with gr.Group(visible=False) as self.tools:
+            with gr.Row():
+                picture = {"label": "Least score of a picture", "elem_id": "presence"}
+                pixel = {"label": "Least score of a pixel", "elem_id": "threshold"}
+                self.presence = gr.Slider(0, 1, 0.5, step=0.01, **picture)
+                self.mask = gr.Slider(0.05, 0.95, 0.5, step=0.01, **pixel)
+            with gr.Row():
+                self.save_masks = gr.Button("Save masks (PNG)", size="sm", elem_id="save-masks")
+                self.save_coco = gr.Button("Save COCO JSON", size="sm", elem_id="save-coco")
+        self.saved = gr.File(label="Saved", elem_id="saved", **HIDDEN)
+        look = {"columns": 3, "height": "auto", "object_fit": "contain"}
+        buttons = ["fullscreen", "download"]
+        self.pictures = _gallery("found", label="Result", buttons=buttons, **look)
+        self.film = gr.Video(
+            label="Result",
+            elem_id="found-film",
+            height=480,
+            autoplay=True,
+            loop=True,
+            buttons=["download"],
+            **HIDDEN,
+        )
+        self.shown = [self.pictures, self.film, self.tools, self.saved, self.note]
+
+    def connect(self, events: Events, reference: ReferenceStep) -> None:
+        """Let the parts do something."""
+        thresholds = [self.presence, self.mask]
+        self.find.click(
+            events.segment,
+            [*reference.painting, reference.name, *thresholds, self.every],
+            self.shown,
+            show_progress_on=self.note,
+            **NETWORK,
+        )
+        self.stop.click(events.stop, queue=False, api_visibility="private")
+        for slider in thresholds:
+            slider.change(
+                events.move_thresholds,
+                thresholds,
+                self.pictures,
+                trigger_mode="always_last",
+                **QUICK,
+            )
+        named = [*thresholds, reference.name]
+        self.save_masks.click(events.save_masks, thresholds, self.saved, api_visibility="private")
+        self.save_coco.click(events.save_coco, named, self.saved, api_visibility="private")
+
+
+def _heading(title: str, line: str = "") -> None:
+    gr.Markdown(f"### {title}\n{line}", elem_classes="step")
+
+
+def _gallery(elem_id: str, **more: Any) -> gr.Gallery:
+    """Pictures that appear once there are some; none is opened by a click."""
+    return gr.Gallery(elem_id=elem_id, **{**HIDDEN, "allow_preview": False, "buttons": [], **more})

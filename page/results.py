@@ -1,10 +1,11 @@
 """What was found: kept as logits, so that thresholds move without the network."""
 
+import itertools
 import json
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -67,34 +68,27 @@ def label_video(
 
     When the session is stopped, the video ends with the last frame that was done.
     """
-    reader = session.limits.check_video(session.video)
     path = session.new_path(f"{session.video.stem}_found.mp4")
-    done = marked = 0
-    waiting: list[np.ndarray] = []
-
-    def frames() -> Iterator[np.ndarray]:
-        for frame in reader:
-            session.limits.check_frames(session.video, done + 1)
-            waiting.append(frame)
-            yield frame
-
+    reader = session.limits.check_video(session.video)
     rate = reader.frames_per_second or 24
+    done = marked = 0
     with reader, VideoWriter(path, rate, codec=BROWSER_CODEC) as writer:
-        for found in segmenter.segment_video(frames(), concept, prompt_every):
-            writer.write(overlay(waiting.pop(), found.mask))
-            done, marked = done + 1, marked + bool(found.mask.any())
+        frames, shown = itertools.tee(reader)
+        results = segmenter.segment_video(frames, concept, prompt_every)
+        for frame, result in zip(shown, results, strict=True):
+            done, marked = done + 1, marked + bool(result.mask.any())
+            session.limits.check_frames(session.video, done)
+            writer.write(overlay(frame, result.mask))
             report(done, reader.count or done)
             if session.stopped.is_set():
                 break
     return Film(path, done, marked)
 
 
-def overlays(
-    session: Session, results: list[Found], thresholds: Thresholds
-) -> list[tuple[Path, str]]:
+def overlays(session: Session, thresholds: Thresholds) -> list[tuple[Path, str]]:
     """Every picture with its mask, and a line about it."""
     drawn = []
-    for one in results:
+    for one in session.results:
         with Image.open(one.preview) as stored:
             pixels = np.array(stored)
         mask = one.mask(thresholds, pixels.shape[:2])
@@ -104,54 +98,55 @@ def overlays(
     return drawn
 
 
-def write_masks(session: Session, results: list[Found], thresholds: Thresholds) -> Path:
-    """Write a zip of one indexed PNG for each picture, at its own size, and for each reference."""
-    path = session.new_path("masks.zip")
-    names: set[str] = set()
+def write_masks(session: Session, thresholds: Thresholds) -> Path:
+    """Write a zip of one indexed PNG for each picture, at its own size, and for each reference.
+
+    Raises:
+        UsageError: there is no result.
+    """
+    path, file = session.new_path("masks.zip"), session.new_path("mask.png")
     with zipfile.ZipFile(path, "w") as archive:
-
-        def add(folder: str, name: str, mask: np.ndarray) -> None:
-            file = session.new_path("mask.png")
+        for name, mask in _named_masks(session, thresholds):
             write_indexed_mask(file, mask)
-            archive.write(file, f"{folder}{Path(name).stem}.png")
-            file.unlink()
-
-        for one in some(results):
-            add("", one.target.name, one.mask(thresholds))
-        for photo, mask in session.shown:
-            name = different_name(photo.name, names)
-            names.add(name)
-            add("references/", name, resized(mask, session.limits.check_picture(photo)))
+            archive.write(file, name)
+    file.unlink()
     return path
 
 
-def write_coco(session: Session, results: list[Found], thresholds: Thresholds, name: str) -> Path:
-    """Write all masks as one COCO file.
+def _named_masks(session: Session, thresholds: Thresholds) -> Iterator[tuple[str, np.ndarray]]:
+    for one in _results(session):
+        yield f"{Path(one.target.name).stem}.png", one.mask(thresholds)
+    names: set[str] = set()
+    for photo, mask in session.shown:
+        name = different_name(photo.name, names)
+        names.add(name)
+        size = session.limits.check_picture(photo)
+        yield f"references/{Path(name).stem}.png", resized(mask, size)
+
+
+def write_coco(session: Session, thresholds: Thresholds, name: str) -> Path:
+    """Write all masks as one COCO file, as `predict.py` does.
 
     Args:
         name: what the object is called.
+
+    Raises:
+        UsageError: there is no result.
     """
     path = session.new_path("coco.json")
-    records = [coco_record(one, one.mask(thresholds), name) for one in some(results)]
+    records = []
+    for one in _results(session):
+        height, width = one.target.size
+        image = {"file_name": one.target.name, "height": height, "width": width}
+        mask = one.mask(thresholds)
+        annotations = [coco_annotation(mask, 1, one.score)] if mask.any() else []
+        image["presence"] = {name: round(one.score, 4)}
+        records.append({"image": image, "annotations": annotations})
     path.write_text(json.dumps(coco_file(records, {1: name})))
     return path
 
 
-def coco_record(one: Found, mask: np.ndarray, name: str) -> dict[str, Any]:
-    """A picture's part of a COCO file, as `predict.py` writes it."""
-    height, width = one.target.size
-    presence = {name: round(one.score, 4)}
-    image = {"file_name": one.target.name, "height": height, "width": width, "presence": presence}
-    annotations = [coco_annotation(mask, 1, one.score)] if mask.any() else []
-    return {"image": image, "annotations": annotations}
-
-
-def some(results: list[Found]) -> list[Found]:
-    """The results, if there are any.
-
-    Raises:
-        UsageError: there are none.
-    """
-    if not results:
+def _results(session: Session) -> list[Found]:
+    if not session.results:
         raise UsageError("there is no result yet: press Find it first")
-    return results
+    return session.results

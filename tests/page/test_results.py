@@ -49,7 +49,8 @@ def session(tmp_path):
 
 @pytest.fixture
 def found(session):
-    return label_pictures(session, LeftHalf(), None, ignore)
+    session.results = label_pictures(session, LeftHalf(), None, ignore)
+    return session.results
 
 
 def test_thresholds_decide_without_the_network(found):
@@ -62,7 +63,7 @@ def test_thresholds_decide_without_the_network(found):
 
 
 def test_overlays_tell_the_score_and_what_was_not_found(session, found):
-    (light, line), (dark, other) = overlays(session, found, Thresholds())
+    (light, line), (dark, other) = overlays(session, Thresholds())
     assert (line, other) == ("0.90 · light.png", "0.20 not found · dark.png")
     pixels = np.array(Image.open(light))
     assert abs(int(pixels[20, 50].mean()) - 200) < 3
@@ -72,7 +73,7 @@ def test_overlays_tell_the_score_and_what_was_not_found(session, found):
 
 def test_masks_are_saved_at_the_pictures_own_size_with_those_of_the_references(session, found):
     session.shown = [(session.targets[0].photo, np.ones((20, 30), dtype=bool))]
-    with zipfile.ZipFile(write_masks(session, found, Thresholds())) as archive:
+    with zipfile.ZipFile(write_masks(session, Thresholds())) as archive:
         assert archive.namelist() == ["light.png", "dark.png", "references/light.png"]
         masks = [np.array(Image.open(archive.open(name))) for name in archive.namelist()]
     assert [mask.shape for mask in masks] == [(40, 60)] * 3
@@ -80,7 +81,7 @@ def test_masks_are_saved_at_the_pictures_own_size_with_those_of_the_references(s
 
 
 def test_coco_holds_what_was_found(session, found):
-    coco = json.loads(write_coco(session, found, Thresholds(), "half").read_text())
+    coco = json.loads(write_coco(session, Thresholds(), "half").read_text())
     assert [one["file_name"] for one in coco["images"]] == ["light.png", "dark.png"]
     assert [one["presence"] for one in coco["images"]] == [{"half": 0.9}, {"half": 0.2}]
     [annotation] = coco["annotations"]
@@ -92,7 +93,7 @@ def test_coco_holds_what_was_found(session, found):
 
 def test_nothing_can_be_saved_before_a_result(session):
     with pytest.raises(UsageError, match="no result yet"):
-        write_masks(session, [], Thresholds())
+        write_masks(session, Thresholds())
 
 
 def test_stopping_keeps_what_is_done(session):
