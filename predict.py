@@ -41,10 +41,10 @@ def main() -> int:
         )
         if any(target.is_video for target in targets):
             segmenter.require_memory()
-        folder = LabelFolder(
-            options.output, classes, options.overlays, options.polygons, options.labelme
-        )
-        folder.claim(settings(examples, options))
+        threshold = options.threshold(segmenter.is_calibrated)
+        written = (options.overlays, options.polygons, options.labelme)
+        folder = LabelFolder(options.output, classes, segmenter.is_calibrated, *written)
+        folder.claim(settings(examples, options, threshold))
         concepts = {
             class_id: segmenter.learn(*zip(*shots[class_id], strict=True), name)
             for class_id, name in classes.items()
@@ -53,7 +53,9 @@ def main() -> int:
         part = targets[first::step]
         mine = [part[number] for number in processes.share(len(part))]
         left = [target for target in mine if not folder.is_done(target)]
-        labelling = Labelling(segmenter, concepts, folder, options, silent=not processes.is_main)
+        labelling = Labelling(
+            segmenter, concepts, folder, options, threshold, silent=not processes.is_main
+        )
         failed = labelling.label_pictures([target for target in left if not target.is_video])
         failed += labelling.label_videos([target for target in left if target.is_video])
         counts = processes.gather((len(mine), len(left), failed))
@@ -77,7 +79,7 @@ def parse_options() -> tuple[Examples, PredictionOptions]:
         action="append",
         default=[],
         metavar=("IMAGE", "MASK"),
-        help="a labelled picture; again for more shots or classes",
+        help="labelled picture and its mask; give it again for more shots or classes",
     )
     group.add_argument(
         "--class_name",
@@ -85,7 +87,7 @@ def parse_options() -> tuple[Examples, PredictionOptions]:
         nargs="+",
         default=[],
         metavar="NAME",
-        help="of all references, or of each in turn; or 3=dog for ids of indexed masks",
+        help="name of all references, or of each in turn, or 3=dog for an id of indexed masks",
     )
     group.add_argument(
         "--target",
@@ -93,7 +95,7 @@ def parse_options() -> tuple[Examples, PredictionOptions]:
         nargs="+",
         default=[],
         metavar="PATH",
-        help="pictures and videos: files, folders, or glob patterns in quotes",
+        help="pictures and videos to label: files, folders, or glob patterns in quotes",
     )
     namespace = parser.parse_args()
     examples = Examples(
@@ -106,12 +108,12 @@ def parse_options() -> tuple[Examples, PredictionOptions]:
     return examples, options
 
 
-def settings(examples: Examples, options: PredictionOptions) -> dict[str, Any]:
+def settings(examples: Examples, options: PredictionOptions, threshold: float) -> dict[str, Any]:
     """What decides the results, but for the targets themselves."""
     return {
         "checkpoint": digest(options.ckpt),
         "references": [[digest(image), digest(mask)] for image, mask in examples.reference],
-        "presence": options.presence,
+        "presence": threshold,
         "prompt_every": options.prompt_every,
         "precision": options.precision,
     }

@@ -42,6 +42,8 @@ class LabelFolder:
     path: Path
     classes: dict[int, str]
     """Class id, 1 to 255 -> name."""
+    calibrated: bool
+    """Whether scores are probabilities that a picture shows the class."""
     overlays: bool = True
     polygons: bool = False
     labelme: bool = False
@@ -94,7 +96,7 @@ class LabelFolder:
         Args:
             source: from `begin`.
             labels: class ids at the picture's own size, H x W uint8; 0 is the background.
-            scores: class id -> presence score.
+            scores: class id -> score, 0 to 1.
             picture: for the overlay, from `preview`.
 
         Raises:
@@ -113,7 +115,8 @@ class LabelFolder:
 
     def finish(self, target: Target, source: Source, frames: list[dict[str, Any]]) -> None:
         """Write a target's record, with what `begin` and `entry` returned."""
-        write_record(self.path, Record(target.name, source, frames, target.is_video))
+        record = Record(target.name, source, frames, target.is_video, self.calibrated)
+        write_record(self.path, record)
 
     def found(self, labels: np.ndarray) -> list[int]:
         """Which classes a label map shows."""
@@ -128,12 +131,13 @@ class LabelFolder:
             image: "file_name", absolute, and of a video's frame its number, "frame".
             mask: where the labels were written.
         """
+        by_name = {self.classes[c]: round(score, 4) for c, score in scores.items()}
         image = {
             **image,
             "mask": mask.relative_to(self.path).as_posix(),
             "height": labels.shape[0],
             "width": labels.shape[1],
-            "presence": {self.classes[c]: round(score, 4) for c, score in scores.items()},
+            "presence" if self.calibrated else "score": by_name,
         }
         annotations = [coco_annotation(labels == c, c, scores[c]) for c in self.found(labels)]
         return {"image": image, "annotations": annotations}
@@ -156,7 +160,8 @@ class LabelFolder:
         for entry in entries:
             place = Path(entry["image"]["file_name"])
             entry["image"]["file_name"] = place.relative_to(root).as_posix()
-        coco = {"info": {"image_folder": root}, **coco_file(entries, self.classes)}
+        info = {"image_folder": root, "presence_calibrated": self.calibrated}
+        coco = {"info": info, **coco_file(entries, self.classes)}
         write_json(self.path / "coco.json", coco)
         if self.polygons:
             write_json(self.path / "coco_polygons.json", with_polygons(coco))
@@ -189,7 +194,7 @@ class VideoResults:
 
         Args:
             labels: class ids at the frame's own size, H x W uint8; 0 is the background.
-            scores: class id -> presence score.
+            scores: class id -> score, 0 to 1.
             frame: H x W x 3 uint8.
 
         Raises:

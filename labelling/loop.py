@@ -44,6 +44,8 @@ class Labelling:
     """Class id -> concept."""
     folder: LabelFolder
     options: PredictionOptions
+    threshold: float
+    """Classes with a lower score are left out."""
     silent: bool = False
     """Show no progress."""
 
@@ -87,7 +89,7 @@ class Labelling:
         results = self.segmenter.segment_classes(
             [picture.squashed for picture in pictures],
             list(self.concepts.values()),
-            self.options.presence,
+            self.threshold,
             sizes=[picture.size for picture in pictures],
         )
         for picture, result in zip(pictures, results, strict=True):
@@ -122,7 +124,7 @@ class Labelling:
                 reader,
                 list(self.concepts.values()),
                 self.options.prompt_every,
-                self.options.presence,
+                self.threshold,
             )
             for one in tqdm(found, target.name, reader.count, unit="frame", disable=self.silent):
                 results.add(*self.by_class_id(*one), reader.current)

@@ -8,6 +8,9 @@ from common.cli import option
 from common.distributed import DEVICES
 from common.trainer import PRECISIONS
 
+CALIBRATED_THRESHOLD = 0.5
+"""Below it a class is more likely absent than present."""
+
 
 @dataclass(frozen=True)
 class Examples:
@@ -43,27 +46,39 @@ class Examples:
 
 @dataclass(frozen=True)
 class PredictionOptions:
-    """How it is done, and what is written."""
+    """How targets are labelled, and what is written."""
 
-    ckpt: Path | None = option(None, "checkpoint to use (required)")
-    output: Path = option(Path("predictions"), "folder for the results")
-    frames: bool = option(False, "a folder with pictures is a video, whose frames they are")
-    prompt_every: int = option(0, "look anew every so many frames of a video; 0: only on the first")
-    presence: float = option(0.0, "leave out classes whose presence score is lower, 0 to 1")
+    ckpt: Path | None = option(None, "checkpoint to label with (required)")
+    output: Path = option(Path("predictions"), "folder that the results are written to")
+    frames: bool = option(False, "take a folder with pictures for a video, whose frames they are")
+    prompt_every: int = option(
+        0, "prompt again every so many frames of a video; 0: on the first frame only"
+    )
+    presence: float | None = option(
+        None,
+        "leave out classes whose score is lower, 0 to 1; 0 keeps all (default: 0.5 where the "
+        "checkpoint's score is calibrated, otherwise 0)",
+    )
     overlays: bool = option(True, "write no overlays", flag="--no_overlays")
     polygons: bool = option(False, "also write coco_polygons.json")
     labelme: bool = option(False, "also write a LabelMe file for every picture")
-    shard: str = option("1/1", "do one part of the targets: 1/4, 2/4, 3/4 or 4/4")
-    bsz: int = option(1, "pictures per forward pass")
-    nworker: int = option(2, "threads that read pictures ahead")
-    device: str = option("auto", "where to compute", DEVICES)
-    precision: str = option("fp32", "of the forward pass", tuple(PRECISIONS))
+    shard: str = option("1/1", "label only one part of the targets: 1/4, 2/4, 3/4 or 4/4")
+    bsz: int = option(1, "number of pictures in a forward pass")
+    nworker: int = option(2, "number of threads that read pictures ahead")
+    device: str = option("auto", "device to compute on", DEVICES)
+    precision: str = option("fp32", "number format of the forward pass", tuple(PRECISIONS))
 
     @property
     def part(self) -> tuple[int, int]:
         """Which part of the targets, counted from 0, and of how many."""
         number, _, count = self.shard.partition("/")
         return int(number) - 1, int(count)
+
+    def threshold(self, calibrated: bool) -> float:
+        """The score below which a class is left out; a score that is no probability has none."""
+        if self.presence is not None:
+            return self.presence
+        return CALIBRATED_THRESHOLD if calibrated else 0.0
 
     def problems(self) -> list[str]:
         """Every reason why these options cannot be used."""
@@ -72,7 +87,7 @@ class PredictionOptions:
             found.append("--ckpt is required: the checkpoint to use")
         elif not self.ckpt.is_file():
             found.append(f"--ckpt: no such file: {self.ckpt}")
-        if not 0 <= self.presence <= 1:
+        if self.presence is not None and not 0 <= self.presence <= 1:
             found.append(f"--presence must be between 0 and 1, not {self.presence}")
         if not re.fullmatch(r"\d{1,6}/\d{1,6}", self.shard) or not 0 <= self.part[0] < self.part[1]:
             found.append(f"--shard must be i/n with i from 1 to n, such as 2/4, not {self.shard}")

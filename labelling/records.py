@@ -67,6 +67,8 @@ class Record:
     frames: list[dict[str, Any]]
     """An entry of coco.json for each frame, or for the picture: "image" and "annotations"."""
     is_video: bool
+    presence_calibrated: bool
+    """Whether the scores are probabilities."""
 
 
 def record_path(folder: Path, name: str) -> Path:

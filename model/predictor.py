@@ -63,7 +63,7 @@ class InContextSegmenter:
             raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, not {precision}")
         self.model, self.image_size, self.precision = model, image_size, precision
         self.device = next(model.parameters()).device
-        self.presence = presence or PresenceScale()
+        self.presence, self.is_calibrated = presence or PresenceScale(), presence is not None
         with_memory = isinstance(model.segmenter, Sam2)
         self._video_model = DcSamVideo.from_image_model(model) if with_memory else None
 

@@ -1,4 +1,5 @@
 import json
+import math
 import os
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from pycocotools.coco import COCO
 
 import eval_image
 import predict
-from common.checkpoint import save_checkpoint
+from common.checkpoint import read_weights, save_checkpoint
 from common.cli import to_json
 from data.episode import EpisodeKey
 from data.image_io import IGNORED
@@ -83,7 +84,7 @@ def test_masks_overlays_and_coco_are_written(script, flags, tmp_path):
         [annotation] = coco.loadAnns(coco.getAnnIds(imgIds=[image["id"]]))
         assert np.array_equal(coco.annToMask(annotation), labels)
         assert annotation["area"] == labels.sum()
-        assert annotation["score"] == image["presence"]["object"]
+        assert annotation["score"] == image["score"]["object"]
         with Image.open(out / "overlays" / f"{name}.png") as overlay:
             assert overlay.size == (image["width"], image["height"])
         labelme = json.loads((out / "labelme" / f"{name}.json").read_text())
@@ -163,7 +164,7 @@ def test_ids_of_an_indexed_mask_are_classes(script, flags, tmp_path):
     assert coco["categories"] == [{"id": 2, "name": "class_2"}, {"id": 5, "name": "cat"}]
     for path in (tmp_path / "out" / "masks").iterdir():
         assert set(np.unique(read_labels(path))) <= {0, 2, 5}
-    assert set(coco["images"][0]["presence"]) == {"class_2", "cat"}
+    assert set(coco["images"][0]["score"]) == {"class_2", "cat"}
 
 
 def test_references_of_one_name_are_shots(script, flags, tmp_path):
@@ -177,12 +178,39 @@ def test_references_of_one_name_are_shots(script, flags, tmp_path):
     assert [c["name"] for c in coco["categories"]] == ["dog", "cat"]
 
 
-def test_what_is_below_the_presence_threshold_is_left_out(script, flags, tmp_path):
-    assert script(predict, *flags, "--presence", 1).code == 0
-    coco = json.loads((tmp_path / "out" / "coco.json").read_text())
-    assert coco["annotations"] == []
-    assert all(0 <= image["presence"]["object"] < 1 for image in coco["images"])
-    assert not read_labels(tmp_path / "out" / "masks" / "0.png").any()
+def test_without_a_calibration_nothing_is_left_out_and_scores_are_no_probabilities(
+    script, flags, tmp_path
+):
+    assert script(predict, *flags).code == 0
+    coco = coco_of(tmp_path / "out")
+    assert len(coco["annotations"]) == 3
+    assert coco["info"]["presence_calibrated"] is False
+    assert all(set(image["score"]) == {"object"} for image in coco["images"])
+    assert not any("presence" in image for image in coco["images"])
+    record = json.loads((tmp_path / "out" / "records" / "0.json").read_text())
+    assert record["presence_calibrated"] is False
+
+    assert script(predict, *flags, "--presence", 1, "--output", tmp_path / "none").code == 0
+    assert coco_of(tmp_path / "none")["annotations"] == []
+    assert not read_labels(tmp_path / "none" / "masks" / "0.png").any()
+
+
+@pytest.mark.parametrize(("bias", "there"), [(-20.0, 0), (20.0, 3)])
+def test_with_a_calibration_absent_objects_are_left_out(script, flags, tmp_path, bias, there):
+    checkpoint = flags[1]
+    calibrated = tmp_path / "calibrated.safetensors"
+    facts = {"model": to_json(OPTIONS), "presence": {"weights": [0.0, 0.0, 0.0], "bias": bias}}
+    save_checkpoint(calibrated, read_weights(checkpoint), facts)
+    flags = ("--ckpt", calibrated, *flags[2:])
+    assert script(predict, *flags).code == 0
+    coco = coco_of(tmp_path / "out")
+    assert len(coco["annotations"]) == there
+    assert coco["info"]["presence_calibrated"] is True
+    likely = 1 / (1 + math.exp(-bias))
+    assert [image["presence"]["object"] for image in coco["images"]] == [round(likely, 4)] * 3
+
+    assert script(predict, *flags, "--presence", 0, "--output", tmp_path / "all").code == 0
+    assert len(coco_of(tmp_path / "all")["annotations"]) == 3
 
 
 def test_done_pictures_are_skipped_and_changed_ones_are_not(script, flags, tmp_path):

@@ -111,7 +111,7 @@ def test_a_video_gets_the_masks_and_scores_of_the_api(script, flags, checkpoint,
         assert 0 < mask.mean() < 1
         assert np.array_equal(read_labels(out / "masks" / "walk" / f"{number:05d}.png"), mask)
         image = record["frames"][number]["image"]
-        assert image["presence"]["object"] == pytest.approx(score, abs=1e-4)
+        assert image["score"]["object"] == pytest.approx(score, abs=1e-4)
     with FrameReader(out / "overlays" / "walk.mp4") as overlay:
         assert (overlay.count, overlay.size, overlay.frames_per_second) == (
             FRAMES,
@@ -158,8 +158,8 @@ def test_several_classes_and_a_threshold(script, flags, tmp_path):
     assert script(predict, *flags).code == 0
     record = json.loads((tmp_path / "out" / "records" / "walk.json").read_text())
     for one in record["frames"]:
-        assert set(one["image"]["presence"]) == {"dog", "cat"}
-        assert all(0.5 < score < 1 for score in one["image"]["presence"].values())
+        assert set(one["image"]["score"]) == {"dog", "cat"}
+        assert all(0.5 < score < 1 for score in one["image"]["score"].values())
 
     assert script(predict, *flags, "--output", tmp_path / "none", "--presence", 1).code == 0
     record = json.loads((tmp_path / "none" / "records" / "walk.json").read_text())

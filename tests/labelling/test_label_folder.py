@@ -1,5 +1,6 @@
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ FRAME = np.full((3, 2, 3), 100, np.uint8)
 
 @pytest.fixture
 def folder(tmp_path):
-    return LabelFolder(tmp_path / "out", {3: "dog", 7: "cat", 9: "cow"})
+    return LabelFolder(tmp_path / "out", {3: "dog", 7: "cat", 9: "cow"}, calibrated=True)
 
 
 @pytest.fixture
@@ -55,7 +56,10 @@ def coco_of(folder):
 def test_the_coco_file_says_what_was_found_and_how_likely_the_rest_is(folder, target):
     write(folder, target)
     coco = coco_of(folder)
-    assert coco["info"] == {"image_folder": str(target.path.parent)}
+    assert coco["info"] == {
+        "image_folder": str(target.path.parent),
+        "presence_calibrated": True,
+    }
     assert coco["images"] == [
         {
             "id": 1,
@@ -74,7 +78,7 @@ def test_what_is_done_has_every_file_that_is_asked_for(folder, target):
     assert not folder.is_done(target)
     write(folder, target)
     assert folder.is_done(target)
-    assert not LabelFolder(folder.path, folder.classes, labelme=True).is_done(target)
+    assert not replace(folder, labelme=True).is_done(target)
     folder.begin(target)
     assert not folder.is_done(target)
 
@@ -118,7 +122,7 @@ def test_settings_are_kept_apart(folder):
     with pytest.raises(UsageError, match=r"other settings \(presence\)"):
         folder.claim({"presence": 0.6})
     with pytest.raises(UsageError, match=r"other settings \(classes\)"):
-        LabelFolder(folder.path, {1: "dog"}).claim({"presence": 0.5})
+        replace(folder, classes={1: "dog"}).claim({"presence": 0.5})
     (folder.path / "settings.json").write_text("[")
     with pytest.raises(UsageError, match="cannot be read"):
         folder.claim({"presence": 0.5})

@@ -59,7 +59,7 @@ def test_what_is_gone_has_changed_and_cannot_be_looked_at(file):
 
 
 def test_a_record_comes_back_as_it_was_written(tmp_path, file):
-    record = Record("b/a", Source.of(file), [{"image": {}, "annotations": []}], False)
+    record = Record("b/a", Source.of(file), [{"image": {}, "annotations": []}], False, True)
     write_record(tmp_path, record)
     write_record(tmp_path, replace(record, name="a.b"))
     record_path(tmp_path, "broken").write_text("{")
