@@ -46,6 +46,7 @@ from tools.icvos.tubes import (
 )
 
 DECISIONS_FILE = "decisions.csv"
+BUILT, REMOVED = "built", "removed"
 
 
 @dataclass(frozen=True)
@@ -107,13 +108,13 @@ class BuildOptions:
 class Outcome:
     """What came out of a video."""
 
-    passed: list[int] = field(default_factory=list)
-    """Ids of classes that keep the rules."""
-    broken: dict[int, str] = field(default_factory=dict)
-    """Class id -> which rule it breaks."""
+    waiting: list[int] = field(default_factory=list)
+    """Ids of undecided classes that keep the rules."""
+    ineligible: dict[int, str] = field(default_factory=dict)
+    """Id of an undecided class -> which rule it breaks."""
     change: str = ""
-    """What became of its folder: built or removed."""
-    error: str = ""
+    """What became of its folder: built, removed or nothing."""
+    problems: list[str] = field(default_factory=list)
 
 
 def main() -> int:
@@ -139,115 +140,85 @@ def build(options: BuildOptions) -> list[str]:
     if not videos:
         raise UsageError(f"{options.mapping} names no video of {', '.join(options.roots)}")
     clear_leftovers(options.output)
-    return review_videos(videos, decisions, options) + build_videos(videos, decisions, options)
+    step = partial(process_video, decisions=decisions, options=options)
+    workers = 0 if len(videos) < 4 else options.workers  # processes take seconds to start
+    done = parallel_map(step, videos, workers=workers, description="checking and building")
+    outcomes = {video.name: outcome for video, outcome in zip(videos, done, strict=True)}
 
-
-def review_videos(
-    videos: list[SourceVideo], decisions: Decisions, options: BuildOptions
-) -> list[str]:
-    """Check what nobody decided on, and prepare the manual look; returns what failed."""
-    undecided = [chosen(video, decisions, UNDECIDED) for video in videos]
-    outcomes = run_all(review, undecided, options, "checking and drawing")
-    problems = [outcome.error for outcome in outcomes.values() if outcome.error]
     for name, outcome in outcomes.items():
-        for class_id, reason in outcome.broken.items():
+        for class_id, reason in outcome.ineligible.items():
             print(f"not eligible: {COCO_CLASSES[class_id]} in {name}: {reason}")
-    waiting = [(name, c) for name, outcome in outcomes.items() for c in outcome.passed]
-    new = [item for item in waiting if item not in decisions]
-    if new:
-        add_undecided(options.decisions_file, new)
+    waiting = [(name, c) for name, outcome in outcomes.items() for c in outcome.waiting]
+    add_undecided(table, [item for item in waiting if item not in decisions])
     if waiting:
         print(
-            f"{len(waiting)} undecided: look at the GIFs in {options.review_folder}, write "
-            f"{ACCEPT} or {REJECT} in {options.decisions_file}, and run this again"
+            f"{len(waiting)} undecided: watch the GIFs in {options.review_folder}, write "
+            f"{ACCEPT} or {REJECT} in {table}, and run this again"
         )
-    return problems
-
-
-def build_videos(
-    videos: list[SourceVideo], decisions: Decisions, options: BuildOptions
-) -> list[str]:
-    """Let the folder hold what is accepted of these videos; returns what failed."""
-    accepted = [chosen(video, decisions, ACCEPT) for video in videos]
-    problems, changes = [], []
-    for video in accepted:
-        if not video.classes and remove_video(options.output, video.name):
-            changes.append("removed")
-    outcomes = run_all(keep_built, accepted, options, "building")
-    for name, outcome in outcomes.items():
-        changes.append(outcome.change)
-        problems += [outcome.error] * bool(outcome.error)
-        problems += [
-            f"{COCO_CLASSES[class_id]} in {name} is accepted, but {reason}"
-            for class_id, reason in outcome.broken.items()
-        ]
     if options.output.is_dir():
         write_sources(options.output)
-    counts = {change: changes.count(change) for change in ("built", "removed")}
-    print(", ".join(f"{number} videos {change}" for change, number in counts.items()))
-    return problems
+    changes = [outcome.change for outcome in outcomes.values()]
+    print(", ".join(f"{changes.count(change)} videos {change}" for change in (BUILT, REMOVED)))
+    return [problem for outcome in outcomes.values() for problem in outcome.problems]
+
+
+def process_video(video: SourceVideo, decisions: Decisions, options: BuildOptions) -> Outcome:
+    """Draw the undecided classes of a video and let its folder hold the accepted ones."""
+    outcome = Outcome()
+    for decision, step in ((UNDECIDED, review), (ACCEPT, update_folder)):
+        try:
+            step(chosen(video, decisions, decision), options, outcome)
+        except UsageError as error:
+            outcome.problems.append(str(error))
+    outcome.problems = list(dict.fromkeys(outcome.problems))
+    return outcome
 
 
 def chosen(video: SourceVideo, decisions: Decisions, decision: str) -> SourceVideo:
     """The video with only those classes on which it was decided so; the others' objects stay."""
-    kept = {
+    classes = {
         class_id: objects
         for class_id, objects in video.classes.items()
         if decisions.get((video.name, class_id), UNDECIDED) == decision
     }
-    rest = sorted(video.objects - {number for objects in kept.values() for number in objects})
-    return SourceVideo(video.source, video.name, kept, rest)
+    rest = sorted(video.objects - {number for objects in classes.values() for number in objects})
+    return SourceVideo(video.source, video.name, classes, rest)
 
 
-def run_all(
-    step: "partial[Outcome]", videos: list[SourceVideo], options: BuildOptions, title: str
-) -> dict[str, Outcome]:
-    """Do a step for each video that has a class left; video -> what came out."""
-    some = [video for video in videos if video.classes]
-    if not some:
-        return {}
-    workers = 0 if len(some) < 4 else options.workers  # processes take seconds to start
-    done = parallel_map(partial(step, options=options), some, workers=workers, description=title)
-    return dict(zip((video.name for video in some), done, strict=True))
-
-
-def review(listed: SourceVideo, options: BuildOptions) -> Outcome:
+def review(undecided: SourceVideo, options: BuildOptions, outcome: Outcome) -> None:
     """Check a video's classes and draw those that keep the rules, unless they are drawn."""
-    outcome = Outcome()
     paths = {
-        class_id: gif_path(options.review_folder, listed.name, class_id, objects)
-        for class_id, objects in listed.classes.items()
+        class_id: gif_path(options.review_folder, undecided.name, class_id, objects)
+        for class_id, objects in undecided.classes.items()
     }
-    try:
-        if not all(path.is_file() for path in paths.values()):
-            video = find_video(options.roots[listed.source], listed.name)
-            outcome.broken = check_rules(video, listed)
-        outcome.passed = [class_id for class_id in paths if class_id not in outcome.broken]
-        for class_id in outcome.passed:
-            if not paths[class_id].is_file():
-                write_gif(paths[class_id], video, listed.classes[class_id], options.gif_frames)
-    except UsageError as error:
-        outcome = Outcome(error=str(error))
-    return outcome
+    if all(path.is_file() for path in paths.values()):
+        outcome.waiting = list(paths)
+        return
+    video = find_video(options.roots[undecided.source], undecided.name)
+    outcome.ineligible = check_rules(video, undecided)
+    for class_id in paths.keys() - outcome.ineligible.keys():
+        if not paths[class_id].is_file():
+            write_gif(paths[class_id], video, undecided.classes[class_id], options.gif_frames)
+    outcome.waiting = [class_id for class_id in paths if class_id not in outcome.ineligible]
 
 
-def keep_built(listed: SourceVideo, options: BuildOptions) -> Outcome:
+def update_folder(accepted: SourceVideo, options: BuildOptions, outcome: Outcome) -> None:
     """Build a video with its accepted classes that keep the rules, unless it is as it should be."""
-    outcome, folder = Outcome(), options.output / listed.name
-    try:
-        if read_record(folder) == record_of(listed.source, listed.classes):
-            return outcome
-        video = find_video(options.roots[listed.source], listed.name)
-        outcome.broken = check_rules(video, listed)
-        kept = {c: o for c, o in listed.classes.items() if c not in outcome.broken}
-        if not kept:
-            outcome.change = "removed" if remove_video(options.output, listed.name) else ""
-        elif read_record(folder) != record_of(listed.source, kept):
-            build_video(options.output, video, listed.source, kept, options.copy)
-            outcome.change = "built"
-    except UsageError as error:
-        outcome.error = str(error)
-    return outcome
+    record = read_record(options.output / accepted.name)
+    classes = accepted.classes
+    if classes and record != record_of(accepted.source, classes):
+        video = find_video(options.roots[accepted.source], accepted.name)
+        broken = check_rules(video, accepted)
+        outcome.problems += [
+            f"{COCO_CLASSES[class_id]} in {accepted.name} is accepted, but {reason}"
+            for class_id, reason in broken.items()
+        ]
+        classes = {c: objects for c, objects in classes.items() if c not in broken}
+        if classes and record != record_of(accepted.source, classes):
+            build_video(options.output, video, accepted.source, classes, options.copy)
+            outcome.change = BUILT
+    if not classes and remove_video(options.output, accepted.name):
+        outcome.change = REMOVED
 
 
 def write_sources(root: Path) -> None:

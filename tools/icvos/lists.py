@@ -97,11 +97,13 @@ def read_decisions(path: Path, videos: Mapping[str, SourceVideo]) -> Decisions:
 
 
 def add_undecided(path: Path, items: Collection[tuple[str, int]]) -> None:
-    """Add a line for each of these videos and classes; the lines that are there stay.
+    """Add a line for each of these videos and classes, if any; the lines that are there stay.
 
     Raises:
         UsageError: the file cannot be read or written.
     """
+    if not items:
+        return
     text = _read_text(path) if path.exists() else ",".join(DECISION_COLUMNS)
     lines = io.StringIO()
     csv.writer(lines, lineterminator="\n").writerows(
