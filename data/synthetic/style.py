@@ -14,7 +14,8 @@ from common.errors import UsageError
 from common.files import write_atomically
 from data.classes import VOC_TO_COCO
 from data.reader import DESCRIPTION_FILE
-from data.synthetic.drawing import SHAPES, TEXTURES, SceneStyle
+from data.synthetic.drawing import SceneStyle
+from data.synthetic.shapes import SHAPES, TEXTURES
 
 SIDE = 128
 """Side of the generated images, in pixels."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from data.synthetic.drawing import SHAPES, TEXTURES
+from data.synthetic.shapes import SHAPES, TEXTURES
 from model.backbones.resnet import SIZES, ResNet
 from model.weights import read_weights
 from tools.pretrain.loop import loader, pretraining_parser, train

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from common.pixels import normalize
-from data.synthetic.drawing import SHAPES, TEXTURES, Instance, Rendering, random_scene
+from data.synthetic.drawing import Instance, Rendering, random_scene
+from data.synthetic.shapes import SHAPES, TEXTURES
 from data.synthetic.style import PRETRAINING_PAIRS, SIDE
 from model.sam.segmenter import (
     BOX_BOTTOM_RIGHT,
