@@ -1,25 +1,24 @@
-"""Evaluate on videos: J, F and J&F of DC-SAM on IC-VOS, of SAM 2 on DAVIS 2017 and LVOS v2.
+"""Evaluate on videos: J, F and J&F of a method on IC-VOS, of SAM 2 on DAVIS 2017 and LVOS v2.
 
     python eval_video.py --ckpt runs/tubes/last.safetensors --icvos_path Datasets/IC-VOS
-    python eval_video.py --benchmark davis --ckpt runs/tubes/last.safetensors
+    python eval_video.py --ckpt runs/tubes/last.safetensors --first_frame oracle
+    python eval_video.py --sam2_cfg sam2.1_hiera_l --first_frame FOLDER
     python eval_video.py --benchmark davis --sam2_cfg sam2.1_hiera_l
 
-On IC-VOS a labelled image of COCO says what to look for. On DAVIS and LVOS the first masks are
-given; the last command evaluates the original SAM 2. The output folder gets results.json,
-contact_sheet.png, and items.jsonl with a line for each finished item: the same command goes on
-after an interruption. torchrun spreads the videos over processes and the numbers stay the same.
+On IC-VOS a labelled image of COCO says what to segment, or masks of the first frame are given: the
+true ones, or those of any other method in a folder. On DAVIS and LVOS the first masks are given;
+--sam2_cfg evaluates the original SAM 2. The output folder gets results.json, contact_sheet.png, and
+items.jsonl with a line for each finished item: the same command goes on after an interruption.
+torchrun spreads the videos over processes and the numbers stay the same.
 """
 
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from common.checkpoint import code_version
@@ -28,29 +27,24 @@ from common.distributed import DEVICES, Processes, process_group
 from common.errors import UsageError
 from common.files import digest
 from common.logger import quiet_libraries, write_json
-from common.pixels import squash_image
 from common.settings import claim_folder
-from common.trainer import PRECISIONS, autocast
+from common.trainer import PRECISIONS
 from common.visualize import write_png
-from data.benchmarks import Split
-from data.icvos import read_supports
 from data.sampler import episode_hash
-from evaluation.item_log import ItemLog, Record
-from evaluation.item_results import ORIGINAL, ResultFolder, video_sheet
-from evaluation.jf import PRESENT, Summary, mean_summary
-from evaluation.video import Step, evaluate_items
-from evaluation.video_benchmarks import (
+from data.video_benchmarks import (
     VideoBenchmark,
     VideoDataOptions,
     open_video_benchmark,
     write_supports,
 )
-from evaluation.video_items import ItemSource, VideoItem
+from evaluation.exposure import Exposure
+from evaluation.item_log import ItemLog
+from evaluation.item_results import ResultFolder
+from evaluation.video import VideoMethod, evaluate_items
+from evaluation.video_results import score_table, summarise, video_sheet
 from model.checkpoint import load_model
 from model.dc_sam.config import SAM_MODELS, ModelOptions, build_model, frozen_fingerprint
-from model.dc_sam.network import Concept
-from model.dc_sam.video import PACKAGE_VIDEO, RELEASE_VIDEO, STREAMING, DcSamVideo, RunningVideo
-from model.sam.following import GivenObjects, visible_logits
+from model.dc_sam.video import PACKAGE_VIDEO, RELEASE_VIDEO, STREAMING, DcSamVideo
 
 WIRINGS = {"streaming": STREAMING, "release": RELEASE_VIDEO, "package": PACKAGE_VIDEO}
 
@@ -60,24 +54,30 @@ class EvaluationOptions:
     """What is evaluated, and how."""
 
     ckpt: Path | None = option(None, "checkpoint to evaluate")
-    sam2_cfg: str | None = option(None, "or the original SAM 2, where masks are given: its variant")
-    sam2_checkpoint: Path | None = option(None, "its file (default: the official one in weights/)")
+    sam2_cfg: str | None = option(
+        None, "variant of the original SAM 2, which takes the place of a checkpoint"
+    )
+    sam2_checkpoint: Path | None = option(
+        None, "file of the original SAM 2 (default: the official one)"
+    )
     image_size: int | None = option(
         None, "side to which frames are squashed (default: the checkpoint's; SAM 2's for DAVIS)"
     )
     wiring: str | None = option(
         None,
-        "how frames are followed (default: streaming; package for DAVIS and LVOS; release for a "
-        "checkpoint of the released program)",
+        "wiring with which frames are propagated (default: streaming; package for DAVIS and LVOS; "
+        "release for a checkpoint of the released program)",
         tuple(WIRINGS),
     )
-    prompt_every: int = option(0, "prompt again every so many frames; 0: only on the first")
+    prompt_every: int = option(
+        0, "number of frames after which to prompt again; 0: only on the first"
+    )
     output: Path | None = option(None, "folder for the results (default: beside the checkpoint)")
     save_masks: bool = option(False, "write the masks, in the benchmark's layout")
     save_overlays: bool = option(False, "write an MP4 of each item with its masks")
-    sheet_rows: int = option(8, "items shown on the contact sheet")
-    device: str = option("auto", "where to compute", DEVICES)
-    precision: str = option("fp32", "of the forward pass", tuple(PRECISIONS))
+    sheet_rows: int = option(8, "number of items shown on the contact sheet")
+    device: str = option("auto", "device to compute on", DEVICES)
+    precision: str = option("fp32", "precision of the forward pass", tuple(PRECISIONS))
 
     @property
     def variant(self) -> str | None:
@@ -86,7 +86,9 @@ class EvaluationOptions:
 
     def folder(self, data: VideoDataOptions) -> Path:
         name = data.benchmark
-        if name == "icvos" and data.given:
+        if data.given_folder:
+            name += f"_{data.given_folder.name}"
+        elif name == "icvos" and data.given:
             name += "_oracle"
         beside = self.ckpt and self.ckpt.parent / f"eval_{self.ckpt.stem}_{name}"
         return self.output or beside or Path("runs") / f"eval_{self.variant}_{name}"
@@ -115,7 +117,12 @@ def main() -> int:
     quiet_libraries()
     start = time.time()
     with process_group(options.device) as processes:
-        model, side = load(data, options, processes)
+        model, side, facts = load(data, options, processes)
+        benchmark = open_video_benchmark(data, processes)
+        method = VideoMethod(
+            *(model, side, benchmark.split, options.prompt_every),
+            *(options.precision, processes.device),
+        )
         folder = ResultFolder(
             options.folder(data),
             side if data.benchmark == "icvos" else None,
@@ -123,52 +130,63 @@ def main() -> int:
             options.save_masks,
             options.save_overlays,
         )
-        benchmark = open_video_benchmark(data, processes)
-        items, log = benchmark.items, ItemLog(folder.path, processes.rank)
-        facts = settings(data, options, model, side) if processes.is_main else {}
+        log = ItemLog(folder.path, processes.rank)
+        settings = settings_of(data, options, method) if processes.is_main else {}
         if processes.is_main:
-            claim_folder(folder.path, facts)
-        videos = items.by_video(items_left(benchmark, log, processes))
+            claim_folder(folder.path, settings)
+        names = items_left(benchmark, log, processes)
         if processes.is_main:
             write_supports(benchmark, data, folder.path)
-            for problem in items.problems.values():
+            for problem in benchmark.items.problems.values():
                 print(f"error: {problem}", file=sys.stderr)
-        shown = items.names[: options.sheet_rows]
-        following = Following(model, side, benchmark.split, options, processes.device)
+        shown = benchmark.items.names[: options.sheet_rows]
+        videos = benchmark.items.by_video(names)
         mine = [videos[number] for number in processes.share(len(videos))]
         bar = tqdm(mine, data.benchmark, unit="video", disable=not processes.is_main)
         for names in bar:
-            records = evaluate_items(names, items, folder, shown, following.learn, following.begin)
+            records = evaluate_items(names, benchmark.items, method, folder, shown)
             for record in records:
                 if "error" in record:
                     bar.write(f"error: {record['item']}: {record['error']}", file=sys.stderr)
             log.append(records)
         processes.wait()
-        failures = 0
+        failed = 0
         if processes.is_main:
-            records, supports = log.join(), benchmark.supports
+            records = log.join()
+            classes = benchmark.items.class_names
+            exposure = Exposure.of(facts, {class_id: class_id for class_id in classes})
+            supports = [*benchmark.supports.values()]
             results = {
-                **summarise(records, items, folder),
-                **facts,
-                "seed": data.seed,
-                "supports_sha256": episode_hash(list(supports.values())) if supports else None,
+                **summarise(records, benchmark.items, folder),
+                **settings,
+                **(exposure.results(facts, classes) if classes else {}),
+                "seed": benchmark.seed,
+                "supports_sha256": episode_hash(supports) if supports else None,
                 "checkpoint": str(options.ckpt or options.sam2_checkpoint or options.variant),
                 "version": code_version(),
                 "seconds": round(time.time() - start, 1),
             }
-            write_sheet(records, shown, folder, data.benchmark)
+            title = f"{data.benchmark}, {exposure}" if classes else data.benchmark
+            sheet = video_sheet(records, shown, folder, title)
+            if sheet is not None:
+                write_png(folder.path / "contact_sheet.png", sheet)
             write_json(folder.path / "results.json", results)
-            print_results(results, folder)
-            failures = len(results["failed"])
-        failures = processes.gather(failures)[0]
-    return 1 if failures else 0
+            print(f"\n{title}\n{score_table(results, folder)}")
+            failed = len(results["failed"])
+            if failed:
+                print(f"{failed} failed; the same command tries them again")
+            print(f"written to {folder.path}: results.json, items.jsonl, contact_sheet.png")
+        failed = processes.gather(failed)[0]
+    return 1 if failed else 0
 
 
 def parse_options() -> tuple[VideoDataOptions, EvaluationOptions]:
     groups = (VideoDataOptions, EvaluationOptions)
     data, options = checked_options(groups, script_parser(__doc__, groups).parse_args())
     if options.ckpt is None and not data.given:
-        raise UsageError("the original SAM 2 takes no support: add --first_frame oracle")
+        raise UsageError(
+            "the original SAM 2 takes no support: add --first_frame oracle, or a folder of masks"
+        )
     if data.given and options.prompt_every:
         raise UsageError("--prompt_every needs a support to prompt with, and masks are given here")
     return data, options
@@ -176,9 +194,9 @@ def parse_options() -> tuple[VideoDataOptions, EvaluationOptions]:
 
 def load(
     data: VideoDataOptions, options: EvaluationOptions, processes: Processes
-) -> tuple[DcSamVideo, int]:
-    """The model, and the side to which frames are squashed."""
-    size = None
+) -> tuple[DcSamVideo, int, dict[str, Any]]:
+    """The model, the side to which frames are squashed, and what the checkpoint's header says."""
+    size, facts = None, {}
     default = "streaming" if data.benchmark == "icvos" else "package"
     if options.ckpt:
         image_model, facts = load_model(options.ckpt, processes.device)
@@ -187,7 +205,7 @@ def load(
         if data.benchmark == "icvos":
             size = facts["model"]["image_size"]
     else:
-        # SAM 2 follows alone: the other parts are the smallest there are, and are never asked
+        # SAM 2 propagates alone: the other parts are the smallest there are, and never used
         flags = ModelOptions(
             backbone="tiny",
             sam_version=2,
@@ -200,24 +218,25 @@ def load(
         model = DcSamVideo.from_image_model(image_model, WIRINGS[options.wiring or default])
     except ValueError as error:
         raise UsageError(f"--ckpt {options.ckpt}: {error}") from None
-    return model, options.image_size or size or model.segmenter.image_size
+    return model, options.image_size or size or model.segmenter.image_size, facts
 
 
-def settings(
-    data: VideoDataOptions, options: EvaluationOptions, model: DcSamVideo, side: int
+def settings_of(
+    data: VideoDataOptions, options: EvaluationOptions, method: VideoMethod
 ) -> dict[str, Any]:
-    """What decides the results, but for the videos and supports themselves."""
+    """What decides the results, but for the videos, supports and given masks themselves."""
     weights = options.ckpt or options.sam2_checkpoint
     return {
         "benchmark": data.benchmark,
         "data": str(data.root.resolve()),
         "split": data.split,
         "weights": digest(weights) if weights else options.variant,
-        "frozen": frozen_fingerprint(model),
-        "first_frame": "oracle" if data.given else "prompt",
+        "frozen": frozen_fingerprint(method.model),
+        "first_frame": data.begins_with,
         "nshot": data.nshot,
         "max_frames": data.frames,
-        "image_size": side,
+        "void": data.void,
+        "image_size": method.side,
         "wiring": options.wiring,
         "prompt_every": options.prompt_every,
         "precision": options.precision,
@@ -230,113 +249,14 @@ def items_left(benchmark: VideoBenchmark, log: ItemLog, processes: Processes) ->
     """The items that are not finished; those that failed are tried again."""
     records = processes.gather(log.join() if processes.is_main else {})[0]
     done = {name: record for name, record in records.items() if "error" not in record}
-    for name, key in (benchmark.supports or {}).items():
-        if name in done and done[name]["support"] != list(key.support):
+    for name, record in done.items():
+        changed = benchmark.changed(record)
+        if changed:
             raise UsageError(
-                f"{log.folder} holds results of other supports ({name}): choose another folder, "
+                f"{log.folder} holds results of other {changed} ({name}): choose another folder, "
                 "or delete this one"
             )
     return [name for name in benchmark.items.names if name not in done]
-
-
-class Following:
-    """How the model follows the items of a video."""
-
-    def __init__(
-        self,
-        model: DcSamVideo,
-        side: int,
-        split: Split | None,
-        options: EvaluationOptions,
-        device: torch.device,
-    ) -> None:
-        """split: of the supports' images."""
-        self.model, self.side, self.split = model, side, split
-        self.options, self.device = options, device
-
-    @torch.no_grad()
-    def learn(self, item: VideoItem) -> Concept | None:
-        """What an item's support says; None where masks are given."""
-        if item.given:
-            return None
-        images, masks = read_supports(self.split, item.support, self.side)
-        with autocast(self.device, self.options.precision):
-            return self.model.learn(images.to(self.device), masks.to(self.device))
-
-    def begin(self, items: list[VideoItem], concepts: list[Concept | None], length: int) -> Step:
-        """Start a video of so many frames."""
-        if items[0].given:
-            objects = GivenObjects(self.model, sum(len(item.labels) for item in items), length)
-        else:
-            video = RunningVideo(self.model, concepts, self.options.prompt_every, length)
-
-        def step(pixels: np.ndarray, given: dict[int, np.ndarray]) -> Tensor:
-            images = squash_image(pixels, self.side)[None].to(self.device)
-            masks = {row: torch.from_numpy(mask) for row, mask in given.items()}
-            with autocast(self.device, self.options.precision):
-                if items[0].given:
-                    return objects.step(images, masks)
-                return visible_logits(video.step(images))
-
-        return step
-
-
-def summarise(
-    records: dict[str, Record], items: ItemSource, folder: ResultFolder
-) -> dict[str, Any]:
-    """What `results.json` says of all items, in percent."""
-    good = [records[n] for n in items.names if "error" not in records.get(n, {"error": ""})]
-    names = ("jf", "j", "f", PRESENT, *folder.sizes)
-
-    def scores(chosen: list[Record]) -> Summary:
-        rows = [row for record in chosen for row in record.get("objects", {"": record}).values()]
-        return mean_summary([{name: row[name] for name in names} for row in rows])
-
-    def groups(by: str) -> dict[str, Summary]:
-        keys = sorted({record[by] for record in good if by in record})
-        chosen = {key: [r for r in good if r[by] == key] for key in keys}
-        return {key: {"items": len(some), **scores(some)} for key, some in chosen.items()}
-
-    errors = {n: records[n]["error"] for n in items.names if "error" in records.get(n, {})}
-    return {
-        **dict.fromkeys(("jf", "j", "f")),
-        **scores(good),
-        "items": len(good),
-        "failed": {**items.problems, **errors},
-        "per_class": groups("class"),
-        "per_source": groups("source"),
-    }
-
-
-def write_sheet(
-    records: dict[str, Record], shown: Sequence[str], folder: ResultFolder, title: str
-) -> None:
-    """Draw the contact sheet of the first items, if any of them was finished."""
-    rows = {}
-    for name in shown:
-        record = records.get(name, {})
-        if folder.tiles(name).is_file() and "jf" in record:
-            score = "no score" if record["jf"] is None else f"J&F {record['jf']:.1f}"
-            rows[name] = (record.get("class", record["video"]), score)
-    if rows:
-        write_png(folder.path / "contact_sheet.png", video_sheet(folder, rows, title))
-
-
-def print_results(results: dict[str, Any], folder: ResultFolder) -> None:
-    sizes = [(f"{folder.side} x {folder.side}", folder.squashed), ("original size", ORIGINAL)]
-    print(f"\n{results['items']} items {'J&F':>20}{'J':>7}{'F':>7}")
-    for title, size in sizes:
-        for frames, scores in (
-            ("all frames", results.get(size)),
-            ("frames with the object", results.get(size, {}).get(PRESENT)),
-        ):
-            if scores:
-                numbers = (scores["jf"], scores["j"], scores["f"])
-                shown = "".join("   none" if n is None else f"{n:7.1f}" for n in numbers)
-                print(f"  {title + ', ' + frames:<40}{shown}")
-    if results["failed"]:
-        print(f"{len(results['failed'])} failed; the same command tries them again")
-    print(f"written to {folder.path}: results.json, items.jsonl, contact_sheet.png")
 
 
 if __name__ == "__main__":

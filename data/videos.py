@@ -58,13 +58,16 @@ class AnnotatedVideo:
         return mask
 
     def appearances(self) -> dict[int, int]:
-        """Object number -> the first annotated frame that shows it. Reads all masks."""
+        """Object number -> the first annotated frame that shows it. Reads all masks.
+
+        255 is an object only where there is no other, as in DAVIS 2016.
+        """
         found: dict[int, int] = {}
         for number in self.masks:
             for value in np.unique(self.read_mask(number)).tolist():
-                if value not in (0, IGNORED):
-                    found.setdefault(value, number)
-        return dict(sorted(found.items()))
+                found.setdefault(value, number)
+        objects = {value: found[value] for value in sorted(found) if value not in (0, IGNORED)}
+        return objects or {value: found[value] for value in found if value == IGNORED}
 
 
 def open_video(name: str, frames: Path, masks: Path, every_frame: bool) -> AnnotatedVideo:

@@ -12,22 +12,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from common.images import read_image
 from common.pixels import squash_mask
 from common.video_io import VideoWriter, write_indexed_mask
 from common.visualize import (
     PREDICTION_COLOUR,
     TRUTH_COLOUR,
-    SheetRow,
-    contact_sheet,
     label_overlay,
     overlay_tile,
     write_png,
 )
 from data.image_io import IGNORED
+from data.video_items import VideoItem
 from data.videos import AnnotatedVideo
-from evaluation.jf import Summary, TubeScores
-from evaluation.video_items import VideoItem
+from evaluation.jf import Summary, TubeScores, mean_summary
 
 ORIGINAL = "original_size"
 SHEET_FRAMES = 6
@@ -65,6 +62,19 @@ class ResultFolder:
         return self.path / "tiles" / f"{name}.png"
 
 
+@dataclass(frozen=True)
+class Frame:
+    """A frame of a video, and what is known about an item in it."""
+
+    number: int
+    pixels: np.ndarray
+    """H0 x W0 x 3 uint8."""
+    truth: np.ndarray | None
+    """The item's label map, if the frame is annotated."""
+    given: np.ndarray | None
+    """The label map of the masks that are given on this frame, if there are any."""
+
+
 class ItemResults:
     """Takes an item's frames one by one; `record` ends it, `discard` leaves nothing half done."""
 
@@ -82,53 +92,61 @@ class ItemResults:
         self._shown = [annotated[place] for place in places] if sheet else []
         self._tiles: list[tuple[np.ndarray, np.ndarray]] = []
 
-    def add(self, frame: int, pixels: np.ndarray, truth: np.ndarray | None, logits: Tensor) -> None:
+    def add(self, frame: Frame, logits: Tensor) -> None:
         """Score and write a frame.
 
         Args:
-            pixels: H0 x W0 x 3 uint8.
-            truth: its label map, if it is annotated.
             logits: N x S x S, of the item's objects in their order.
 
         Raises:
             UsageError: a file cannot be written.
         """
-        item = self.item
-        given = [label for label, first in item.given.items() if first == frame]
-        predicted = label_map(logits, item.labels, pixels.shape[:2])
-        if given:  # somebody gave these masks: they are no prediction
+        item, given = self.item, self.item.given_on(frame.number)
+        predicted = label_map(logits, item.labels, frame.pixels.shape[:2])
+        if given:  # somebody gave these masks: they are their own result
             predicted[np.isin(predicted, given)] = 0
-            predicted = np.where(np.isin(truth, given), truth, predicted)
-        if truth is not None:
-            ignore = truth == IGNORED
-            for label in item.labels:
-                if item.is_scored(label, frame):
-                    mask, shown = truth == label, bool((truth == label).any())
-                    self._scores[label][ORIGINAL].add(predicted == label, mask, shown, ignore)
-                    if self.folder.side:
-                        squashed = squash_mask(mask, self.folder.side).numpy() > 0
-                        found = logits[item.labels.index(label)].cpu().numpy() > 0
-                        if label in given:
-                            found = squashed
-                        self._scores[label][self.folder.squashed].add(found, squashed, shown)
-        self._draw(frame, pixels, truth, predicted)
+            predicted = np.where(frame.given > 0, frame.given, predicted)
+        if frame.truth is not None:
+            for label, one in zip(item.labels, logits, strict=True):
+                if item.is_scored(label, frame.number):
+                    found = one.cpu().numpy() > 0
+                    if label in given and self.folder.side:
+                        found = self._squashed(frame.given == label)
+                    self._score(label, frame.truth, predicted, found)
+        self._draw(frame, predicted)
 
-    def _draw(
-        self, frame: int, pixels: np.ndarray, truth: np.ndarray | None, predicted: np.ndarray
+    def _score(
+        self, label: int, truth: np.ndarray, predicted: np.ndarray, found: np.ndarray
     ) -> None:
-        item, folder = self.item, self.folder
+        """Score an object in a frame.
+
+        Args:
+            truth, predicted: label maps, H0 x W0.
+            found: where the object was found at the network's size, S x S bool.
+        """
+        scores, mask = self._scores[label], truth == label
+        shown = bool(mask.any())
+        ignore = None if IGNORED in self.item.labels else truth == IGNORED
+        scores[ORIGINAL].add(predicted == label, mask, shown, ignore)
+        if self.folder.side:
+            scores[self.folder.squashed].add(found, self._squashed(mask), shown)
+
+    def _squashed(self, mask: np.ndarray) -> np.ndarray:
+        return squash_mask(mask, self.folder.side).numpy() > 0
+
+    def _draw(self, frame: Frame, predicted: np.ndarray) -> None:
+        item, folder, pixels = self.item, self.folder, frame.pixels
         if folder.masks:
-            name = f"{item.video.frames[frame].stem}.png"
+            name = f"{item.video.frames[frame.number].stem}.png"
             write_indexed_mask(folder.path / "masks" / item.mask_folder / name, predicted)
         if self._video:
             self._video.write(label_overlay(pixels, predicted, item.labels))
-        if frame in self._shown:
-            real = np.isin(truth, item.labels)
+        if frame.number in self._shown:
             pair = (
-                overlay_tile(pixels, real, TRUTH_COLOUR),
+                overlay_tile(pixels, np.isin(frame.truth, item.labels), TRUTH_COLOUR),
                 overlay_tile(pixels, predicted > 0, PREDICTION_COLOUR),
             )
-            self._tiles += [pair] * self._shown.count(frame)
+            self._tiles += [pair] * self._shown.count(frame.number)
 
     def record(self) -> dict[str, Any]:
         """Finish all files but the item's line in the log, which this is."""
@@ -138,7 +156,12 @@ class ItemResults:
             rows = [np.concatenate(row, axis=1) for row in zip(*self._tiles, strict=True)]
             write_png(self.folder.tiles(self.item.name), np.concatenate(rows))
         objects = {label: self._summary(label) for label in self.item.labels}
-        return {**self.item.record(objects), "frames": self.folder.length(self.item.video)}
+        length = self.folder.length(self.item.video)
+        scores = objects[self.item.labels[0]]
+        if self.item.numbered:
+            numbered = {str(label): summary for label, summary in objects.items()}
+            scores = {**mean_summary([*objects.values()]), "objects": numbered}
+        return {**self.item.facts, **scores, "frames": length}
 
     def discard(self) -> None:
         """Remove what is half written."""
@@ -166,21 +189,3 @@ def label_map(logits: Tensor, labels: tuple[int, ...], size: tuple[int, int]) ->
     highest, row = logits.max(dim=0)
     values = torch.tensor(labels, dtype=torch.uint8, device=logits.device)
     return torch.where(highest > 0, values[row], 0).cpu().numpy()
-
-
-def video_sheet(folder: ResultFolder, rows: dict[str, tuple[str, str]], title: str) -> np.ndarray:
-    """Lay out the tiles that were kept: for each item a line of truth and one of prediction.
-
-    Args:
-        rows: item -> what is written beside its two lines.
-
-    Returns:
-        The sheet, H x W x 3 uint8.
-    """
-    lines = []
-    for name, (label, detail) in rows.items():
-        truth, predicted = np.split(read_image(folder.tiles(name)), 2)
-        for strip, words in ((truth, (label, "ground truth")), (predicted, ("prediction", detail))):
-            lines.append(SheetRow(np.split(strip, SHEET_FRAMES, axis=1), *words))
-    header = ["first frame", *[""] * (SHEET_FRAMES - 2), "last frame"]
-    return contact_sheet(header, lines, title)

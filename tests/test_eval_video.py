@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 import eval_video
-from common.checkpoint import save_checkpoint
+from common.checkpoint import read_facts, read_weights, save_checkpoint
 from common.cli import to_json
 from common.video_io import FrameReader
 from model.dc_sam.config import ModelOptions, build_model, learnable_weights
@@ -340,8 +340,106 @@ def test_a_true_first_frame_scores_full_marks_there(script, checkpoint, icvos, t
     assert results["supports_sha256"] is None
 
 
+def write_first_masks(folder: Path) -> Path:
+    """The true masks of all first frames, as another program would write them."""
+    for video, classes in CLASSES.items():
+        for class_id, left in classes.items():
+            write_masks(
+                folder / video / "Annotations" / str(class_id), {0: square(left, 0) * np.uint8(255)}
+            )
+    return folder
+
+
+@pytest.fixture
+def given_flags(checkpoint, icvos):
+    return ("--ckpt", checkpoint, "--icvos_path", icvos, "--device", "cpu", "--sheet_rows", 1)
+
+
+def test_true_masks_in_a_folder_are_the_oracle(script, given_flags, tmp_path):
+    folder = write_first_masks(tmp_path / "first")
+    for name, first in (("oracle", "oracle"), ("folder", folder)):
+        outcome = script(
+            eval_video, *given_flags, "--first_frame", first, "--output", tmp_path / name
+        )
+        assert outcome.code == 0, outcome.error
+    oracle, given = (numbers(tmp_path / name) for name in ("oracle", "folder"))
+    assert (oracle[0].pop("first_frame"), given[0].pop("first_frame")) == ("oracle", str(folder))
+    assert oracle[0] == given[0]
+    assert [record.pop("first_mask") for record in oracle[1]] == [None] * 4
+    assert all(len(record.pop("first_mask")) == 64 for record in given[1])
+    assert oracle[1] == given[1]
+
+
+def test_a_given_mask_is_its_own_result(script, given_flags, tmp_path):
+    folder = write_first_masks(tmp_path / "first")
+    wrong = square(CLASSES["one"][1] + 4, 0)
+    Image.fromarray(wrong.astype(np.uint8)).save(folder / "one" / "Annotations" / "1" / "00000.png")
+    Image.new("L", (WIDTH, HEIGHT)).save(folder / "two" / "Annotations" / "3" / "00000.png")
+    flags = ("--first_frame", folder, "--max_frames", 1, "--save_masks")
+    outcome = script(eval_video, *given_flags, *flags, "--output", tmp_path / "out")
+    assert outcome.code == 0, outcome.error
+    records = {record["item"]: record for record in read(tmp_path / "out", "items.jsonl")}
+    assert records["a pair/1"]["original_size"]["jf"] == 100
+    assert records["one/1"]["original_size"]["j"] == pytest.approx(100 * 12 / 20)
+    assert records["two/3"]["original_size"]["jf"] == 0
+    written = mask_of(tmp_path / "out" / "masks" / "one" / "Annotations" / "1" / "00000.png")
+    assert np.array_equal(written, wrong)
+
+
+def test_missing_and_wrong_given_masks_are_named_by_item(script, given_flags, tmp_path):
+    folder = write_first_masks(tmp_path / "first")
+    missing = folder / "one" / "Annotations" / "1" / "00000.png"
+    missing.unlink()
+    small = folder / "a pair" / "Annotations" / "3" / "00000.png"
+    Image.new("L", (WIDTH // 2, HEIGHT)).save(small)
+    flags = (*given_flags, "--first_frame", folder, "--output", tmp_path / "out")
+
+    outcome = script(eval_video, *flags)
+
+    assert outcome.code == 1
+    failed = read(tmp_path / "out")["failed"]
+    assert set(failed) == {"one/1", "a pair/3"}
+    assert str(missing) in failed["one/1"]
+    assert str(small) in failed["a pair/3"]
+    assert "sizes differ" in failed["a pair/3"]
+
+    write_first_masks(tmp_path / "again")
+    for path in (missing, small):
+        path.write_bytes((tmp_path / "again" / path.relative_to(folder)).read_bytes())
+    assert script(eval_video, *flags).code == 0  # the failed items are tried again
+    small.write_bytes(missing.read_bytes())
+    outcome = script(eval_video, *flags)
+    assert outcome.code == 2
+    assert "other first masks (a pair/3)" in outcome.error
+
+
+def test_results_say_whether_the_classes_were_seen(script, checkpoint, icvos, tmp_path):
+    facts, weights = read_facts(checkpoint), read_weights(checkpoint)
+    # coco fold 0 tests person (1), boat (9), ...: of person and car, only car (3) is trained on
+    for name, data in {
+        "all": {"benchmark": "coco_mask_tube", "fold": None},
+        "fold": {"benchmark": "coco", "fold": 0},
+    }.items():
+        save_checkpoint(tmp_path / f"{name}.safetensors", weights, {**facts, "data": data})
+    given = ("--icvos_path", icvos, "--first_frame", "oracle", "--max_frames", 1)
+    found = {}
+    for ckpt in (checkpoint, tmp_path / "all.safetensors", tmp_path / "fold.safetensors"):
+        out = tmp_path / f"out {ckpt.stem}"
+        outcome = script(eval_video, "--ckpt", ckpt, *given, "--device", "cpu", "--output", out)
+        assert outcome.code == 0, outcome.error
+        found[ckpt.stem] = read(out)
+        assert found[ckpt.stem]["classes"] in outcome.output
+    assert {name: results["classes"] for name, results in found.items()} == {
+        "last": "data unknown",
+        "all": "seen",
+        "fold": "seen",
+    }
+    assert found["all"]["seen_classes"] == ["person", "car"]
+    assert found["fold"]["seen_classes"] == ["car"]
+
+
 def labels_of(frame: int) -> np.ndarray:
-    """Two objects side by side, the second one from frame 1 on, and pixels that do not count."""
+    """Two objects side by side, the second one from frame 1 on, and pixels of value 255."""
     labels = np.zeros((HEIGHT, WIDTH), np.uint8)
     labels[8:28, 6 + frame : 26 + frame] = 1
     if frame:
@@ -350,10 +448,11 @@ def labels_of(frame: int) -> np.ndarray:
     return labels
 
 
+@pytest.mark.parametrize("void", [False, True], ids=["background", "void"])
 @pytest.mark.parametrize(
     ("layout", "scored"), [("davis", {1: [1, 2, 3], 2: [2, 3]}), ("lvos", {1: [2, 4], 2: [4]})]
 )
-def test_objects_whose_masks_are_given(script, tmp_path, checkpoint, layout, scored):
+def test_objects_whose_masks_are_given(script, tmp_path, checkpoint, layout, scored, void):
     labels = {number: labels_of(number) for number in range(FRAMES)}
     if layout == "davis":
         root = tmp_path / "DAVIS"
@@ -372,9 +471,11 @@ def test_objects_whose_masks_are_given(script, tmp_path, checkpoint, layout, sco
         eval_video,
         *("--benchmark", layout, f"--{layout}_path", root, "--ckpt", checkpoint),
         *("--device", "cpu", "--save_masks", "--save_overlays", "--output", out),
+        *(("--void",) if void else ()),
     )
 
     assert outcome.code == 0, outcome.error
+    assert "classes" not in read(out)
     found = [mask_of(out / "masks" / "clip" / f"{n:05}.png") for n in range(FRAMES)]
     assert np.array_equal(found[0] == 1, labels[0] == 1)
     assert not any((mask == 2).any() for mask in found[:given])
@@ -385,7 +486,7 @@ def test_objects_whose_masks_are_given(script, tmp_path, checkpoint, layout, sco
     for label, numbers_of_frames in scored.items():
         j, f = np.mean(
             [
-                slow_scores(found[n] == label, labels[n] == label, labels[n] == 255)
+                slow_scores(found[n] == label, labels[n] == label, void & (labels[n] == 255))
                 for n in numbers_of_frames
             ],
             axis=0,
@@ -415,6 +516,7 @@ def test_wrong_flags_are_explained(script, flags, checkpoint, tmp_path):
         assert words in outcome.error
     for given, words in (
         (("--sam2_cfg", "tiny"), "takes no support"),
+        ((*flags, "--first_frame", "nowhere"), "neither prompt nor oracle nor a folder"),
         (("--ckpt", checkpoint, "--first_frame", "oracle", "--prompt_every", 2), "needs a support"),
         ((*flags, "--icvos_path", tmp_path / "nowhere"), "no such folder of IC-VOS"),
         ((*flags, "--coco_path", tmp_path / "nowhere"), "no such folder"),

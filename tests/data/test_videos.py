@@ -64,6 +64,11 @@ def test_an_object_appears_in_the_first_mask_that_shows_it(make):
     assert video.appearances() == {1: 1, 2: 0, 3: 3}
 
 
+def test_255_is_an_object_where_there_is_no_other(make):
+    video = make({"0": mask(0), "1": mask(255, 255)})
+    assert video.appearances() == {255: 1}
+
+
 def test_missing_masks_are_named(make, tmp_path: Path):
     with pytest.raises(UsageError, match=r"2 missing masks of video clip: .*1\.png, .*10\.png"):
         make({"0": mask(), "2": mask()}, every_frame=True)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.boundary import boundary_map, boundary_radius, score_frame
 from evaluation.iou import EpisodeScores
+from evaluation.jf import boundary_map, boundary_radius, score_frame
 from model.losses import binary_cross_entropy, dice, mask_loss
 from tests.golden.fill import disc, rect
 

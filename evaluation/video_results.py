@@ -1,0 +1,86 @@
+"""The results of an evaluation on videos: means over its items, a table and a contact sheet."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from common.images import read_image
+from common.visualize import SheetRow, contact_sheet
+from data.video_items import ItemSource
+from evaluation.item_log import Record
+from evaluation.item_results import ORIGINAL, SHEET_FRAMES, ResultFolder
+from evaluation.jf import PRESENT, Summary, mean_summary
+
+
+def summarise(
+    records: Mapping[str, Record], items: ItemSource, folder: ResultFolder
+) -> dict[str, Any]:
+    """What `results.json` says of all items, in percent."""
+    known = {name: records[name] for name in items.names if name in records}
+    good = [record for record in known.values() if "error" not in record]
+    errors = {name: record["error"] for name, record in known.items() if "error" in record}
+    names = ("jf", "j", "f", PRESENT, *folder.sizes)
+    return {
+        **dict.fromkeys(("jf", "j", "f")),
+        **_mean(good, names),
+        "items": len(good),
+        "failed": {**items.problems, **errors},
+        "per_class": _groups(good, "class", names),
+        "per_source": _groups(good, "source", names),
+    }
+
+
+def _groups(records: Sequence[Record], by: str, names: Sequence[str]) -> dict[str, Summary]:
+    """The means over the items of each class or source."""
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        if by in record:
+            groups.setdefault(record[by], []).append(record)
+    return {key: {"items": len(groups[key]), **_mean(groups[key], names)} for key in sorted(groups)}
+
+
+def _mean(records: Sequence[Record], names: Sequence[str]) -> Summary:
+    """The means over all objects of some items."""
+    rows = [row for record in records for row in record.get("objects", {"": record}).values()]
+    return mean_summary([{name: row[name] for name in names} for row in rows])
+
+
+def score_table(results: Mapping[str, Any], folder: ResultFolder) -> str:
+    """J&F, J and F at each size for a person to read."""
+    lines = [f"{results['items']} items {'J&F':>20}{'J':>7}{'F':>7}"]
+    sizes = {ORIGINAL: "original size"}
+    if folder.squashed:
+        sizes = {folder.squashed: f"{folder.side} x {folder.side}", **sizes}
+    for size, title in sizes.items():
+        of_size = results.get(size, {})
+        rows = {"all frames": of_size, "frames with the object": of_size.get(PRESENT)}
+        for frames, scores in rows.items():
+            if scores:
+                numbers = (scores["jf"], scores["j"], scores["f"])
+                shown = "".join("   none" if n is None else f"{n:7.1f}" for n in numbers)
+                lines.append(f"  {title + ', ' + frames:<40}{shown}")
+    return "\n".join(lines)
+
+
+def video_sheet(
+    records: Mapping[str, Record], shown: Sequence[str], folder: ResultFolder, title: str
+) -> np.ndarray | None:
+    """Lay out the tiles that were kept: for each item a line of truth and one of prediction.
+
+    Returns:
+        The sheet, H x W x 3 uint8; None where no item has tiles.
+    """
+    rows = []
+    for name in shown:
+        record = records.get(name, {})
+        if folder.tiles(name).is_file() and "jf" in record:
+            truth, predicted = np.split(read_image(folder.tiles(name)), 2)
+            score = "no score" if record["jf"] is None else f"J&F {record['jf']:.1f}"
+            label = record.get("class", record["video"])
+            rows += [
+                SheetRow(np.split(truth, SHEET_FRAMES, axis=1), label, "ground truth"),
+                SheetRow(np.split(predicted, SHEET_FRAMES, axis=1), "prediction", score),
+            ]
+    header = ["first frame", *[""] * (SHEET_FRAMES - 2), "last frame"]
+    return contact_sheet(header, rows, title) if rows else None
