@@ -49,22 +49,26 @@ class Processes:
             distributed.barrier()
 
 
-def choose_device(wanted: str = "auto", local_rank: int = 0) -> torch.device:
+def choose_device(wanted: str | torch.device = "auto", local_rank: int = 0) -> torch.device:
     """The device to compute on.
+
+    Args:
+        wanted: auto, or what `torch.device` takes; cuda without a number is cuda:`local_rank`.
 
     Raises:
         UsageError: the device that was asked for is not there.
     """
-    available = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
     if wanted == "auto":
-        wanted = next(name for name, there in available.items() if there)
-    if not available[wanted]:
-        raise UsageError(f"--device {wanted}: this machine has none that PyTorch can use")
-    return torch.device("cuda", local_rank) if wanted == "cuda" else torch.device(wanted)
+        there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        wanted = next((name for name, available in there.items() if available), "cpu")
+    try:
+        device = torch.device(wanted)
+        if device == torch.device("cuda"):
+            device = torch.device("cuda", local_rank)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, ImportError):
+        raise UsageError(f"device='{wanted}': this machine has none that PyTorch can use") from None
+    return device
 
 
 @contextmanager
