@@ -33,8 +33,8 @@ class PageOptions:
     ckpt: Path = option(DEFAULT, "checkpoint to use; videos need one with SAM 2")
     host: str = option("127.0.0.1", "address to listen on; 0.0.0.0 lets other computers in")
     port: int = option(7860, "port to listen on; 0 takes a free one")
-    device: str = option("auto", "where to compute", DEVICES)
-    precision: str = option("fp32", "of the forward pass", tuple(PRECISIONS))
+    device: str = option("auto", "device to compute on", DEVICES)
+    precision: str = option("fp32", "precision of the forward pass", tuple(PRECISIONS))
 
     def problems(self) -> list[str]:
         """Every reason why these options cannot be used."""

@@ -17,11 +17,11 @@ class PageLimits:
     """What the page refuses."""
 
     max_upload: int = option(200, "largest file, in megabytes")
-    max_megapixels: int = option(100, "largest picture")
-    max_references: int = option(10, "references (shots) at a time")
-    max_pictures: int = option(64, "pictures at a time")
+    max_megapixels: int = option(100, "largest picture, in megapixels")
+    max_references: int = option(10, "most references (shots) at a time")
+    max_pictures: int = option(64, "most pictures at a time")
     max_frames: int = option(2000, "longest video, in frames")
-    max_visitors: int = option(16, "browser tabs that are served at a time")
+    max_visitors: int = option(16, "most browser tabs that are served at a time")
 
     def problems(self) -> list[str]:
         """Every reason why these options cannot be used."""
@@ -32,7 +32,7 @@ class PageLimits:
         ]
 
     def check_picture(self, path: Path) -> tuple[int, int]:
-        """Look at a picture's header; returns its upright height and width.
+        """Read a picture's header: its upright height and width.
 
         Raises:
             UsageError: it is no picture, or has too many pixels.
@@ -51,7 +51,7 @@ class PageLimits:
         return height, width
 
     def check_video(self, path: Path) -> FrameReader:
-        """Look at a video's header and first frame.
+        """Read a video's header and first frame.
 
         Raises:
             UsageError: it is no video, too long, or has too many pixels.

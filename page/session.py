@@ -209,12 +209,9 @@ class Sessions:
 
 def fitted(pixels: np.ndarray, side: int) -> np.ndarray:
     """A picture made smaller, where its longer side is longer than that."""
-    height, width = pixels.shape[:2]
-    scale = side / max(height, width)
-    if scale >= 1:
-        return pixels
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.array(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((side, side), Image.Resampling.BILINEAR)
+    return np.array(picture)
 
 
 def different_name(name: str, taken: set[str]) -> str:
