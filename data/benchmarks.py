@@ -101,13 +101,13 @@ def make_benchmark(
     common = {"benchmark": benchmark, "lists": lists}
     if benchmark == "pascal":
         training = tested = Pascal(
-            Pascal.find(datapath), fold, training_list=training_list, **common
+            Pascal.folder_in(datapath), fold, training_list=training_list, **common
         )
     elif benchmark == "coco2pascal":
-        training = Coco(Coco.find(datapath), fold, **common)
-        tested = Pascal(Pascal.find(datapath), fold, **common)
+        training = Coco(Coco.folder_in(datapath), fold, **common)
+        tested = Pascal(Pascal.folder_in(datapath), fold, **common)
     else:
-        training = tested = Coco(Coco.find(datapath), fold, **common)
+        training = tested = Coco(Coco.folder_in(datapath), fold, **common)
     return Benchmark(
         name=benchmark,
         fold=fold,

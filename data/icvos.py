@@ -120,7 +120,7 @@ def support_split(coco: Path) -> Split:
     Raises:
         UsageError: there is no such folder.
     """
-    reader = Coco(Coco.find(coco), 0, benchmark="coco_all")
+    reader = Coco(Coco.folder_in(coco), 0, benchmark="coco_all")
     return Split(reader, images="test", classes="test")
 
 

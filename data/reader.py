@@ -90,7 +90,7 @@ class Reader(ABC):
             raise UsageError(f"{self.root} {problem}. {self.remedy()}")
 
     @classmethod
-    def find(cls, datapath: Path) -> Path:
+    def folder_in(cls, datapath: Path) -> Path:
         """Return this data set's folder in `datapath`, or `datapath` where it is that folder.
 
         Raises:

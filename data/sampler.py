@@ -69,10 +69,10 @@ class EpisodeSampler:
         self._images: dict[int, list[str]] = {}
         self._positions: dict[tuple[int, str], int] = {}
         for name, classes in split.class_lists.items():
-            kept = tuple(c for c in classes if c not in self.left_out)
-            if kept:
-                self._classes[name] = kept
-            for c in kept:
+            usable = tuple(c for c in classes if c not in self.left_out)
+            if usable:
+                self._classes[name] = usable
+            for c in usable:
                 images = self._images.setdefault(c, [])
                 self._positions[c, name] = len(images)
                 images.append(name)

@@ -1,4 +1,4 @@
-"""Draw scenes of textured shapes: the pictures from which the embedded default learns.
+"""Draw scenes of textured shapes: the pictures on which the shipped tiny models are trained.
 
 An object is a shape family filled with a texture family; the pair is its class. Colour, size,
 rotation, aspect, light and occlusion vary from instance to instance and say little of the class.
