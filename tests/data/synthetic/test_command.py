@@ -2,9 +2,9 @@
 
 import pytest
 
-from common.errors import UsageError
+from common.commands import CommandFailed
 from data.synthetic import __main__ as command
-from tools import demo, demo_video
+from tools import demo
 
 
 @pytest.fixture
@@ -24,17 +24,17 @@ def drawn(script, monkeypatch):
     return run
 
 
-@pytest.mark.parametrize(("program", "layouts"), [(demo, ["voc"]), (demo_video, ["coco", "icvos"])])
-def test_the_demos_draw_the_default(script, monkeypatch, tmp_path, drawn, program, layouts):
+@pytest.mark.parametrize(("name", "layouts"), [("images", ["voc"]), ("video", ["coco", "icvos"])])
+def test_the_demos_draw_the_default(script, monkeypatch, tmp_path, drawn, name, layouts):
     commands = []
 
     def run_command(*words):
         if words[:2] != ("-m", "data.synthetic"):
-            raise UsageError("only what is drawn is asked for")
+            raise CommandFailed("only what is drawn is asked for")
         commands.append(words[2:])
 
-    monkeypatch.setattr(program, "run_command", run_command)
-    assert script(program, "--datapath", tmp_path).code == 1
+    monkeypatch.setattr(demo, "run_command", run_command)
+    assert script(demo, name, "--datapath", tmp_path).code == 1
     assert [words[0] for words in commands] == layouts
     for layout, words in zip(layouts, commands, strict=True):
         assert drawn(*words) == drawn(layout, "--root", tmp_path)
