@@ -11,6 +11,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from model.dc_sam.cyclic_attention import cyclic_consistency
+from model.sam.segmenter import SegmenterFeatures
 from tests.golden.fill import MASKS, clip, fill, image
 
 REPOSITORY_SET = Path(__file__).parent / "values"
@@ -84,6 +86,15 @@ class Case:
         """Normalised images, B x 3 x H x W."""
         return image(f"{self.prefix}input/{name}", *self.support_masks.shape)
 
+    def features(self, name: str, version: int) -> SegmenterFeatures:
+        """What stands for images that SAM (version 1) or SAM 2 has encoded."""
+        batch = len(self.support_masks)
+        levels = ()
+        if version == 2:
+            fine = self.input(f"{name}_hr0", batch, 32, 256, 256)
+            levels = (fine, self.input(f"{name}_hr1", batch, 64, 128, 128))
+        return SegmenterFeatures(self.input(f"{name}_sam", batch, 256, 64, 64), levels)
+
     def clip(self) -> Tensor:
         """Frames, T x 3 x H x W."""
         return clip(f"{self.prefix}input/clip", self.clip_frames)[0]
@@ -105,6 +116,17 @@ class Case:
             )
             for name, (shape, kind) in self.names(model).items()
         }
+
+
+def released_pairing(affinity: Tensor, mask: Tensor) -> Tensor:
+    """`cyclic_consistency` as the release computes it, which differs in batches.
+
+    Row r = sample * heads + head sees the mask of sample r % B.
+    """
+    batch, heads = affinity.shape[:2]
+    rows = torch.arange(batch * heads) % batch
+    consistent = cyclic_consistency(affinity.flatten(0, 1).unsqueeze(1), mask[rows])
+    return consistent.view(batch, heads, -1)
 
 
 def part(weights: Weights, name: str) -> Weights:

@@ -40,12 +40,6 @@ def operations(golden) -> dict[str, float]:
     return golden.json("flops.json")
 
 
-@pytest.mark.parametrize(("backbone", "count"), [("resnet50", 2_394_624), ("vgg16", 2_198_016)])
-def test_learnable_parameters_of_the_full_fusion(backbone, count):
-    assert learnable(ModelOptions(backbone=backbone)) == count
-    assert learnable(ModelOptions(backbone=backbone, sam_version=2)) == count + 74_176
-
-
 def test_the_papers_1_9_million_parameters_are_those_of_the_prior_fusion():
     assert learnable(ModelOptions(prior=True)) == 1_870_336
 

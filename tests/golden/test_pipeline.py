@@ -18,9 +18,17 @@ from model.dc_sam.prompt_generator import RELEASE_SAM1, RELEASE_SAM2
 from model.dc_sam.released_names import import_release
 from model.sam.sam1 import Sam, SamSize
 from model.sam.sam2 import Sam2
-from model.sam.segmenter import Segmenter, SegmenterFeatures
+from model.sam.segmenter import Segmenter
 from model.weights import load_strictly
-from tests.golden.golden_set import Weights, assert_agrees, assert_close, part, split, summary
+from tests.golden.golden_set import (
+    Weights,
+    assert_agrees,
+    assert_close,
+    part,
+    released_pairing,
+    split,
+    summary,
+)
 from tools.import_checkpoint import main as import_release_file
 
 AFTER_THE_MASK = {"(pos|neg)2|logits_": 1e-2}
@@ -88,25 +96,16 @@ def sam2_model(case, sam2, tmp_path_factory) -> DcSam:
     return model
 
 
-def decoder_inputs(case, segmenter: Segmenter, levels: bool) -> tuple[SegmenterFeatures, Tensor]:
+def decoder_tokens(case, segmenter: Segmenter) -> Tensor:
     batch = len(case.support_masks)
-    features = SegmenterFeatures(
-        case.input("query_sam", batch, 256, 64, 64),
-        (
-            case.input("query_hr0", batch, 32, 256, 256),
-            case.input("query_hr1", batch, 64, 128, 128),
-        )
-        if levels
-        else (),
-    )
-    positive, negative = (case.input(f"dec_{sign}", batch, 25, 256) for sign in ("pos", "neg"))
-    return features, segmenter.prompt(positive, negative)
+    return segmenter.prompt(*(case.input(f"dec_{sign}", batch, 25, 256) for sign in ("pos", "neg")))
 
 
 @torch.no_grad()
 def test_sam_decodes_tokens_to_the_same_logits(golden, case, small_sam):
-    features, tokens = decoder_inputs(case, small_sam, levels=False)
-    logits, quality = small_sam.select(small_sam.decode_all(features, tokens), fallback=True)
+    tokens = decoder_tokens(case, small_sam)
+    decoded = small_sam.decode_all(case.features("query", version=1), tokens)
+    logits, quality = small_sam.select(decoded, fallback=True)
     found = {
         "sparse": tokens,
         "dense_pe_s": small_sam.dense_position()[:, ::8, ::8, ::8],
@@ -120,8 +119,8 @@ def test_sam_decodes_tokens_to_the_same_logits(golden, case, small_sam):
 
 @torch.no_grad()
 def test_sam2_decodes_tokens_to_the_same_logits_and_replaces_the_unstable_ones(golden, case, sam2):
-    features, tokens = decoder_inputs(case, sam2, levels=True)
-    decoded = sam2.decode_all(features, tokens)
+    tokens = decoder_tokens(case, sam2)
+    decoded = sam2.decode_all(case.features("query", version=2), tokens)
     logits, quality = sam2.select(decoded, fallback=True)
     found = {
         "sparse_s": tokens[:, ::5],
@@ -169,9 +168,7 @@ def run(case, model: DcSam, samples: list[int]) -> Weights:
 
 @pytest.mark.parametrize(("file", "model"), [("sam1", "sam_model"), ("sam2_image", "sam2_model")])
 @pytest.mark.parametrize("batch", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_from_images_to_masks(
-    batch, file, model, golden, case, request, released_pairing, monkeypatch
-):
+def test_from_images_to_masks(batch, file, model, golden, case, request, monkeypatch):
     """In a batch, heads see masks as in the release."""
     if batch > 1:
         monkeypatch.setattr(cyclic_attention, "cyclic_consistency", released_pairing)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.backbones.backbone import Backbone, build_backbone
+from model.backbones.backbone import build_backbone
 from model.correspondence import prior_mask, shrink_mask
 from model.dc_sam import cyclic_attention
 from model.dc_sam.config import build_generator
@@ -25,25 +25,31 @@ from model.weights import load_strictly
 from tests.golden.fill import fill
 from tests.golden.golden_set import (
     TOLERANCE,
-    GoldenSet,
+    Case,
     Weights,
     assert_agrees,
     assert_close,
     part,
+    released_pairing,
     split,
 )
 
 AFTER_THE_MASKS = {".*[12]$": 5e-3}
 """Of tokens where a cell of a cyclic mask, a near-tie, fell to the other side."""
-FILES = [f"{backbone}_samv{version}" for backbone in ("resnet50", "vgg16") for version in (1, 2)]
-RELEASED = RELEASE_SAM2
-SHIFTED = RELEASE_SAM1
+ALONE = {"resnet50": (0, 1), "vgg16": (0,)}
+"""The samples that the files of a backbone have one at a time."""
+WIRINGS = {
+    "official": RELEASE_SAM2,
+    "official_inplaceE": RELEASE_SAM1,
+    "paper": replace(PAPER, normalize_prior=False),
+}
 
 
 @dataclass(frozen=True)
 class FrozenFeatures:
-    """What the backbone says of every sample."""
+    """What a backbone says of every sample; the same for SAM and SAM 2."""
 
+    backbone: str
     query_middle: Tensor
     support_middle: Tensor
     query_high: Tensor
@@ -75,85 +81,50 @@ class Setup:
     frozen: FrozenFeatures
     query: SegmenterFeatures
     support: SegmenterFeatures
-    support_masks: Tensor
-    query_masks: Tensor
-    shifts: list[Tensor]
-    """E_pos and E_neg."""
-    golden: GoldenSet
+    case: Case
     file: str
 
     @property
-    def samples(self) -> list[int]:
-        return list(range(len(self.support_masks)))
+    def shifts(self) -> list[Tensor]:
+        """E_pos and E_neg."""
+        embedding = f"{self.case.prefix}prompt_encoder.point_embeddings"
+        return [fill(f"{embedding}.{i}.weight", (1, 256)) for i in (1, 0)]
 
     def expected(self, group: str) -> Weights:
-        return self.golden.tensors(f"prompt_{self.file}", group)
+        return self.case.golden.tensors(self.file, group)
 
 
+@pytest.fixture(scope="module", params=ALONE)
 @torch.no_grad()
-def look(backbone: Backbone, query: Tensor, support: Tensor, masks: Tensor) -> FrozenFeatures:
-    of_query = [backbone.extract(image[None]) for image in query]
-    of_support = [backbone.extract(image[None]) for image in support]
-    masks = masks[:, None, None]
+def frozen(request, case) -> FrozenFeatures:
+    state = case.weights(f"dcsam_image_{request.param}_samv1")
+    backbone = build_backbone(request.param, None)
+    load_strictly(backbone, part(import_release(state, "golden")[1], "backbone."), "golden")
+    query = [backbone.extract(image[None]) for image in case.image("query_img")]
+    support = [backbone.extract(image[None]) for image in case.image("support_img")]
+    masks = case.support_masks[:, None, None]
     return FrozenFeatures(
-        query_middle=torch.cat([f.middle for f in of_query]),
-        support_middle=torch.cat([f.middle for f in of_support]),
-        query_high=torch.cat([backbone.high(f.trunk, None) for f in of_query]),
+        backbone=request.param,
+        query_middle=torch.cat([f.middle for f in query]),
+        support_middle=torch.cat([f.middle for f in support]),
+        query_high=torch.cat([backbone.high(f.trunk, None) for f in query]),
         support_high=[
-            torch.cat([backbone.high(f.trunk, m) for f, m in zip(of_support, region, strict=True)])
+            torch.cat([backbone.high(f.trunk, m) for f, m in zip(support, region, strict=True)])
             for region in (masks, 1 - masks)
         ],
     )
 
 
-@pytest.fixture(scope="module")
-def frozen_features(case) -> Callable[[str, Weights], FrozenFeatures]:
-    """Features by a backbone's name; they are the same for SAM and SAM 2."""
-    known: dict[str, FrozenFeatures] = {}
-
-    def find(name: str, weights: Weights) -> FrozenFeatures:
-        if name not in known:
-            backbone = build_backbone(name, None)
-            load_strictly(backbone, part(weights, "backbone."), "the release")
-            images = case.image("query_img"), case.image("support_img")
-            known[name] = look(backbone, *images, case.support_masks)
-        return known[name]
-
-    return find
-
-
-@pytest.fixture(scope="module", params=FILES)
-def setup(request, case, golden, frozen_features) -> Setup:
-    backbone, version = request.param.split("_")
-    golden.file(f"prompt_{request.param}.safetensors")
-    state = case.weights(f"dcsam_image_{backbone}_{version}")
-    options, weights = import_release(state, "the golden state dict")
-    assert (options.backbone, options.sam_version) == (backbone, int(version[-1]))
-    frozen = frozen_features(backbone, weights)
-    generator = build_generator(options, frozen.query_middle.shape[1], 256)
-    load_strictly(generator, part(weights, "generator."), "the release")
-
-    batch = len(case.support_masks)
-
-    def features(name: str) -> SegmenterFeatures:
-        levels = ()
-        if version == "samv2":
-            fine = case.input(f"{name}_hr0", batch, 32, 256, 256)
-            levels = (fine, case.input(f"{name}_hr1", batch, 64, 128, 128))
-        return SegmenterFeatures(case.input(f"{name}_sam", batch, 256, 64, 64), levels)
-
-    embedding = f"{case.prefix}prompt_encoder.point_embeddings"
-    return Setup(
-        generator=generator.eval(),
-        frozen=frozen,
-        query=features("query"),
-        support=features("support"),
-        support_masks=case.support_masks,
-        query_masks=case.query_masks,
-        shifts=[fill(f"{embedding}.{i}.weight", (1, 256)) for i in (1, 0)],
-        golden=golden,
-        file=request.param,
-    )
+@pytest.fixture(scope="module", params=[1, 2], ids="samv{}".format)
+def setup(request, case, frozen) -> Setup:
+    name, version = f"{frozen.backbone}_samv{request.param}", request.param
+    case.golden.file(f"prompt_{name}.safetensors")
+    options, weights = import_release(case.weights(f"dcsam_image_{name}"), "golden")
+    assert (options.backbone, options.sam_version) == (frozen.backbone, version)
+    generator = build_generator(options, frozen.query_middle.shape[1], 256).eval()
+    load_strictly(generator, part(weights, "generator."), "golden")
+    query, support = (case.features(images, version) for images in ("query", "support"))
+    return Setup(generator, frozen, query, support, case, f"prompt_{name}")
 
 
 @contextmanager
@@ -188,7 +159,7 @@ def outputs(
     shots = [sample for episode in support for sample in episode]
     side = frozen.query_middle.shape[-1]
     positions = (sine_position(256, side), None)
-    masks = setup.support_masks[shots]
+    masks = setup.case.support_masks[shots]
     small = shrink_mask(masks[:, None], side)
     regions = [region.unflatten(0, shape) for region in (masks, 1 - masks)]
     priors = frozen.priors(query, shots, regions)
@@ -218,16 +189,12 @@ def outputs(
         return found
 
     found["supp_feat_1_s"] = thinned(contexts[0].tokens, side)
-    for name, wiring in (
-        ("official", RELEASED),
-        ("official_inplaceE", SHIFTED),
-        ("paper", replace(PAPER, normalize_prior=False)),
-    ):
+    for name, wiring in WIRINGS.items():
         prompts = [context.prompts for context in contexts]
         if wiring.shift_prompts:
             prompts = [p + shift for p, shift in zip(prompts, setup.shifts, strict=True)]
         generator.wiring = wiring
-        pseudo = setup.query_masks[query][:, None]
+        pseudo = setup.case.query_masks[query][:, None]
         with recorded(pairing) as kept:
             refined = generator.refine(contexts, prompts, query_maps, priors, pseudo, positions)
         found |= {f"{name}_pos2": refined[0], f"{name}_neg2": refined[1]}
@@ -240,7 +207,7 @@ def outputs(
 
 @pytest.fixture(scope="module")
 def one_by_one(setup) -> dict[int, Weights]:
-    return {i: outputs(setup, [i], [[i]]) for i in setup.samples}
+    return {i: outputs(setup, [i], [[i]]) for i in setup.case.samples}
 
 
 def assert_all_agree(found: Weights, expected: Weights) -> None:
@@ -248,13 +215,9 @@ def assert_all_agree(found: Weights, expected: Weights) -> None:
     assert_agrees(split(found, "paper_pos2")[1], expected, AFTER_THE_MASKS)
 
 
-@pytest.mark.parametrize(
-    ("setup", "sample"),
-    [(file, sample) for file in FILES for sample in range(2 if "resnet" in file else 1)],
-    indirect=["setup"],
-)
-def test_samples_one_at_a_time_agree_in_every_wiring(setup, one_by_one, sample):
-    assert_all_agree(one_by_one[sample], setup.expected(f"b1_{sample}/"))
+def test_samples_one_at_a_time_agree_in_every_wiring(setup, one_by_one):
+    for sample in ALONE[setup.frozen.backbone]:
+        assert_all_agree(one_by_one[sample], setup.expected(f"b1_{sample}/"))
 
 
 def test_without_shifted_prompts_the_wirings_differ_in_the_negative_branch_only(one_by_one):
@@ -265,25 +228,23 @@ def test_without_shifted_prompts_the_wirings_differ_in_the_negative_branch_only(
 
 
 def test_a_batch_gives_every_sample_what_it_gets_alone(setup, one_by_one):
-    together = outputs(setup, setup.samples, [[i] for i in setup.samples])
+    together = outputs(setup, setup.case.samples, [[i] for i in setup.case.samples])
     for name, values in together.items():
-        alone = torch.cat([one_by_one[i][name] for i in setup.samples])
+        alone = torch.cat([one_by_one[i][name] for i in setup.case.samples])
         assert (values.float() - alone.float()).abs().max() < TOLERANCE, name
 
 
-def test_in_a_batch_of_the_release_heads_see_the_mask_of_another_sample(
-    setup, one_by_one, released_pairing
-):
+def test_in_a_batch_of_the_release_heads_see_the_mask_of_another_sample(setup, one_by_one):
     expected = setup.expected("b2/")
-    shots = [[i] for i in setup.samples]
-    found = outputs(setup, setup.samples, shots, released_pairing)
+    shots = [[i] for i in setup.case.samples]
+    found = outputs(setup, setup.case.samples, shots, released_pairing)
     assert_all_agree(found, expected)
     # here every sample keeps its own mask, so that the stage-1 tokens are others
-    alone = torch.cat([one_by_one[i]["pos1"] for i in setup.samples])
+    alone = torch.cat([one_by_one[i]["pos1"] for i in setup.case.samples])
     assert (alone - expected["pos1"]).abs().max() > 1e-2
 
 
-@pytest.mark.parametrize("setup", ["resnet50_samv1"], indirect=True)
+@pytest.mark.parametrize(("frozen", "setup"), [("resnet50", 1)], indirect=True)
 def test_two_shots_make_one_prior_and_the_release_keeps_only_the_last_shot(setup, one_by_one):
     expected = setup.expected("shot2/")
     found = outputs(setup, [0], [[0, 1]])
