@@ -14,21 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from common.cli import checked_options, option, run_script, script_parser
-from common.distributed import DEVICES, Processes, process_group
+from common.distributed import DEVICES, process_group
 from common.files import digest
 from common.logger import quiet_libraries, write_json
 from common.settings import claim_folder
 from common.trainer import PRECISIONS
 from common.visualize import write_png
-from data.benchmarks import Benchmark, Split, open_benchmark
-from data.episode import EpisodeDataset, EpisodeKey
-from data.sampler import EpisodeSampler, episode_hash, read_header, read_keys, write_keys
-from evaluation.baselines import all_baselines, best_prior_threshold
+from data.benchmarks import open_benchmark
+from data.episode import EpisodeDataset
+from evaluation.baselines import score_baselines
 from evaluation.contact_sheet import episode_sheet
-from evaluation.exposure import Exposure, TestedData
-from evaluation.image import MethodSegmenter, batches, evaluate
+from evaluation.episodes import TestedData, TestedEpisodes
+from evaluation.exposure import Exposure
+from evaluation.image import MethodSegmenter, evaluate
 from model.checkpoint import load_model
-from model.dc_sam.network import DcSam
 
 THRESHOLD_EPISODES = 200
 """Training episodes on which the threshold of the prior-mask baseline is chosen."""
@@ -39,15 +38,17 @@ class EvaluationOptions:
     """What is evaluated, and how."""
 
     ckpt: Path | None = option(None, "checkpoint to evaluate (required)")
-    test_episodes: int = option(1000, "how many episodes; the paper's protocol has 1,000")
-    episodes: Path | None = option(None, "file of episodes: read if it exists, else written")
+    test_episodes: int = option(1000, "number of episodes; the paper's protocol has 1,000")
+    episodes: Path | None = option(
+        None, "file of episodes: it is read if it exists, else it is written"
+    )
     baselines: bool = option(False, "also score what needs no training, on the same episodes")
-    sheet_rows: int = option(8, "episodes shown on the contact sheet")
+    sheet_rows: int = option(8, "number of episodes shown on the contact sheet")
     output: Path | None = option(None, "folder for the results (default: beside the checkpoint)")
-    seed: int = option(0, "of the episodes")
-    nworker: int = option(2, "processes that read episodes; 0: none but this one")
-    device: str = option("auto", "where to compute", DEVICES)
-    precision: str = option("fp32", "of the forward pass", tuple(PRECISIONS))
+    seed: int = option(0, "seed with which episodes are drawn")
+    nworker: int = option(2, "number of processes that read episodes; 0: none but this one")
+    device: str = option("auto", "device to compute on", DEVICES)
+    precision: str = option("fp32", "precision of the forward pass", tuple(PRECISIONS))
 
     def folder(self, data: TestedData) -> Path:
         """Where results go; by default beside the checkpoint, named after what is tested."""
@@ -80,14 +81,25 @@ def main() -> int:
         benchmark = open_benchmark(
             data, processes, lambda b: [b.validation, *([b.training] if options.baselines else [])]
         )
-        drawn = choose_episodes(benchmark.validation, data, options)
-        settings = settings_of(drawn, data, options)
+        if options.episodes and options.episodes.is_file():
+            tested = TestedEpisodes.read(options.episodes, data)
+        else:
+            tested = TestedEpisodes.draw(
+                benchmark.validation, data.nshot, options.seed, options.test_episodes
+            )
+        settings = {
+            **tested.facts,
+            "weights": digest(options.ckpt),
+            "precision": options.precision,
+        }
         if processes.is_main:
-            claim_folder(folder, settings)
-            write_episodes(drawn, options.episodes or folder / "episodes.jsonl", data)
-        episodes = EpisodeDataset(
-            benchmark.validation, drawn.keys, facts["model"]["image_size"], keep_original=True
-        )
+            place = str(data.datapath.resolve())
+            claim_folder(folder, {**settings, "data": place, "baselines": options.baselines})
+            tested.write(options.episodes or folder / "episodes.jsonl")
+            for line in tested.left_out:
+                print(line)
+        size = facts["model"]["image_size"]
+        episodes = EpisodeDataset(benchmark.validation, tested.keys, size, keep_original=True)
         segmenter = MethodSegmenter(model, options.precision)
         scores = evaluate(segmenter, episodes, processes, options.nworker)
         exposure = Exposure.of_fold(facts, data.benchmark, data.fold)
@@ -95,19 +107,17 @@ def main() -> int:
         results = {
             **scores.results(class_names),
             **exposure.results(facts, class_names),
-            "benchmark": data.benchmark,
-            "fold": data.fold,
-            "shots": data.nshot,
-            "seed": drawn.seed,
-            "sampler": drawn.sampler,
-            "episode_hash": settings["episode_hash"],
+            **settings,
             "checkpoint": str(options.ckpt),
             "checkpoint_version": facts["version"],
-            "weights": settings["weights"],
         }
         if options.baselines:
+            chosen_on = TestedEpisodes.draw(
+                benchmark.training, data.nshot, options.seed, THRESHOLD_EPISODES
+            )
+            training = EpisodeDataset(benchmark.training, chosen_on.keys, size)
             results["baselines"] = score_baselines(
-                model, benchmark, episodes, data, options, processes
+                model.backbone, training, episodes, processes, options.nworker
             )
         results["seconds"] = round(time.time() - start, 1)
         if processes.is_main:
@@ -122,100 +132,6 @@ def main() -> int:
 def parse_options() -> tuple[TestedData, EvaluationOptions]:
     groups = (TestedData, EvaluationOptions)
     return checked_options(groups, script_parser(__doc__, groups).parse_args())
-
-
-@dataclass(frozen=True)
-class DrawnEpisodes:
-    """The episodes of an evaluation, and where they are from."""
-
-    keys: list[EpisodeKey]
-    seed: int
-    sampler: str | None
-    left_out: list[str]
-    """What is said of classes with too few images."""
-    from_file: bool = False
-
-
-def choose_episodes(split: Split, data: TestedData, options: EvaluationOptions) -> DrawnEpisodes:
-    """Read the episodes from the file, or draw them."""
-    path = options.episodes
-    if path and path.is_file():
-        keys = read_keys(
-            path,
-            benchmark=data.benchmark,
-            fold=data.fold,
-            shots=data.nshot,
-            sampler=data.sampler,
-        )
-        header = read_header(path)
-        return DrawnEpisodes(keys, header.seed, header.sampler, [], from_file=True)
-    sampler = EpisodeSampler(split, data.nshot, options.seed, leave_out_rare=True)
-    left_out = [
-        f"left out: class {split.class_names[class_id]} has {count} images, too few for an episode"
-        for class_id, count in sampler.left_out.items()
-    ]
-    keys = sampler.evaluation_keys(options.test_episodes)
-    return DrawnEpisodes(keys, options.seed, split.sampler, left_out)
-
-
-def write_episodes(drawn: DrawnEpisodes, path: Path, data: TestedData) -> None:
-    """Write drawn episodes down, and say which classes have none."""
-    if not drawn.from_file:
-        write_keys(
-            path,
-            drawn.keys,
-            benchmark=data.benchmark,
-            fold=data.fold,
-            seed=drawn.seed,
-            sampler=drawn.sampler,
-        )
-    for line in drawn.left_out:
-        print(line)
-
-
-def settings_of(
-    drawn: DrawnEpisodes, data: TestedData, options: EvaluationOptions
-) -> dict[str, Any]:
-    """What decides the results."""
-    return {
-        "benchmark": data.benchmark,
-        "data": str(data.datapath.resolve()),
-        "fold": data.fold,
-        "nshot": data.nshot,
-        "weights": digest(options.ckpt),
-        "episode_hash": episode_hash(drawn.keys),
-        "seed": drawn.seed,
-        "precision": options.precision,
-        "baselines": options.baselines,
-    }
-
-
-def score_baselines(
-    model: DcSam,
-    benchmark: Benchmark,
-    episodes: EpisodeDataset,
-    data: TestedData,
-    options: EvaluationOptions,
-    processes: Processes,
-) -> dict[str, float]:
-    """The mIoU of every baseline on the same episodes."""
-    sampler = EpisodeSampler(benchmark.training, data.nshot, options.seed, leave_out_rare=True)
-    training = EpisodeDataset(
-        sampler.split,
-        sampler.evaluation_keys(THRESHOLD_EPISODES),
-        episodes.image_size,
-        keep_original=True,
-    )
-    alone = Processes(0, 1, processes.device)
-    threshold = best_prior_threshold(
-        model.backbone, batches(training, alone, options.nworker, "threshold of the prior mask")
-    )
-    if processes.is_main:
-        print(f"prior mask: best threshold on training episodes {threshold:g}")
-    return {
-        name: evaluate(baseline, episodes, processes, options.nworker, name).squashed.miou()
-        for name, baseline in all_baselines(model.backbone, threshold).items()
-    }
 
 
 def print_results(results: dict[str, Any], exposure: Exposure, folder: Path) -> None:

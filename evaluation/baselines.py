@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from data.episode import Episode
-from evaluation.image import EpisodeSegmenter
+from common.distributed import Processes
+from data.episode import Episode, EpisodeDataset
+from evaluation.image import EpisodeSegmenter, batches, evaluate
 from evaluation.iou import EpisodeScores
 from model.backbones.backbone import Backbone
 from model.correspondence import prior_mask, shrink_mask
@@ -21,6 +22,30 @@ COLOUR_LEVELS = 8
 """Bins of the colour histogram along each channel."""
 THRESHOLDS = torch.arange(0.3, 0.96, 0.025)
 """The thresholds of the prior mask that are tried on training episodes."""
+
+
+def score_baselines(
+    backbone: Backbone,
+    training: EpisodeDataset,
+    episodes: EpisodeDataset,
+    processes: Processes,
+    workers: int,
+) -> dict[str, float]:
+    """The mIoU of every baseline on the same episodes.
+
+    Args:
+        training: on these the threshold of the prior mask is chosen.
+    """
+    alone = Processes(0, 1, processes.device)
+    threshold = best_prior_threshold(
+        backbone, batches(training, alone, workers, "threshold of the prior mask")
+    )
+    if processes.is_main:
+        print(f"prior mask: best threshold on training episodes {threshold:g}")
+    return {
+        name: evaluate(baseline, episodes, processes, workers, name).squashed.miou()
+        for name, baseline in all_baselines(backbone, threshold).items()
+    }
 
 
 def all_baselines(backbone: Backbone, prior_threshold: float) -> dict[str, EpisodeSegmenter]:

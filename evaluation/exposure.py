@@ -5,13 +5,10 @@ mean, as categories of COCO.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 
-from common.cli import option
-from common.errors import UsageError
 from data.classes import BENCHMARKS, FOLDS, class_meanings
-from data.options import DataOptions
 
 SEEN, UNSEEN, UNKNOWN = "seen", "unseen", "data unknown"
 
@@ -83,48 +80,3 @@ class Exposure:
             "seen_classes": [class_names[class_id] for class_id in self.seen],
             "trained_on": trained and str(trained),
         }
-
-
-@dataclass(frozen=True)
-class TestedData(DataOptions):
-    """Which episodes are read."""
-
-    __test__ = False  # pytest: this is no test
-
-    benchmark: str | None = option(
-        None,
-        "whose images and folds are tested (default: as the checkpoint was trained)",
-        BENCHMARKS,
-    )
-    fold: int | None = option(
-        None, "fold whose classes are tested (default: the one that training kept for it)", FOLDS
-    )
-    seen_classes: bool = option(
-        False, "evaluate also where the checkpoint was trained on the tested classes"
-    )
-
-    def completed(self, facts: Mapping[str, Any], checkpoint: object) -> Self:
-        """With a checkpoint's benchmark and fold where none are given.
-
-        Raises:
-            UsageError: nothing says which, or the checkpoint was trained on the tested classes.
-        """
-        trained = TrainingData.of(facts)
-        if trained is None and (self.benchmark is None or self.fold is None):
-            raise UsageError(
-                f"{checkpoint} does not say what it was trained on: name --benchmark and --fold"
-            )
-        if trained is None:
-            return self
-        benchmark = self.benchmark or trained.images
-        fold = trained.fold if self.fold is None else self.fold
-        own = benchmark == trained.images and (fold == trained.fold or benchmark == "coco_all")
-        tested = class_meanings(benchmark, fold, "test")
-        seen = Exposure.of(facts, tested).seen
-        if seen and not own and not self.seen_classes:
-            raise UsageError(
-                f"{checkpoint} was trained on {trained}, and so on {len(seen)} of the "
-                f"{len(tested)} classes that {benchmark} fold {fold} tests: leave --benchmark and "
-                "--fold to its header, or add --seen_classes"
-            )
-        return replace(self, benchmark=benchmark, fold=fold)

@@ -95,7 +95,7 @@ def test_evaluations_do_not_overwrite_each_other(script, flags, trained, tmp_pat
 
     refused = script(eval_image, *more, "--seed", 1)
     assert refused.code == 2
-    assert "other settings (episode_hash, seed)" in refused.error
+    assert "other settings (seed, episode_hash)" in refused.error
     results = json.loads((tmp_path / folders[0] / "results.json").read_text())
     assert results["seed"] == 0
     assert script(eval_image, *more).code == 0  # the same again

@@ -23,7 +23,8 @@ from common.trainer import PRECISIONS
 from data.benchmarks import Split, open_benchmark
 from data.episode import EpisodeDataset, EpisodeKey
 from data.sampler import EpisodeSampler
-from evaluation.exposure import SEEN, UNSEEN, Exposure, TestedData
+from evaluation.episodes import TestedData
+from evaluation.exposure import SEEN, UNSEEN, Exposure
 from evaluation.image import batches, predict_episodes
 from evaluation.presence import LabelledSignals, fit_presence, roc_auc
 from model.checkpoint import load_model, read_model

@@ -137,6 +137,11 @@ def _file(part: Part, generated: bool) -> str:
             f"after {metrics['update']} updates {metrics['held_out_miou']:.1f} mIoU on held-out "
             "images of its training classes"
         )
+    scale = facts.get("presence", {})
+    for classes in ("unseen", "seen"):
+        if f"{classes}_classes_auc" in scale:
+            auc = scale[f"{classes}_classes_auc"]
+            details.append(f"presence score calibrated: ROC AUC {auc:.3f} on {classes} classes")
     details.append(f"written by version {facts['version']}")
     return f"- `{part.name}`: {'; '.join(details)}."
 

@@ -5,7 +5,8 @@ import pytest
 import eval_image
 from common.checkpoint import read_facts, read_weights, save_checkpoint
 from common.errors import UsageError
-from evaluation.exposure import Exposure, TestedData, TrainingData
+from evaluation.episodes import TestedData
+from evaluation.exposure import Exposure, TrainingData
 
 
 def trained_on(benchmark: str, fold: int = 0) -> dict:

@@ -5,6 +5,7 @@ import torch
 
 from common.checkpoint import read_facts, read_weights, save_checkpoint
 from common.cli import to_json
+from common.files import ROOT
 from data.benchmarks import make_benchmark
 from data.sampler import EpisodeSampler
 from model.dc_sam.config import ModelOptions, build_model, learnable_weights
@@ -95,3 +96,16 @@ def test_a_missing_checkpoint_is_named(script, generated):
     outcome = script(calibrate, "--ckpt", "absent.safetensors", "--datapath", generated)
     assert outcome.code == 2
     assert "absent.safetensors" in outcome.error
+
+
+@pytest.mark.parametrize(
+    ("name", "auc"),
+    [
+        ("tiny/pascal_fold0", "unseen_classes_auc"),
+        ("tiny-video/coco_mask_tube", "seen_classes_auc"),  # it was trained on all classes
+    ],
+)
+def test_shipped_checkpoints_are_calibrated(name, auc):
+    presence = read_facts(ROOT / "checkpoints" / f"{name}.safetensors")["presence"]
+    assert len(presence["weights"]) == 3
+    assert presence[auc] > 0.9

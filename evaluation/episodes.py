@@ -1,0 +1,138 @@
+"""Which episodes are tested: by flags, by the checkpoint's header, or by a file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+from common.cli import option
+from common.errors import UsageError
+from data.benchmarks import Split
+from data.classes import BENCHMARKS, FOLDS, class_meanings
+from data.episode import EpisodeKey
+from data.options import DataOptions
+from data.sampler import (
+    EpisodeHeader,
+    EpisodeSampler,
+    episode_hash,
+    read_header,
+    read_keys,
+    write_keys,
+)
+from evaluation.exposure import Exposure, TrainingData
+
+
+@dataclass(frozen=True)
+class TestedData(DataOptions):
+    """Which episodes are read."""
+
+    __test__ = False  # pytest: this is no test
+
+    benchmark: str | None = option(
+        None,
+        "whose images and folds are tested (default: as the checkpoint was trained)",
+        BENCHMARKS,
+    )
+    fold: int | None = option(
+        None, "fold whose classes are tested (default: the one that training kept for it)", FOLDS
+    )
+    seen_classes: bool = option(
+        False, "evaluate also where the checkpoint was trained on the tested classes"
+    )
+
+    def completed(self, facts: Mapping[str, Any], checkpoint: object) -> Self:
+        """With a checkpoint's benchmark and fold where none are given.
+
+        Raises:
+            UsageError: nothing says which, or the checkpoint was trained on the tested classes.
+        """
+        trained = TrainingData.of(facts)
+        if trained is None and (self.benchmark is None or self.fold is None):
+            raise UsageError(
+                f"{checkpoint} does not say what it was trained on: name --benchmark and --fold"
+            )
+        if trained is None:
+            return self
+        benchmark = self.benchmark or trained.images
+        fold = trained.fold if self.fold is None else self.fold
+        own = benchmark == trained.images and (fold == trained.fold or benchmark == "coco_all")
+        tested = class_meanings(benchmark, fold, "test")
+        seen = Exposure.of(facts, tested).seen
+        if seen and not own and not self.seen_classes:
+            raise UsageError(
+                f"{checkpoint} was trained on {trained}, and so on {len(seen)} of the "
+                f"{len(tested)} classes that {benchmark} fold {fold} tests: leave --benchmark and "
+                "--fold to its header, or add --seen_classes"
+            )
+        return replace(self, benchmark=benchmark, fold=fold)
+
+
+@dataclass(frozen=True)
+class TestedEpisodes:
+    """The episodes of an evaluation."""
+
+    __test__ = False
+
+    keys: list[EpisodeKey]
+    header: EpisodeHeader
+    """Of the file that holds them, or will."""
+    file: Path | None = None
+    """Where they were read; None: they were drawn."""
+    left_out: tuple[str, ...] = ()
+    """What is to be said of classes that have too few images for an episode."""
+
+    @classmethod
+    def draw(cls, split: Split, shots: int, seed: int, count: int) -> Self:
+        """Draw episodes; classes that have too few images are left out."""
+        sampler = EpisodeSampler(split, shots, seed, leave_out_rare=True)
+        keys = sampler.evaluation_keys(count)
+        header = EpisodeHeader(
+            split.benchmark, split.fold, shots, seed, len(keys), episode_hash(keys), split.sampler
+        )
+        left_out = tuple(
+            f"left out: class {split.class_names[class_id]} has {images} images, too few for an "
+            "episode"
+            for class_id, images in sampler.left_out.items()
+        )
+        return cls(keys, header, None, left_out)
+
+    @classmethod
+    def read(cls, file: Path, data: DataOptions) -> Self:
+        """Read episodes that were drawn for the benchmark, fold and shots of some data.
+
+        Raises:
+            UsageError: the file is missing, changed or made for something else.
+        """
+        keys = read_keys(
+            file,
+            benchmark=data.benchmark,
+            fold=data.fold,
+            shots=data.nshot,
+            sampler=data.sampler,
+        )
+        return cls(keys, read_header(file), file)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What results say of them."""
+        return {
+            "benchmark": self.header.benchmark,
+            "fold": self.header.fold,
+            "shots": self.header.shots,
+            "seed": self.header.seed,
+            "sampler": self.header.sampler,
+            "episode_hash": self.header.sha256,
+        }
+
+    def write(self, file: Path) -> None:
+        """Write drawn episodes down; those of a file are there already."""
+        if self.file is None:
+            header = self.header
+            write_keys(
+                file,
+                self.keys,
+                benchmark=header.benchmark,
+                fold=header.fold,
+                seed=header.seed,
+                sampler=header.sampler,
+            )
