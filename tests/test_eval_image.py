@@ -26,6 +26,7 @@ def test_an_evaluation_writes_results_episodes_and_a_sheet(script, flags, tmp_pa
     assert outcome.code == 0
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["episodes"] == 9
+    assert results["sampler"] == "image"
     assert len(results["baselines"]) == 4
     assert {"miou", "fb_iou", "per_class", "miou_original_size", "episode_hash"} <= results.keys()
     assert cv2.imread(str(tmp_path / "contact_sheet.png")).shape[2] == 3
@@ -73,13 +74,14 @@ def test_episodes_of_another_fold_are_refused(script, flags, tmp_path):
     assert "fold" in outcome.error
 
 
-def test_an_episode_file_keeps_its_own_seed(script, flags, tmp_path):
+def test_an_episode_file_keeps_its_own_seed_and_sampler(script, flags, tmp_path):
     file = tmp_path / "episodes.jsonl"
-    drawn = script(eval_image, *flags, "--episodes", file, "--seed", 5, "--output", tmp_path / "a")
+    chosen = ("--episodes", file, "--seed", 5, "--sampler", "class", "--output", tmp_path / "a")
+    drawn = script(eval_image, *flags, *chosen)
     assert drawn.code == 0, drawn.error
     assert script(eval_image, *flags, "--episodes", file, "--output", tmp_path / "b").code == 0
-    seeds = [json.loads((tmp_path / n / "results.json").read_text())["seed"] for n in "ab"]
-    assert seeds == [5, 5]
+    results = [json.loads((tmp_path / n / "results.json").read_text()) for n in "ab"]
+    assert [(r["seed"], r["sampler"]) for r in results] == [(5, "class"), (5, "class")]
 
 
 def test_evaluations_do_not_overwrite_each_other(script, flags, trained, tmp_path):
