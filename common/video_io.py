@@ -6,11 +6,11 @@ length of a video.
 
 import os
 import re
-import threading
 import weakref
+from collections import deque
 from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from queue import Full, Queue
 from types import TracebackType
 
 import cv2
@@ -30,8 +30,6 @@ VIDEO_SUFFIXES = frozenset(
 # FFmpeg and OpenCV would write their own lines about a broken file beside ours
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
-
-_END = object()
 
 
 class FrameReader:
@@ -100,46 +98,30 @@ class FrameReader:
             iteration.close()
 
     def _stream(self) -> Generator[np.ndarray, None, None]:
-        frames: Queue = Queue(maxsize=self._ahead)
-        stopped = threading.Event()
-        thread = threading.Thread(target=self._decode_into, args=(frames, stopped), daemon=True)
-        thread.start()
+        frames = self._decode()
+        pool = ThreadPoolExecutor(1, thread_name_prefix="frames")
         try:
-            while (item := frames.get()) is not _END:
-                if isinstance(item, Exception):
-                    raise item
-                self.current = item
-                yield item
+            waiting = deque(pool.submit(next, frames, None) for _ in range(self._ahead))
+            while (frame := waiting.popleft().result()) is not None:
+                waiting.append(pool.submit(next, frames, None))
+                self.current = frame
+                yield frame
         finally:
-            stopped.set()
-            thread.join()
+            pool.shutdown(cancel_futures=True)
+            frames.close()
 
-    def _decode_into(self, frames: Queue, stopped: threading.Event) -> None:
-        def put(item: object) -> None:
-            while not stopped.is_set():
-                try:
-                    return frames.put(item, timeout=0.05)
-                except Full:
-                    continue
-
-        try:
-            for name, frame in self._decode():
-                if frame.shape[:2] != self.size:
-                    raise UsageError(
-                        f"{name} is {_dimensions(frame.shape)}, "
-                        f"but the first frame is {_dimensions(self.size)}"
-                    )
-                put(frame)
-                if stopped.is_set():
-                    return
-            put(_END)
-        except Exception as error:  # handed to the reading thread, which raises it
-            put(error)
-
-    def _decode(self) -> Iterator[tuple[str, np.ndarray]]:
+    def _decode(self) -> Generator[np.ndarray, None, None]:
         if self._images is not None:
-            return ((str(image), read_image(image, self._upright)) for image in self._images)
-        return _decode_video(self.path, self.count)
+            named = ((str(image), read_image(image, self._upright)) for image in self._images)
+        else:
+            named = _decode_video(self.path, self.count)
+        for name, frame in named:
+            if frame.shape[:2] != self.size:
+                raise UsageError(
+                    f"{name} is {_dimensions(frame.shape)}, "
+                    f"but the first frame is {_dimensions(self.size)}"
+                )
+            yield frame
 
 
 class VideoWriter:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
 from common.files import write_atomically
@@ -100,10 +100,11 @@ def overlay_tile(
     Returns:
         The image in its own proportions, its longer side as long as asked for.
     """
-    size = _fitted(image, side)
-    shown = np.array(_resized(image, size))
-    soft = Image.fromarray(mask.astype(np.uint8) * 255).resize(size, Image.Resampling.BILINEAR)
-    return overlay(shown, np.array(soft) > 127, colour)
+    picture = Image.fromarray(image).convert("RGB")
+    shown = ImageOps.contain(picture, (side, side), Image.Resampling.LANCZOS)
+    soft = Image.fromarray(mask.astype(np.uint8) * 255)
+    soft = soft.resize(shown.size, Image.Resampling.BILINEAR)
+    return overlay(np.array(shown), np.array(soft) > 127, colour)
 
 
 def episode_row(
@@ -227,22 +228,8 @@ def _mosaic(supports: Sequence[tuple[np.ndarray, np.ndarray]], side: int) -> np.
 
 def _square(tile: np.ndarray, side: int) -> Image.Image:
     """The tile, fitted and centred on a grey square."""
-    fitted = _resized(tile, _fitted(tile, side))
-    square = Image.new("RGB", (side, side), _MAT)
-    square.paste(fitted, ((side - fitted.width) // 2, (side - fitted.height) // 2))
-    return square
-
-
-def _fitted(image: np.ndarray, side: int) -> tuple[int, int]:
-    """Width and height of the image when its longer side is `side`."""
-    height, width = image.shape[:2]
-    scale = side / max(height, width)
-    return max(1, round(width * scale)), max(1, round(height * scale))
-
-
-def _resized(image: np.ndarray, size: tuple[int, int]) -> Image.Image:
-    picture = Image.fromarray(image).convert("RGB")
-    return picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS)
+    picture = Image.fromarray(tile).convert("RGB")
+    return ImageOps.pad(picture, (side, side), Image.Resampling.LANCZOS, color=_MAT)
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

@@ -33,7 +33,7 @@ def numbers(reader: FrameReader) -> list[int]:
 
 
 def decoding_threads() -> int:
-    return sum("_decode_into" in thread.name for thread in threading.enumerate())
+    return sum(thread.name.startswith("frames") for thread in threading.enumerate())
 
 
 def test_a_folder_is_read_in_natural_order_whatever_the_extension(tmp_path):
