@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from labelling.options import CALIBRATED_THRESHOLD
 from model.clicks import PromptedPicture
 from model.label_map import Size, compete
 
@@ -56,10 +57,15 @@ class Draft:
 class Thresholds:
     """What counts as found."""
 
-    presence: float = 0.5
-    """Least presence score of a picture, 0 to 1."""
+    presence: float = 0.0
+    """Least score of a picture, 0 to 1."""
     mask: float = 0.5
-    """Least probability of a pixel, between 0 and 1."""
+    """Least score of a pixel, between 0 and 1."""
+
+    @classmethod
+    def start(cls, calibrated: bool) -> "Thresholds":
+        """Where the page starts: scores that are no probabilities leave nothing out."""
+        return cls(CALIBRATED_THRESHOLD if calibrated else 0.0)
 
     @property
     def least(self) -> float:
@@ -76,6 +82,8 @@ class Found:
     logits: Tensor
     """1 x S x S."""
     score: float
+    calibrated: bool
+    """Whether the score is the probability that the picture shows the object."""
 
     def mask(self, thresholds: Thresholds, size: Size | None = None) -> np.ndarray:
         """H x W bool, at the picture's own size unless another is asked for."""

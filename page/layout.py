@@ -7,6 +7,7 @@ import gradio as gr
 from common.video_io import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from common.visualize import SUPPORT_COLOUR
 from page.events import Events
+from page.items import Thresholds
 from page.session import MEANINGS, PAINT
 
 PAINT_COLOUR = (f"rgb{SUPPORT_COLOUR}", 0.6)
@@ -77,7 +78,7 @@ def build_page(events: Events, has_memory: bool) -> gr.Blocks:
                 reference = ReferenceStep()
             with gr.Column(scale=7, min_width=480):
                 targets = TargetStep(has_memory)
-                results = ResultStep(has_memory)
+                results = ResultStep(has_memory, events.segmenter.is_calibrated)
         filled = [*reference.easel, *reference.kept, *targets.chosen, reference.name]
         examples.select(events.load_example, None, [*filled, *results.shown], **QUICK)
         reference.connect(events)
@@ -185,7 +186,7 @@ class TargetStep:
 class ResultStep:
     """Where the work is begun and stopped, and its results are shown and saved."""
 
-    def __init__(self, has_memory: bool) -> None:
+    def __init__(self, has_memory: bool, calibrated: bool) -> None:
         _heading("3. Find it")
         with gr.Row():
             every = {"label": "Videos: prompt again every N frames", "visible": has_memory}
@@ -195,10 +196,14 @@ class ResultStep:
         self.note = gr.Markdown(elem_id="note")
         with gr.Group(visible=False) as self.tools:
             with gr.Row():
-                picture = {"label": "Least score of a picture", "elem_id": "presence"}
+                start, number = (
+                    Thresholds.start(calibrated),
+                    "probability" if calibrated else "score",
+                )
+                picture = {"label": f"Least {number} of a picture", "elem_id": "presence"}
                 pixel = {"label": "Least score of a pixel", "elem_id": "threshold"}
-                self.presence = gr.Slider(0, 1, 0.5, step=0.01, **picture)
-                self.mask = gr.Slider(0.05, 0.95, 0.5, step=0.01, **pixel)
+                self.presence = gr.Slider(0, 1, start.presence, step=0.01, **picture)
+                self.mask = gr.Slider(0.05, 0.95, start.mask, step=0.01, **pixel)
             with gr.Row():
                 self.save_masks = gr.Button("Save masks (PNG)", size="sm", elem_id="save-masks")
                 self.save_coco = gr.Button("Save COCO JSON", size="sm", elem_id="save-coco")

@@ -44,7 +44,7 @@ class Film(NamedTuple):
 def label_pictures(
     session: Session, segmenter: InContextSegmenter, concept: LearnedConcept, report: Report
 ) -> list[Found]:
-    """Look for the concept in every picture, until all are done or the session is stopped."""
+    """Segment the concept in every picture, until all are done or the session is stopped."""
     results: list[Found] = []
     for number, target in enumerate(session.targets):
         if session.stopped.is_set():
@@ -53,7 +53,8 @@ def label_pictures(
         pixels = read_image(target.photo, largest=LARGE)
         logits, scores = segmenter.look([squash(pixels, segmenter.image_size)], [concept])
         preview = session.store(fitted(pixels, PREVIEW_SIDE), "preview.png")
-        results.append(Found(target, preview, logits[:, 0].float().cpu(), scores.item()))
+        logits = logits[:, 0].float().cpu()
+        results.append(Found(target, preview, logits, scores.item(), segmenter.is_calibrated))
     return results
 
 
@@ -92,8 +93,9 @@ def overlays(session: Session, thresholds: Thresholds) -> list[tuple[Path, str]]
         with Image.open(one.preview) as stored:
             pixels = np.array(stored)
         mask = one.mask(thresholds, pixels.shape[:2])
-        verdict = "" if one.score >= thresholds.presence else " not found"
-        line = f"{one.score:.2f}{verdict} · {one.target.name}"
+        score = f"{one.score:.2f}" if one.calibrated else f"score {one.score:.2f}"
+        verdict = "" if mask.any() else " not found"
+        line = f"{score}{verdict} · {one.target.name}"
         drawn.append((session.store(overlay(pixels, mask), "overlay.jpg"), line))
     return drawn
 
@@ -133,16 +135,17 @@ def write_coco(session: Session, thresholds: Thresholds, name: str) -> Path:
     Raises:
         UsageError: there is no result.
     """
-    path = session.new_path("coco.json")
-    records = []
-    for one in _results(session):
+    path, results = session.new_path("coco.json"), _results(session)
+    calibrated, records = results[0].calibrated, []
+    for one in results:
         height, width = one.target.size
         image = {"file_name": one.target.name, "height": height, "width": width}
         mask = one.mask(thresholds)
         annotations = [coco_annotation(mask, 1, one.score)] if mask.any() else []
-        image["presence"] = {name: round(one.score, 4)}
+        image["presence" if calibrated else "score"] = {name: round(one.score, 4)}
         records.append({"image": image, "annotations": annotations})
-    path.write_text(json.dumps(coco_file(records, {1: name})))
+    info = {"presence_calibrated": calibrated}
+    path.write_text(json.dumps({"info": info, **coco_file(records, {1: name})}))
     return path
 
 

@@ -20,6 +20,7 @@ from PIL import Image
 from app import DEFAULT
 from model import InContextSegmenter
 from page.examples import draw_examples
+from page.items import Thresholds
 
 ROOT = Path(__file__).parent.parent
 CHROMIUM = shutil.which("chromium")
@@ -116,11 +117,13 @@ def test_an_example_is_painted_found_and_saved(page, tmp_path):
     assert 0 < painted.sum() < painted.size / 10
     segmenter = InContextSegmenter.from_checkpoint(DEFAULT, "cpu")
     concept = segmenter.learn(Image.open(photo), painted.astype(bool))
+    threshold = Thresholds.start(segmenter.is_calibrated).presence
+    score_name = "presence" if segmenter.is_calibrated else "score"
     for target in examples[number].pictures:
-        mask, score = segmenter.segment(Image.open(target), concept, threshold=0.5)
+        mask, score = segmenter.segment(Image.open(target), concept, threshold)
         np.testing.assert_array_equal(mask_of(archive, f"{target.stem}.png"), mask)
         [image] = [one for one in coco["images"] if one["file_name"] == target.name]
-        assert image["presence"] == {"dotted bar": pytest.approx(score, abs=1e-4)}
+        assert image[score_name] == {"dotted bar": pytest.approx(score, abs=1e-4)}
     assert {one["image_id"] for one in coco["annotations"]} <= set(range(1, 7))
     assert any(mask_of(archive, f"{one.stem}.png").any() for one in examples[number].pictures)
 
@@ -152,7 +155,7 @@ def test_files_count_upright_and_at_their_own_size(page, served, tmp_path):
     np.testing.assert_array_equal(mask_of(archive, "references/ref.png"), np.array(mask) > 0)
     segmenter = InContextSegmenter.from_checkpoint(DEFAULT, "cpu")
     concept = segmenter.learn(upright, np.array(mask))
-    expected, _ = segmenter.segment(Image.open(target), concept, threshold=0.5)
+    expected, _ = segmenter.segment(Image.open(target), concept)
     assert expected.shape == (700, 1500)
     assert expected.any()
     np.testing.assert_array_equal(mask_of(archive, "wide.png"), expected)

@@ -21,6 +21,7 @@ class LeftHalf:
     """Finds the left half of everything with logits of 2; dark pictures show nothing."""
 
     image_size = 8
+    is_calibrated = True
 
     def look(self, pictures, concepts):
         logits = torch.full((1, len(pictures), 8, 8), -2.0)
@@ -47,6 +48,13 @@ def session(tmp_path):
     return session
 
 
+class Uncalibrated(LeftHalf):
+    is_calibrated = False
+
+
+FOUND = Thresholds.start(calibrated=True)
+
+
 @pytest.fixture
 def found(session):
     session.results = label_pictures(session, LeftHalf(), None, ignore)
@@ -55,15 +63,15 @@ def found(session):
 
 def test_thresholds_decide_without_the_network(found):
     light, dark = found
-    assert light.mask(Thresholds()).sum() == 40 * 30
-    assert not dark.mask(Thresholds()).any()
+    assert light.mask(FOUND).sum() == 40 * 30
+    assert not dark.mask(FOUND).any()
     assert dark.mask(Thresholds(presence=0.1)).sum() == 40 * 30
     assert light.mask(Thresholds(mask=0.87)).sum() == 40 * 26  # sigmoid(1.9) = 0.87
     assert not light.mask(Thresholds(mask=0.89)).any()
 
 
 def test_overlays_tell_the_score_and_what_was_not_found(session, found):
-    (light, line), (dark, other) = overlays(session, Thresholds())
+    (light, line), (dark, other) = overlays(session, FOUND)
     assert (line, other) == ("0.90 · light.png", "0.20 not found · dark.png")
     pixels = np.array(Image.open(light))
     assert abs(int(pixels[20, 50].mean()) - 200) < 3
@@ -71,9 +79,27 @@ def test_overlays_tell_the_score_and_what_was_not_found(session, found):
     assert np.array(Image.open(dark)).max() < 20
 
 
+def test_a_score_that_is_no_probability_leaves_nothing_out_and_is_called_a_score(session):
+    session.results = label_pictures(session, Uncalibrated(), None, ignore)
+    start = Thresholds.start(calibrated=False)
+    assert [one.mask(start).sum() for one in session.results] == [40 * 30] * 2
+    lines = [line for _, line in overlays(session, start)]
+    assert lines == ["score 0.90 · light.png", "score 0.20 · dark.png"]
+    coco = json.loads(write_coco(session, start, "half").read_text())
+    assert coco["info"] == {"presence_calibrated": False}
+    assert [one["score"] for one in coco["images"]] == [{"half": 0.9}, {"half": 0.2}]
+    assert len(coco["annotations"]) == 2
+    assert "presence" not in coco["images"][0]
+
+
+def test_a_picture_without_a_pixel_is_not_found(session, found):
+    lines = [line for _, line in overlays(session, Thresholds(mask=0.95))]
+    assert lines == ["0.90 not found · light.png", "0.20 not found · dark.png"]
+
+
 def test_masks_are_saved_at_the_pictures_own_size_with_those_of_the_references(session, found):
     session.shown = [(session.targets[0].photo, np.ones((20, 30), dtype=bool))]
-    with zipfile.ZipFile(write_masks(session, Thresholds())) as archive:
+    with zipfile.ZipFile(write_masks(session, FOUND)) as archive:
         assert archive.namelist() == ["light.png", "dark.png", "references/light.png"]
         masks = [np.array(Image.open(archive.open(name))) for name in archive.namelist()]
     assert [mask.shape for mask in masks] == [(40, 60)] * 3
@@ -81,19 +107,20 @@ def test_masks_are_saved_at_the_pictures_own_size_with_those_of_the_references(s
 
 
 def test_coco_holds_what_was_found(session, found):
-    coco = json.loads(write_coco(session, Thresholds(), "half").read_text())
+    coco = json.loads(write_coco(session, FOUND, "half").read_text())
     assert [one["file_name"] for one in coco["images"]] == ["light.png", "dark.png"]
+    assert coco["info"] == {"presence_calibrated": True}
     assert [one["presence"] for one in coco["images"]] == [{"half": 0.9}, {"half": 0.2}]
     [annotation] = coco["annotations"]
     assert annotation["bbox"] == [0, 0, 30, 40]
     np.testing.assert_array_equal(
-        run_lengths.decode(annotation["segmentation"]), found[0].mask(Thresholds())
+        run_lengths.decode(annotation["segmentation"]), found[0].mask(FOUND)
     )
 
 
 def test_nothing_can_be_saved_before_a_result(session):
     with pytest.raises(UsageError, match="no result yet"):
-        write_masks(session, Thresholds())
+        write_masks(session, FOUND)
 
 
 def test_stopping_keeps_what_is_done(session):
