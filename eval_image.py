@@ -27,7 +27,7 @@ from evaluation.contact_sheet import episode_sheet
 from evaluation.episodes import TestedData, TestedEpisodes
 from evaluation.exposure import Exposure
 from evaluation.image import MethodSegmenter, evaluate
-from model.checkpoint import load_model
+from model.checkpoint import load_method
 
 THRESHOLD_EPISODES = 200
 """Training episodes on which the threshold of the prior-mask baseline is chosen."""
@@ -75,7 +75,7 @@ def main() -> int:
     quiet_libraries()
     start = time.time()
     with process_group(options.device) as processes:
-        model, facts = load_model(options.ckpt, processes.device)
+        model, facts = load_method(options.ckpt, processes.device)
         data = data.completed(facts, options.ckpt)
         folder = options.folder(data)
         benchmark = open_benchmark(
@@ -98,7 +98,7 @@ def main() -> int:
             tested.write(options.episodes or folder / "episodes.jsonl")
             for line in tested.left_out:
                 print(line)
-        size = facts["model"]["image_size"]
+        size = model.image_size
         episodes = EpisodeDataset(benchmark.validation, tested.keys, size, keep_original=True)
         segmenter = MethodSegmenter(model, options.precision)
         scores = evaluate(segmenter, episodes, processes, options.nworker)

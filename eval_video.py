@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
 from common.checkpoint import code_version
@@ -42,11 +41,9 @@ from evaluation.item_log import ItemLog
 from evaluation.item_results import ResultFolder
 from evaluation.video import VideoMethod, evaluate_items
 from evaluation.video_results import score_table, summarise, video_sheet
-from model.checkpoint import load_model
-from model.dc_sam.config import SAM_MODELS, ModelOptions, build_model, frozen_fingerprint
-from model.dc_sam.video import PACKAGE_VIDEO, RELEASE_VIDEO, STREAMING, DcSamVideo
-
-WIRINGS = {"streaming": STREAMING, "release": RELEASE_VIDEO, "package": PACKAGE_VIDEO}
+from model.checkpoint import fingerprint, load_method
+from model.dc_sam.config import SAM_MODELS, build_segmenter, segmenter_weights
+from model.sam.video_predictor import WIRINGS
 
 
 @dataclass(frozen=True)
@@ -117,15 +114,11 @@ def main() -> int:
     quiet_libraries()
     start = time.time()
     with process_group(options.device) as processes:
-        model, side, facts = load(data, options, processes)
+        method, facts = load(data, options, processes)
         benchmark = open_video_benchmark(data, processes)
-        method = VideoMethod(
-            *(model, side, benchmark.split, options.prompt_every),
-            *(options.precision, processes.device),
-        )
         folder = ResultFolder(
             options.folder(data),
-            side if data.benchmark == "icvos" else None,
+            method.side if data.benchmark == "icvos" else None,
             data.frames,
             options.save_masks,
             options.save_overlays,
@@ -144,7 +137,7 @@ def main() -> int:
         mine = [videos[number] for number in processes.share(len(videos))]
         bar = tqdm(mine, data.benchmark, unit="video", disable=not processes.is_main)
         for names in bar:
-            records = evaluate_items(names, benchmark.items, method, folder, shown)
+            records = evaluate_items(names, benchmark, method, folder, shown)
             for record in records:
                 if "error" in record:
                     bar.write(f"error: {record['item']}: {record['error']}", file=sys.stderr)
@@ -194,31 +187,32 @@ def parse_options() -> tuple[VideoDataOptions, EvaluationOptions]:
 
 def load(
     data: VideoDataOptions, options: EvaluationOptions, processes: Processes
-) -> tuple[DcSamVideo, int, dict[str, Any]]:
-    """The model, the side to which frames are squashed, and what the checkpoint's header says."""
-    size, facts = None, {}
-    default = "streaming" if data.benchmark == "icvos" else "package"
+) -> tuple[VideoMethod, dict[str, Any]]:
+    """What segments the videos, and what the checkpoint's header says."""
+    size, facts, method = None, {}, None
+    wiring = "streaming" if data.benchmark == "icvos" else "package"
     if options.ckpt:
-        image_model, facts = load_model(options.ckpt, processes.device)
-        if facts["model"]["wiring"] == "release":
-            default = "release"
+        method, facts = load_method(options.ckpt, processes.device)
+        if not method.has_memory:
+            raise UsageError(f"--ckpt {options.ckpt}: videos need SAM 2, not the first SAM")
+        segmenter = method.promptable
+        if facts["model"].get("wiring") == "release":
+            wiring = "release"
         if data.benchmark == "icvos":
-            size = facts["model"]["image_size"]
+            size = method.image_size
     else:
-        # SAM 2 propagates alone: the other parts are the smallest there are, and never used
-        flags = ModelOptions(
-            backbone="tiny",
-            sam_version=2,
-            sam_model=options.variant,
-            sam_weights=options.sam2_checkpoint,
-        )
-        torch.manual_seed(0)
-        image_model = build_model(flags, read_backbone=False).eval().to(processes.device)
-    try:
-        model = DcSamVideo.from_image_model(image_model, WIRINGS[options.wiring or default])
-    except ValueError as error:
-        raise UsageError(f"--ckpt {options.ckpt}: {error}") from None
-    return model, options.image_size or size or model.segmenter.image_size, facts
+        weights = options.sam2_checkpoint or segmenter_weights(2, options.variant)
+        segmenter = build_segmenter(2, options.variant, weights).eval().to(processes.device)
+    loaded = VideoMethod(
+        segmenter,
+        method,
+        wiring=WIRINGS[options.wiring or wiring],
+        side=options.image_size or size or segmenter.image_size,
+        prompt_every=options.prompt_every,
+        precision=options.precision,
+        device=processes.device,
+    )
+    return loaded, facts
 
 
 def settings_of(
@@ -231,7 +225,7 @@ def settings_of(
         "data": str(data.root.resolve()),
         "split": data.split,
         "weights": digest(weights) if weights else options.variant,
-        "frozen": frozen_fingerprint(method.model),
+        "frozen": fingerprint({"segmenter": method.segmenter}),
         "first_frame": data.begins_with,
         "nshot": data.nshot,
         "max_frames": data.frames,

@@ -1,4 +1,4 @@
-"""Train DC-SAM on few-shot segmentation of images.
+"""Train a method on few-shot segmentation of images.
 
 One machine, CPU or one GPU:  python train_image.py --benchmark pascal --fold 0
 Four GPUs:                    torchrun --nproc_per_node=4 train_image.py --benchmark coco --fold 0
@@ -13,77 +13,73 @@ import time
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from common.cli import (
-    apply_preset,
-    checked_options,
-    run_script,
-    script_parser,
-    to_json,
-)
+from common.cli import checked_options, early_flag, run_script, script_parser, to_json
 from common.distributed import Processes, process_group
 from common.logger import RunLogger, quiet_libraries
 from common.run_options import RunOptions
+from common.settings import claim_folder
 from common.trainer import Trainer, TrainingOptions
 from data.benchmarks import Benchmark, open_benchmark
-from data.episode import Episode, EpisodeDataset
-from data.options import DataOptions
+from data.episode import EpisodeDataset
+from data.options import BENCHMARKS, DataOptions
 from data.sampler import EpisodeSampler, episode_hash, training_samplers
-from evaluation.contact_sheet import episode_sheet
-from evaluation.image import Evaluation, MethodSegmenter, evaluate
-from model.dc_sam.config import (
-    PRESETS,
-    ModelOptions,
-    build_model,
-    frozen_fingerprint,
-    learnable_weights,
-    load_learnable,
-)
-from model.dc_sam.network import DcSam
-from model.dc_sam.prompt_generator import kept_channels
-from model.feature_store import FeatureStore
-from model.losses import mask_loss
+from evaluation.validation import held_out_images
+from model.checkpoint import frozen_fingerprint, learnable_weights
+from model.feature_store import Encoder, FeatureStore
+from model.layers import episode_dropout
+from model.method import LossOptions
+from model.registry import DEFAULT_METHOD, METHODS
+from model.weights import load_strictly
 
-PAPER_EPOCHS_AND_RATE = {"pascal": (100, 2e-4), "coco": (50, 1e-4)}
-"""Section 5: what --epochs and --lr are by default for a benchmark; the others are as coco."""
+PRESETS = ("paper", "tiny")
 
 
 def main() -> int:
-    data, model_options, training, run = parse_options()
+    method, data, model_options, losses, training, run = parse_options()
     quiet_libraries()
     with process_group(training.device) as processes:
         benchmark = open_benchmark(data, processes, lambda b: [b.training, b.held_out])
         torch.manual_seed(training.seed)
-        model = build_model(model_options).to(processes.device)
+        model = METHODS[method].build(model_options).to(processes.device)
         sampler, validation = training_samplers(
             benchmark, data.nshot, training.seed, run.episodes_per_epoch
         )
         say_what_is_left_out(sampler, benchmark, processes)
         trainer = Trainer(model, training, processes, sampler.episodes_per_epoch)
-        if run.resume:
-            load_learnable(model, trainer.resume(run.folder), run.folder)
-        store = FeatureStore(model) if run.store_features else None
-        log = RunLogger(run.folder, processes)
         facts = {
-            "model": to_json(model_options),
-            "data": to_json(data),
+            "method": method,
+            "model": model_options.to_json(),
+            "data": {**data.to_json(), "fingerprint": benchmark.training.fingerprint()},
+            "losses": to_json(losses),
             "training": to_json(training),
             "frozen": frozen_fingerprint(model),
             "training_episodes": episode_hash(sampler.training_keys(0)),
         }
+        deciding = {**training.deciding(trainer.update_size), **run.deciding}
+        groups = (facts["model"], facts["data"], facts["losses"], deciding)
+        claim_folder(run.folder, {name: value for group in groups for name, value in group.items()})
+        if run.resume:
+            weights = trainer.resume(run.folder)
+            load_strictly(model, weights, run.folder, learnable_weights(model))
+        encoder = FeatureStore(model) if run.store_features else Encoder(model)
+        log = RunLogger(run.folder, processes)
         while not trainer.finished:
             start = time.time()
-            loss = train_one_epoch(trainer, sampler, model_options, run, store)
-            scores, sheet = validate(model, validation, model_options, training, run, processes)
-            miou = scores.squashed.miou()
+            keys = sampler.training_keys(trainer.epoch)
+            episodes = EpisodeDataset(sampler.split, keys, model.image_size)
+            loss = train_one_epoch(trainer, episodes, encoder, losses)
+            scores, sheet = held_out_images(
+                model, validation, run.validation_episodes, processes, training.nworker
+            )
+            miou = scores.miou()
             record = {
                 "epoch": trainer.epoch + 1,
                 "update": trainer.update,
                 "loss": loss,
                 "learning_rate": trainer.schedule.get_last_lr()[0],
                 "held_out_miou": miou,
-                "held_out_fb_iou": scores.squashed.fb_iou(),
+                "held_out_fb_iou": scores.fb_iou(),
                 "seconds": round(time.time() - start, 1),
             }
             log.epoch(record)
@@ -97,16 +93,18 @@ def main() -> int:
     return 0
 
 
-def parse_options() -> tuple[DataOptions, ModelOptions, TrainingOptions, RunOptions]:
-    groups = (DataOptions, ModelOptions, TrainingOptions, RunOptions)
-    parser = script_parser(__doc__, groups, PRESETS)
-    parser.set_defaults(epochs=None, lr=None)
-    apply_preset(parser, PRESETS)
-    namespace = parser.parse_args()
-    epochs, rate = PAPER_EPOCHS_AND_RATE.get(namespace.benchmark, PAPER_EPOCHS_AND_RATE["coco"])
-    namespace.epochs = epochs if namespace.epochs is None else namespace.epochs
-    namespace.lr = rate if namespace.lr is None else namespace.lr
-    return checked_options(groups, namespace)
+def parse_options() -> tuple[str, DataOptions, Any, LossOptions, TrainingOptions, RunOptions]:
+    method = early_flag("method", tuple(METHODS), DEFAULT_METHOD)
+    preset = early_flag("preset", PRESETS, "paper")
+    benchmark = early_flag("benchmark", BENCHMARKS, "pascal")
+    groups = (DataOptions, METHODS[method].options, LossOptions, TrainingOptions, RunOptions)
+    choices = {
+        "method": (tuple(METHODS), DEFAULT_METHOD, "method to train"),
+        "preset": (PRESETS, "paper", "defaults of the paper, or of tiny models for a laptop"),
+    }
+    parser = script_parser(__doc__, groups, choices)
+    parser.set_defaults(**METHODS[method].hyper_parameters[preset][benchmark])
+    return method, *checked_options(groups, parser.parse_args())
 
 
 def say_what_is_left_out(
@@ -118,65 +116,30 @@ def say_what_is_left_out(
 
 
 def train_one_epoch(
-    trainer: Trainer,
-    sampler: EpisodeSampler,
-    model_options: ModelOptions,
-    run: RunOptions,
-    store: FeatureStore | None,
+    trainer: Trainer, episodes: EpisodeDataset, encoder: Encoder, options: LossOptions
 ) -> float:
     """Make this epoch's updates; returns the mean loss of all processes."""
-    keys = sampler.training_keys(trainer.epoch)
-    episodes = EpisodeDataset(sampler.split, keys, model_options.image_size)
-
-    def loss(model: nn.Module, positions: list[int], batch: Episode) -> Tensor:
-        return loss_of(model, positions, batch, trainer, run, store)
-
-    return trainer.train_epoch(episodes, Episode.join, loss)
-
-
-def loss_of(
-    model: nn.Module,
-    positions: list[int],
-    episodes: Episode,
-    trainer: Trainer,
-    run: RunOptions,
-    store: FeatureStore | None,
-) -> Tensor:
-    """Equation 23 of the final mask, and of the pseudo mask where that is asked for."""
-    episodes = episodes.to(trainer.processes.device)
-    kept = kept_channels(
-        trainer.episode_seeds(positions),
-        1 + episodes.support_images.shape[1],
-        trainer.model.generator.channels,
-    ).to(trainer.processes.device)
-    query, support = episodes.query_image, episodes.support_images
-    if store is not None:
-        names = [(key.query, key.support) for key in episodes.keys]
-        query, support = store.encode_episodes(names, query, support)
-    found = model(query, support, episodes.support_masks, kept)
-    loss = mask_loss(found.logits, episodes.query_mask, episodes.query_ignore).mean()
-    if run.pseudo_weight:
-        pseudo = mask_loss(found.pseudo_logits, episodes.query_mask, episodes.query_ignore)
-        loss = loss + run.pseudo_weight * pseudo.mean()
-    return loss
-
-
-def validate(
-    model: DcSam,
-    sampler: EpisodeSampler,
-    model_options: ModelOptions,
-    training: TrainingOptions,
-    run: RunOptions,
-    processes: Processes,
-) -> tuple[Evaluation, Any]:
-    """Score held-out images of the training classes; also a sheet with the first of them."""
-    model.eval()
-    keys = sampler.evaluation_keys(run.validation_episodes)
-    episodes = EpisodeDataset(sampler.split, keys, model_options.image_size, keep_original=True)
-    segmenter = MethodSegmenter(model)
-    scores = evaluate(segmenter, episodes, processes, training.nworker, "held-out classes")
-    sheet = episode_sheet(segmenter, episodes, range(4), processes) if processes.is_main else None
-    return scores, sheet
+    model, accumulate = trainer.model.train(), trainer.options.accumulate
+    totals = []
+    for number, batch in enumerate(trainer.batches(episodes)):
+        batch, last = batch.to(trainer.processes.device), trainer.ends_update(number)
+        dropout = episode_dropout(model, trainer.seeds(batch.indices), batch.shots)
+        with trainer.synchronised(last):
+            with trainer.autocast(), dropout:
+                query = encoder.encode(batch.query_names, batch.query_image)
+                support_images = batch.support_images.flatten(0, 1)
+                support = encoder.encode(batch.support_names, support_images, support_only=True)
+                losses = trainer.losses(query, support, batch, options)
+                loss = sum(losses.values())
+            trainer.scaler.scale(loss / accumulate).backward()
+        totals.append(loss.item())
+        if last:
+            trainer.scaler.step(trainer.optimizer)
+            trainer.scaler.update()
+            trainer.optimizer.zero_grad(set_to_none=True)
+            trainer.schedule.step()
+            trainer.update += 1
+    return trainer.mean(totals)
 
 
 if __name__ == "__main__":

@@ -13,68 +13,51 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from common.cli import (
-    apply_preset,
-    checked_options,
-    from_namespace,
-    option,
-    run_script,
-    script_parser,
-    to_json,
-)
+from common.cli import checked_options, early_flag, option, run_script, script_parser, to_json
 from common.distributed import Processes, process_group
 from common.errors import UsageError
 from common.logger import RunLogger, quiet_libraries
 from common.run_options import RunOptions
+from common.settings import claim_folder
 from common.trainer import Trainer, TrainingOptions
 from data.benchmarks import open_benchmark
+from data.classes import SAMPLERS
+from data.episode import EpisodeDataset
 from data.mask_tube import MaskTubeDataset, MaskTubes
 from data.options import DataOptions
 from data.sampler import EpisodeSampler, episode_hash, training_samplers
-from evaluation.image import batches
 from evaluation.iou import EpisodeScores
-from model.checkpoint import load_model, model_options, read_model, tuned_names
-from model.dc_sam.config import PRESETS, ModelOptions, build_model, frozen_fingerprint, load_tuned
-from model.dc_sam.prompt_generator import kept_channels
-from model.dc_sam.video import PARTS, DcSamVideo
-from model.feature_store import FeatureStore
-from model.losses import mask_loss
-from model.sam.adapters import (
-    adapter_dropout,
-    adapter_names,
-    add_adapters,
-    unadapted_name,
-    unfreeze_adapters,
-)
+from evaluation.validation import held_out_images, held_out_tubes
+from model.checkpoint import frozen_fingerprint, options_of, read_checkpoint, restore_method
+from model.dc_sam.config import HYPER_PARAMETERS, DcSamOptions, build_dc_sam
+from model.dc_sam.network import DcSam
+from model.dc_sam.video_training import PARTS, TubeLoss, segment_tubes, unfreeze
+from model.feature_store import Encoder, FeatureStore
+from model.layers import episode_dropout
+from model.method import LossOptions
+from model.sam.adapters import adapter_names, add_adapters, unadapted_name, unfreeze_adapters
+from model.weights import load_strictly
 
-DATA_TYPES = {"coco_all": "image", "coco_mask_tube": "video"}
-STAGES = {
-    "image": {"max_iterations": 40_000, "epochs": 40, "lr": 1e-4, "sam_lr": 1.0, "bsz": 8},
-    "video": {"max_iterations": 10_000, "epochs": 10, "lr": 1e-5, "sam_lr": 1.0, "bsz": 1},
-}
-"""Section 5: defaults of each stage."""
-TINY = {
-    "image": {**PRESETS["tiny"], "sam_lr": 0.02},
-    "video": {"epochs": 2, "lr": 5e-5, "sam_lr": 5.0, "bsz": 4},
-}
-"""The same for the preset "tiny": the rate of a new prompt generator would spoil SAM 2's decoder,
-and that of a trained one would hardly move SAM 2's memory."""
-EPISODES = {"image": 32_000, "video": 10_000}
-"""In an epoch of the full-size presets."""
+STAGES = {"coco_all": "image", "coco_mask_tube": "video"}
+PRESETS = tuple(HYPER_PARAMETERS)
 
 
 @dataclass(frozen=True)
 class StageOptions:
     """What is trained on, and what learns."""
 
-    benchmark: str = option("coco_all", "images, or mask tubes made of them", tuple(DATA_TYPES))
+    benchmark: str = option("coco_all", "images, or mask tubes made of them", tuple(STAGES))
     data_type: str | None = option(None, "the same in other words", ("image", "video"))
     datapath: Path = option(Path("Datasets"), "folder that holds COCO2014/")
     nshot: int = option(1, "support images in an episode, 1 to 10")
-    ckpt: Path | None = option(None, "go on from this checkpoint, with its model flags")
+    sampler: str | None = option(
+        None, "what an episode is drawn from first (default: class)", SAMPLERS
+    )
+    ckpt: Path | None = option(None, "checkpoint to go on from, with its model flags")
     train_parts: str | None = option(
         None,
         "what of SAM 2 learns: decoder, memory, decoder,memory or none (default: decoder on "
@@ -87,7 +70,7 @@ class StageOptions:
 
     @property
     def tubes(self) -> bool:
-        return "video" in (self.data_type, DATA_TYPES[self.benchmark])
+        return "video" in (self.data_type, STAGES[self.benchmark])
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -100,7 +83,9 @@ class StageOptions:
 
     @property
     def data(self) -> DataOptions:
-        return DataOptions(benchmark="coco_all", datapath=self.datapath, nshot=self.nshot)
+        return DataOptions(
+            benchmark="coco_all", datapath=self.datapath, nshot=self.nshot, sampler=self.sampler
+        )
 
     def problems(self) -> list[str]:
         """Every reason why these options cannot be used."""
@@ -129,42 +114,44 @@ class VideoRunOptions(RunOptions):
     """What a run writes, and how it is watched."""
 
     logpath: str = option("video", "name of the run's folder under runs/")
-    episodes_per_epoch: int | None = option(
-        None, "default: 32,000 images or 10,000 tubes; tiny: one for each training image"
-    )
 
 
 def main() -> int:
-    stage, model_flags, training, run = parse_options()
+    stage, model_options, losses, training, run = parse_options()
     quiet_libraries()
     with process_group(training.device) as processes:
         benchmark = open_benchmark(stage.data, processes, lambda b: [b.training, b.held_out])
-        model, options, tuned = build(stage, model_flags, training, processes)
+        model, model_options, tuned = build(stage, model_options, training, processes)
         learning = {name for name, p in model.named_parameters() if p.requires_grad}
         sampler, validation = training_samplers(
             benchmark, stage.nshot, training.seed, run.episodes_per_epoch
         )
+        computed = TubeLoss(model) if stage.tubes else model
         rates = {"segmenter.": stage.sam_lr}
-        trainer = Trainer(model, training, processes, sampler.episodes_per_epoch, rates)
+        trainer = Trainer(model, training, processes, sampler.episodes_per_epoch, computed, rates)
         kept = learning | tuned
-        if run.resume:
-            weights = trainer.resume(run.folder)
-            if weights.keys() != kept:
-                raise UsageError(f"--resume: other weights learn in the run in {run.folder}")
-            load_tuned(model, weights, run.folder)
-        store = FeatureStore(model) if run.store_features else None
-        log = RunLogger(run.folder, processes)
         facts = {
-            "model": to_json(options),
-            "stage": to_json(stage),
+            "method": model.name,
+            "model": model_options.to_json(),
+            "data": {**stage.data.to_json(), "fingerprint": benchmark.training.fingerprint()},
+            "stage": {**to_json(stage), "datapath": None, "ckpt": stage.ckpt and stage.ckpt.name},
+            "losses": to_json(losses),
             "training": to_json(training),
-            "frozen": frozen_fingerprint(model, tuned_names(kept)),
+            "frozen": frozen_fingerprint(model, kept),
             "training_episodes": episode_hash(sampler.training_keys(0)),
         }
+        deciding = {**training.deciding(trainer.update_size), **run.deciding}
+        groups = (facts["model"], facts["data"], facts["stage"], facts["losses"], deciding)
+        claim_folder(run.folder, {name: value for group in groups for name, value in group.items()})
+        if run.resume:
+            load_strictly(model, trainer.resume(run.folder), run.folder, kept)
+        encoder = FeatureStore(model) if run.store_features else Encoder(model)
+        log = RunLogger(run.folder, processes)
         while not trainer.finished:
             start = time.time()
-            loss = train_one_epoch(trainer, sampler, stage, options, run, store)
-            scores = validate(model, validation, stage, options, training, run, processes)
+            episodes = training_data(sampler, stage, trainer, model)
+            loss = train_one_epoch(trainer, episodes, encoder, stage.tubes, losses)
+            scores, sheet = validate(model, validation, stage, run, training, processes)
             record = {
                 "epoch": trainer.epoch + 1,
                 "update": trainer.update,
@@ -174,6 +161,8 @@ def main() -> int:
                 "seconds": round(time.time() - start, 1),
             }
             log.epoch(record)
+            if processes.is_main:
+                log.picture(record["update"], "held-out classes", sheet)
             facts["metrics"] = record
             weights = {name: v for name, v in model.state_dict().items() if name in kept}
             trainer.finish_epoch(run.folder, weights, facts, record["held_out_miou"])
@@ -183,9 +172,16 @@ def main() -> int:
     return 0
 
 
-def parse_options() -> tuple[StageOptions, ModelOptions, TrainingOptions, VideoRunOptions]:
-    groups = (StageOptions, ModelOptions, TrainingOptions, VideoRunOptions)
-    parser = script_parser(__doc__, groups, PRESETS)
+def parse_options() -> tuple[
+    StageOptions, DcSamOptions, LossOptions, TrainingOptions, VideoRunOptions
+]:
+    preset = early_flag("preset", PRESETS, "paper")
+    benchmark = early_flag("benchmark", tuple(STAGES), "coco_all")
+    data_type = early_flag("data_type", ("image", "video"), STAGES[benchmark])
+    tubes = "video" in (data_type, STAGES[benchmark])
+    groups = (StageOptions, DcSamOptions, LossOptions, TrainingOptions, VideoRunOptions)
+    about = "defaults of the paper, or of tiny models for a laptop"
+    parser = script_parser(__doc__, groups, {"preset": (PRESETS, "paper", about)})
     parser.add_argument("--sam2_checkpoint", dest="sam_weights", type=Path, help="--sam_weights")
     parser.add_argument(
         "--sam2_cfg",
@@ -193,30 +189,20 @@ def parse_options() -> tuple[StageOptions, ModelOptions, TrainingOptions, VideoR
         type=lambda name: Path(name).name.removesuffix(".yaml"),
         help="--sam_model, also as the name of its configuration file",
     )
-    parser.set_defaults(
-        sam_version=2, epochs=None, lr=None, sam_lr=None, bsz=None, max_iterations=None
-    )
-    given = vars(parser.parse_args())
-    apply_preset(parser, PRESETS)
-    namespace = parser.parse_args()
-    stage = from_namespace(StageOptions, namespace)
-    data_type = "video" if stage.tubes else "image"
-    defaults = TINY[data_type] if namespace.preset == "tiny" else STAGES[data_type]
-    if namespace.preset != "tiny" and namespace.episodes_per_epoch is None:
-        namespace.episodes_per_epoch = EPISODES[data_type]
-    for name in STAGES[data_type]:
-        setattr(namespace, name, defaults.get(name) if given[name] is None else given[name])
-    options = checked_options(groups, namespace)
-    if stage.tubes and namespace.store_features:
+    numbers = HYPER_PARAMETERS[preset]["mask_tubes" if tubes else "video_images"]
+    parser.set_defaults(sam_version=2, **numbers)
+    flags = parser.parse_args()
+    options = checked_options(groups, flags)
+    if tubes and flags.store_features:
         raise UsageError("--store_features: the frames of mask tubes are new each time")
-    if namespace.sam_version != 2:
+    if flags.sam_version != 2:
         raise UsageError("--sam_version 1 has no memory: videos need SAM 2")
     return options
 
 
 def build(
-    stage: StageOptions, flags: ModelOptions, training: TrainingOptions, processes: Processes
-) -> tuple[DcSamVideo, ModelOptions, set[str]]:
+    stage: StageOptions, options: DcSamOptions, training: TrainingOptions, processes: Processes
+) -> tuple[DcSam, DcSamOptions, set[str]]:
     """The model; its options; and the names of SAM 2's weights which the checkpoint changed.
 
     Raises:
@@ -224,16 +210,17 @@ def build(
     """
     tuned: set[str] = set()
     if stage.ckpt:
-        image_model, facts = load_model(stage.ckpt, processes.device)
-        flags = model_options(facts, stage.ckpt)
-        if flags.sam_version != 2:
-            raise UsageError(f"--ckpt: {stage.ckpt} uses SAM 1, which has no memory")
-        tuned = tuned_names(read_model(stage.ckpt)[1])
+        facts, weights = read_checkpoint(stage.ckpt)
+        options = options_of(facts, stage.ckpt)
+        if not isinstance(options, DcSamOptions) or options.sam_version != 2:
+            raise UsageError(f"--ckpt: {stage.ckpt} is not DC-SAM with SAM 2, which has a memory")
+        model = restore_method(facts, weights, stage.ckpt)
+        tuned = {name for name in weights if name.startswith("segmenter.")}
     else:
         torch.manual_seed(training.seed)
-        image_model = build_model(flags).to(processes.device)
-    model = DcSamVideo.from_image_model(image_model)
-    model.unfreeze(stage.parts, levels=stage.tubes)
+        model = build_dc_sam(options)
+    model = model.to(processes.device)
+    unfreeze(model, stage.parts, levels=stage.tubes)
     adapted = bool(adapter_names(tuned))
     if adapted and not stage.lora:
         raise UsageError(f"--ckpt: {stage.ckpt} has adapters, which go on with --lora")
@@ -243,94 +230,79 @@ def build(
         tuned = {name for name in model.state_dict() if unadapted_name(name) in tuned}
     if stage.lora:
         unfreeze_adapters(model.segmenter.network)
-    return model, flags, tuned
+    return model, options, tuned
+
+
+def training_data(
+    sampler: EpisodeSampler, stage: StageOptions, trainer: Trainer, model: DcSam
+) -> EpisodeDataset | MaskTubeDataset:
+    """The episodes of the trainer's present epoch."""
+    keys, seed = sampler.training_keys(trainer.epoch), trainer.options.seed
+    if stage.tubes:
+        return MaskTubeDataset(sampler.split, keys, model.image_size, seed, trainer.epoch)
+    return EpisodeDataset(sampler.split, keys, model.image_size)
 
 
 def train_one_epoch(
     trainer: Trainer,
-    sampler: EpisodeSampler,
-    stage: StageOptions,
-    options: ModelOptions,
-    run: VideoRunOptions,
-    store: FeatureStore | None,
+    episodes: EpisodeDataset | MaskTubeDataset,
+    encoder: Encoder,
+    tubes: bool,
+    options: LossOptions,
 ) -> float:
-    """Make this epoch's updates; returns the mean loss of all processes."""
-    tubes = MaskTubeDataset(
-        sampler.split,
-        sampler.training_keys(trainer.epoch),
-        options.image_size,
-        trainer.options.seed,
-        trainer.epoch,
-        still=not stage.tubes,
-    )
+    """Make this epoch's updates; returns the mean loss of all processes.
 
-    def loss(model: nn.Module, positions: list[int], batch: MaskTubes) -> Tensor:
-        return loss_of(model, positions, batch, trainer, run, store)
-
-    return trainer.train_epoch(tubes, MaskTubes.join, loss)
-
-
-def loss_of(
-    model: nn.Module,
-    positions: list[int],
-    tubes: MaskTubes,
-    trainer: Trainer,
-    run: VideoRunOptions,
-    store: FeatureStore | None,
-) -> Tensor:
-    """Equation 23, the mean over the frames; and of the first frame's pseudo mask if asked for."""
-    tubes = tubes.to(trainer.processes.device)
-    kept = kept_channels(
-        trainer.episode_seeds(positions),
-        1 + tubes.support_images.shape[1],
-        trainer.model.generator.channels,
-    ).to(trainer.processes.device)
-    images, support = tubes.frames, tubes.support_images
-    if store is not None:
-        names = [(key.query, key.support) for key in tubes.keys]
-        images, support = store.encode_episodes(names, images[:, 0], support)
-    with adapter_dropout(trainer.model, trainer.episode_seeds(positions)):
-        frames = model(images, support, tubes.support_masks, kept)
-    masks, ignore = tubes.masks.unbind(1), tubes.ignore.unbind(1)
-    losses = [
-        mask_loss(frame.logits, mask, out).mean()
-        for frame, mask, out in zip(frames, masks, ignore, strict=True)
-    ]
-    loss = torch.stack(losses).mean()
-    if run.pseudo_weight:
-        pseudo = mask_loss(frames[0].pseudo_logits, masks[0], ignore[0]).mean()
-        loss = loss + run.pseudo_weight * pseudo
-    return loss
+    Args:
+        tubes: frames of mask tubes are encoded with gradients, where the loss is computed.
+    """
+    model, accumulate = trainer.model.train(), trainer.options.accumulate
+    totals = []
+    for number, batch in enumerate(trainer.batches(episodes)):
+        batch, last = batch.to(trainer.processes.device), trainer.ends_update(number)
+        dropout = episode_dropout(model, trainer.seeds(batch.indices), batch.shots)
+        with trainer.synchronised(last):
+            with trainer.autocast(), dropout:
+                support_images = batch.support_images.flatten(0, 1)
+                support = encoder.encode(batch.support_names, support_images, support_only=True)
+                if tubes:
+                    losses = trainer.losses(support, batch, options)
+                else:
+                    query = encoder.encode(batch.query_names, batch.query_image)
+                    losses = trainer.losses(query, support, batch, options)
+                loss = sum(losses.values())
+            trainer.scaler.scale(loss / accumulate).backward()
+        totals.append(loss.item())
+        if last:
+            trainer.scaler.step(trainer.optimizer)
+            trainer.scaler.update()
+            trainer.optimizer.zero_grad(set_to_none=True)
+            trainer.schedule.step()
+            trainer.update += 1
+    return trainer.mean(totals)
 
 
-@torch.no_grad()
 def validate(
-    model: DcSamVideo,
+    model: DcSam,
     sampler: EpisodeSampler,
     stage: StageOptions,
-    options: ModelOptions,
-    training: TrainingOptions,
     run: VideoRunOptions,
+    training: TrainingOptions,
     processes: Processes,
-) -> EpisodeScores:
-    """Score held-out images of the training classes, or tubes of them; every frame counts."""
+) -> tuple[EpisodeScores, np.ndarray | None]:
+    """Score held-out images of the training classes, or tubes of them; also a sheet of some."""
+    count, workers = run.validation_episodes, training.nworker
+    if not stage.tubes:
+        return held_out_images(model, sampler, count, processes, workers)
+
+    def segment(tubes: MaskTubes) -> Tensor:
+        support = model.encode(tubes.support_images.flatten(0, 1), support_only=True)
+        frames = segment_tubes(model, support, tubes.support_masks, tubes.frames)
+        return torch.stack([frame.masks for frame in frames], dim=1)
+
     model.eval()
-    keys = sampler.evaluation_keys(run.validation_episodes)
-    tubes = MaskTubeDataset(
-        sampler.split, keys, options.image_size, training.seed, epoch=0, still=not stage.tubes
-    )
-    scores = EpisodeScores()
-    for batch in batches(tubes, processes, training.nworker, "held out"):
-        frames = model(batch.frames, batch.support_images, batch.support_masks)
-        for number, frame in enumerate(frames):
-            scores.add(
-                [index * len(frames) + number for index in batch.indices],
-                batch.class_ids,
-                frame.masks,
-                batch.masks[:, number] > 0.5,
-                batch.ignore[:, number],
-            )
-    return EpisodeScores.merge(processes.gather(scores.state()))
+    keys = sampler.evaluation_keys(count)
+    tubes = MaskTubeDataset(sampler.split, keys, model.image_size, training.seed, epoch=0)
+    return held_out_tubes(segment, tubes, processes, workers)
 
 
 if __name__ == "__main__":

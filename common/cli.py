@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import os
 import sys
 import types
 import typing
@@ -57,23 +58,60 @@ def add_arguments(parser: argparse.ArgumentParser, options: type) -> None:
 def script_parser(
     description: str | None,
     groups: Sequence[type],
-    presets: Mapping[str, Mapping[str, Any]] | None = None,
+    choices: Mapping[str, tuple[Sequence[str], str, str]] | None = None,
 ) -> argparse.ArgumentParser:
-    """A script's parser: its docstring, the flags of options dataclasses, the launcher's flag."""
+    """A script's parser: its docstring, the flags of options dataclasses, the launcher's flag.
+
+    Args:
+        choices: flags that decide about others (see `early_flag`) -> values, default and help.
+    """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    if presets:
+    for name, (values, default, text) in (choices or {}).items():
         parser.add_argument(
-            "--preset",
-            choices=tuple(presets),
-            default="paper",
-            help="defaults of the paper, or of the tiny models that train on a laptop",
+            f"--{name}", choices=tuple(values), default=default, help=f"{text} (default: {default})"
         )
     for group in groups:
         add_arguments(parser, group)
+    parser.add_argument(
+        "--weights",
+        action=_WeightsFolder,
+        type=Path,
+        metavar="DIR",
+        help="folder of official weights (default: DCSAM_WEIGHTS, else weights/)",
+    )
     parser.add_argument("--local-rank", "--local_rank", type=int, help=argparse.SUPPRESS)
     return parser
+
+
+class _WeightsFolder(argparse.Action):
+    """Tells everybody where weights lie, worker processes included."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        if not values.is_dir():
+            parser.error(f"--weights: no such folder: {values}")
+        os.environ["DCSAM_WEIGHTS"] = str(values.resolve())
+
+
+def early_flag(name: str, choices: Sequence[str], default: str) -> str:
+    """The value of a flag that decides which other flags there are, or their defaults.
+
+    What is wrong with it is told when all flags are parsed.
+    """
+    only = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    only.add_argument(f"--{name}", default=default)
+    try:
+        chosen = getattr(only.parse_known_args()[0], name)
+    except argparse.ArgumentError:  # without a value
+        return default
+    return chosen if chosen in choices else default
 
 
 def checked_options(groups: Sequence[type], namespace: argparse.Namespace) -> tuple[Any, ...]:
@@ -85,14 +123,6 @@ def checked_options(groups: Sequence[type], namespace: argparse.Namespace) -> tu
     options = tuple(from_namespace(group, namespace) for group in groups)
     refuse_problems(*options)
     return options
-
-
-def apply_preset(parser: argparse.ArgumentParser, presets: Mapping[str, Mapping[str, Any]]) -> None:
-    """Let the preset named by the parser's --preset flag replace the defaults of other flags."""
-    only = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    only.add_argument("--preset", default=parser.get_default("preset"))
-    chosen = only.parse_known_args()[0].preset
-    parser.set_defaults(**presets.get(chosen, {}))
 
 
 def _plain_type(hint: Any) -> Callable[[str], Any]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from common.cli import option
 from common.trainer import STATE_FILE
@@ -14,14 +15,23 @@ class RunOptions:
     output: Path | None = option(None, "the run's folder (default: runs/LOGPATH)")
     logpath: str = option("image", "name of the run's folder under runs/")
     resume: bool = option(False, "continue the run in that folder where it stopped")
-    pseudo_weight: float = option(0.0, "weight of a loss on the pseudo mask; the paper has none")
     validation_episodes: int = option(
         100, "held-out episodes of training classes scored each epoch"
     )
-    episodes_per_epoch: int | None = option(None, "default: one for each training image")
+    episodes_per_epoch: int | None = option(
+        None, "training episodes drawn for an epoch (default: one for each training image)"
+    )
     store_features: bool = option(
         False, "keep frozen features of training images in memory (tiny models: 0.7 MB an image)"
     )
+
+    @property
+    def deciding(self) -> dict[str, Any]:
+        """What decides the weights of the run."""
+        return {
+            "episodes_per_epoch": self.episodes_per_epoch,
+            "validation_episodes": self.validation_episodes,
+        }
 
     @property
     def folder(self) -> Path:

@@ -1,8 +1,8 @@
-"""What every training run does around its loss: optimiser, schedule, precision, resuming."""
+"""What every training run has around its step: optimiser, schedule, precision, resuming."""
 
 import math
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data.distributed import DistributedSampler
 from tqdm import tqdm
 
 from common.checkpoint import read_training_state, save_checkpoint, save_training_state
-from common.cli import option
+from common.cli import option, to_json
 from common.distributed import DEVICES, Processes
 from common.errors import UsageError
-
-LossOf = Callable[[nn.Module, list[int], Any], Tensor]
-"""The loss of a batch: the model to call, positions in the epoch's episodes, and the batch."""
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 STATE_FILE = "state.pt"
@@ -33,12 +31,12 @@ class TrainingOptions:
     bsz: int = option(2, "episodes per process and step")
     accumulate: int = option(1, "steps whose gradients make one update")
     lr: float = option(1e-4, "peak learning rate of AdamW; cosine decay to zero, per update")
-    weight_decay: float = option(1e-5, "of AdamW")
+    weight_decay: float = option(1e-5, "weight decay of AdamW")
     max_iterations: int | None = option(None, "stop after so many updates; the decay ends there")
     nworker: int = option(2, "processes that read episodes; 0: none but this one")
-    seed: int = option(0, "of weights and episodes")
-    device: str = option("auto", "where to compute", DEVICES)
-    precision: str = option("fp32", "of the forward pass", tuple(PRECISIONS))
+    seed: int = option(0, "seed of weights and episodes")
+    device: str = option("auto", "device to compute on", DEVICES)
+    precision: str = option("fp32", "precision of the forward pass", tuple(PRECISIONS))
 
     def problems(self) -> list[str]:
         """Every reason why these options cannot be used."""
@@ -55,15 +53,21 @@ class TrainingOptions:
             found.append(f"--max_iterations must be at least 1, not {self.max_iterations}")
         return found
 
+    def deciding(self, update_size: int) -> dict[str, Any]:
+        """What decides the weights, however many processes share an update's episodes."""
+        left_out = ("bsz", "accumulate", "nworker", "device")
+        decisions = {n: v for n, v in to_json(self).items() if n not in left_out}
+        return {**decisions, "episodes_per_update": update_size}
 
-def autocast(device: torch.device, precision: str) -> torch.autocast | nullcontext:
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     """The context in which a forward pass runs."""
     kind = PRECISIONS[precision]
     return nullcontext() if kind is None else torch.autocast(device.type, kind)
 
 
 class Trainer:
-    """Updates the learnable part of a model.
+    """The state of a training run: optimiser, schedule, precision, progress and checkpoints.
 
     An epoch is a number of updates; an update is `accumulate` batches of `bsz` in every process.
     """
@@ -74,24 +78,28 @@ class Trainer:
         options: TrainingOptions,
         processes: Processes,
         episodes_per_epoch: int,
+        losses: nn.Module | None = None,
         rates: Mapping[str, float] | None = None,
     ) -> None:
         """What of the model requires gradients learns.
 
         Args:
+            losses: what is called to compute the losses, made of the model's own weights
+                (default: the model).
             rates: the learning rate of parameters whose names start so, as a part of `options.lr`.
 
         Raises:
             UsageError: an epoch has fewer episodes than an update takes.
         """
         self.model, self.options, self.processes = model, options, processes
-        update_size = options.bsz * options.accumulate * processes.count
-        self.epoch_length = episodes_per_epoch // update_size
+        self.update_size = options.bsz * options.accumulate * processes.count
+        """Episodes of one update, whoever computes them."""
+        self.epoch_length = episodes_per_epoch // self.update_size
         """Updates per epoch."""
         if not self.epoch_length:
             raise UsageError(
                 f"an epoch of {episodes_per_epoch} episodes is smaller than one update of "
-                f"{update_size}: lower --bsz or --accumulate"
+                f"{self.update_size}: take smaller batches, or accumulate fewer"
             )
         self.updates = options.epochs * self.epoch_length
         if options.max_iterations is not None:
@@ -106,82 +114,62 @@ class Trainer:
             processes.device.type, enabled=options.precision == "fp16"
         )
         self.update, self.epoch, self.best = 0, 0, float("-inf")
+        losses = losses or model
         device_ids = [processes.device] if processes.device.type == "cuda" else None
-        self.parallel = (
-            DistributedDataParallel(model, device_ids=device_ids) if processes.count > 1 else model
+        self.losses = (
+            DistributedDataParallel(losses, device_ids=device_ids)
+            if processes.count > 1
+            else losses
         )
 
     @property
     def finished(self) -> bool:
         return self.update >= self.updates
 
-    def shares(self, updates: int) -> list[list[list[int]]]:
-        """This process's positions in the epoch's episodes: for each update a list of batches.
+    def batches(self, episodes: Dataset) -> tqdm:
+        """This process's batches of what is left of the epoch, `accumulate` of them an update.
 
         Which episodes make up an update depends on its size only, not on who computes them.
-        """
-        options, processes = self.options, self.processes
-        size = options.bsz * options.accumulate * processes.count
-        return [
-            [
-                [
-                    start + (batch * processes.count + processes.rank) * options.bsz + i
-                    for i in range(options.bsz)
-                ]
-                for batch in range(options.accumulate)
-            ]
-            for start in range(0, updates * size, size)
-        ]
-
-    def episode_seeds(self, positions: list[int]) -> list[tuple[int, int, int]]:
-        """What the random choices of this epoch's episodes at these positions are drawn by."""
-        return [(self.options.seed, self.epoch, position) for position in positions]
-
-    def train_epoch(
-        self, episodes: Dataset, collate: Callable[[list[Any]], Any], loss_of: LossOf
-    ) -> float:
-        """Make this epoch's updates; returns the mean loss of all processes.
 
         Args:
-            episodes: of this epoch.
-            collate: puts several of them into a batch.
-        """
-        self.model.train()
-        shares = self.shares(min(self.epoch_length, self.updates - self.update))
-        loader = DataLoader(
-            episodes,
-            batch_sampler=[positions for update in shares for positions in update],
-            num_workers=self.options.nworker,
-            collate_fn=collate,
-            pin_memory=self.processes.device.type == "cuda",
-        )
-        read = iter(loader)
-        title = f"epoch {self.epoch + 1}/{math.ceil(self.updates / self.epoch_length)}"
-        total = 0.0
-        with tqdm(shares, title, unit="update", disable=not self.processes.is_main) as bar:
-            for update in bar:
-                loss = self.step([(positions, next(read)) for positions in update], loss_of)
-                total += loss
-                bar.set_postfix(loss=f"{loss:.3f}")
-        return sum(self.processes.gather(total / len(shares))) / self.processes.count
+            episodes: of this epoch; its `join` puts several of them into a batch.
 
-    def step(self, batches: list[tuple[list[int], Any]], loss_of: LossOf) -> float:
-        """One update from this process's share of the batches; returns their mean loss."""
-        total = 0.0
-        for number, (positions, batch) in enumerate(batches):
-            last = number == len(batches) - 1
-            waits = self.processes.count > 1 and not last
-            with self.parallel.no_sync() if waits else nullcontext():
-                with autocast(self.processes.device, self.options.precision):
-                    loss = loss_of(self.parallel, positions, batch) / len(batches)
-                self.scaler.scale(loss).backward()
-            total += loss.item()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.schedule.step()
-        self.update += 1
-        return total
+        Returns:
+            The batches under a progress bar.
+        """
+        updates = min(self.epoch_length, self.updates - self.update)
+        counted = Subset(episodes, range(updates * self.update_size))
+        processes = self.processes
+        loader = DataLoader(
+            counted,
+            self.options.bsz,
+            sampler=DistributedSampler(counted, processes.count, processes.rank, shuffle=False),
+            num_workers=self.options.nworker,
+            collate_fn=episodes.join,
+            pin_memory=processes.device.type == "cuda",
+        )
+        title = f"epoch {self.epoch + 1}/{math.ceil(self.updates / self.epoch_length)}"
+        return tqdm(loader, title, unit="batch", disable=not processes.is_main)
+
+    def seeds(self, indices: Sequence[int]) -> list[tuple[int, int, int]]:
+        """What the random choices of this epoch's episodes with these indices are drawn by."""
+        return [(self.options.seed, self.epoch, index) for index in indices]
+
+    def ends_update(self, number: int) -> bool:
+        """Whether this batch of the process, counted from 0, is the last of its update."""
+        return (number + 1) % self.options.accumulate == 0
+
+    def synchronised(self, last: bool) -> AbstractContextManager:
+        """Where a backward pass runs: processes share gradients in an update's last one only."""
+        return self.losses.no_sync() if self.processes.count > 1 and not last else nullcontext()
+
+    def autocast(self) -> AbstractContextManager:
+        """Where a forward pass runs."""
+        return autocast(self.processes.device, self.options.precision)
+
+    def mean(self, values: Sequence[float]) -> float:
+        """The mean over all processes, which have as many values each."""
+        return sum(self.processes.gather(sum(values) / len(values))) / self.processes.count
 
     def finish_epoch(
         self, folder: Path, weights: dict[str, Tensor], facts: dict[str, Any], score: float
@@ -217,7 +205,7 @@ class Trainer:
         try:
             self.optimizer.load_state_dict(state["optimizer"])
         except ValueError:
-            raise UsageError(f"--resume: other weights learn in the run in {folder}") from None
+            raise UsageError(f"other weights learn in the run in {folder}") from None
         self.schedule.load_state_dict(state["schedule"])
         self.scaler.load_state_dict(state["scaler"])
         self.update, self.epoch, self.best = state["update"], state["epoch"], state["best"]

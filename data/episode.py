@@ -5,7 +5,7 @@ Shapes: B batch, K shots, H and W the side to which images are squashed, H0 and 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 import torch
@@ -82,6 +82,9 @@ class Batch:
         return replace(self, **moved)
 
 
+SomeBatch = TypeVar("SomeBatch", bound=Batch)
+
+
 @dataclass(frozen=True)
 class Episode(Batch):
     """A batch of episodes on images."""
@@ -101,8 +104,17 @@ class Episode(Batch):
         return [key.query for key in self.keys]
 
 
-class EpisodeDataset(Dataset[Episode]):
-    """Reads episodes; each item is a batch of one, `Episode.join` joins them.
+class Joinable(Dataset[SomeBatch]):
+    """A data set whose items are batches of one, which can be joined."""
+
+    join: Callable[[Sequence[SomeBatch]], SomeBatch]
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+
+class EpisodeDataset(Joinable[Episode]):
+    """Reads episodes; each item is a batch of one.
 
     Args:
         split: where the images are read.
@@ -113,6 +125,8 @@ class EpisodeDataset(Dataset[Episode]):
     Raises:
         UsageError: a key names an image that the split does not have.
     """
+
+    join = staticmethod(Episode.join)
 
     def __init__(
         self, split: Split, keys: Sequence[EpisodeKey], image_size: int, keep_original: bool = False

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
 from data.benchmarks import Split
-from data.episode import Batch, EpisodeDataset, EpisodeKey
+from data.episode import Batch, EpisodeDataset, EpisodeKey, Joinable
 
 FRAMES = 5
 """T: the image itself and four altered copies."""
@@ -69,7 +68,7 @@ def mask_tube(image: Tensor, maps: Tensor, random: np.random.Generator) -> tuple
     return tuple(torch.stack(part) for part in zip(*(frames[i] for i in order), strict=True))
 
 
-class MaskTubeDataset(Dataset[MaskTubes]):
+class MaskTubeDataset(Joinable[MaskTubes]):
     """Reads episodes and makes a tube of each query; each item is a batch of one tube.
 
     Items are a pure function of (seed, epoch, index) and of the episodes.
@@ -79,11 +78,12 @@ class MaskTubeDataset(Dataset[MaskTubes]):
         keys: which episodes, those of one epoch.
         image_size: the side H = W to which images and masks are squashed.
         seed, epoch: what the tubes are drawn from, with an episode's index.
-        still: leave each query as it is, a tube of one frame.
 
     Raises:
         UsageError: a key names an image that the split does not have.
     """
+
+    join = staticmethod(MaskTubes.join)
 
     def __init__(
         self,
@@ -92,10 +92,9 @@ class MaskTubeDataset(Dataset[MaskTubes]):
         image_size: int,
         seed: int,
         epoch: int,
-        still: bool = False,
     ) -> None:
         self.episodes = EpisodeDataset(split, keys, image_size)
-        self.seed, self.epoch, self.still = seed, epoch, still
+        self.seed, self.epoch = seed, epoch
 
     def __len__(self) -> int:
         return len(self.episodes)
@@ -104,8 +103,7 @@ class MaskTubeDataset(Dataset[MaskTubes]):
         episode = self.episodes[index]
         random = np.random.default_rng((self.seed, self.epoch, index, _TUBE))
         maps = torch.cat([episode.query_mask, episode.query_ignore.float()])
-        image = episode.query_image[0]
-        frames, moved = (image[None], maps[None]) if self.still else mask_tube(image, maps, random)
+        frames, moved = mask_tube(episode.query_image[0], maps, random)
         return MaskTubes(
             frames=frames[None],
             masks=moved[None, :, 0],

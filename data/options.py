@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from common.cli import option
+from common.cli import option, to_json
 from data.classes import BENCHMARKS, FOLDS, SAMPLERS
 
 
@@ -27,6 +28,11 @@ class DataOptions:
     training_list: str | None = option(
         None, "name of the PASCAL training list in ImageSets/Segmentation, such as trainaug"
     )
+
+    def to_json(self) -> dict[str, Any]:
+        """What a checkpoint's header says; of folders it says their names."""
+        stored = {name: value for name, value in to_json(self).items() if name != "datapath"}
+        return {**stored, "lists": self.lists and self.lists.name}
 
     def problems(self) -> list[str]:
         """Every reason why these options cannot be used."""

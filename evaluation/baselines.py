@@ -15,8 +15,7 @@ from data.episode import Episode, EpisodeDataset
 from evaluation.image import EpisodeSegmenter, batches, evaluate
 from evaluation.iou import EpisodeScores
 from model.backbones.backbone import Backbone
-from model.correspondence import prior_mask, shrink_mask
-from model.dc_sam.prompt_generator import mask_average
+from model.correspondence import mask_average, prior_mask, shrink_mask
 
 COLOUR_LEVELS = 8
 """Bins of the colour histogram along each channel."""

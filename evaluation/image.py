@@ -4,23 +4,22 @@ Shapes: B batch, H and W the side to which images are squashed.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from common.distributed import Processes
 from common.trainer import autocast
-from data.episode import Batch, Episode
+from data.episode import Batch, Episode, Joinable
 from data.image_io import IGNORED
 from evaluation.iou import EpisodeScores
-from model.dc_sam.network import DcSam
-from model.presence import signals
+from model.method import Method, Prediction
 
 BATCH = 4
 """Episodes decoded together. It is fixed, so that the same numbers come out in any setting."""
@@ -28,24 +27,15 @@ BATCH = 4
 AnyBatch = TypeVar("AnyBatch", bound=Batch)
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """A mask for each query image."""
-
-    logits: Tensor
-    """B x H x W; above 0 is the object."""
-    signals: Tensor
-    """B x any number: what the presence score is made of."""
-
-
 @torch.no_grad()
-def predict_episodes(method: DcSam, episodes: Episode, precision: str = "fp32") -> Prediction:
-    """Segment the queries of episodes by their supports."""
+def predict_episodes(method: Method, episodes: Episode, precision: str = "fp32") -> Prediction:
+    """Segment the queries of episodes by their supports; each image is encoded once."""
     with autocast(episodes.class_ids.device, precision):
-        support = method.learn(episodes.support_images, episodes.support_masks)
-        features = method.encode(episodes.query_image)
-        found = method.find(features, support)
-    return Prediction(found.logits, signals(found, features, support))
+        support = method.encode(episodes.support_images.flatten(0, 1), support_only=True)
+        return method.predict(
+            method.encode(episodes.query_image),
+            method.encode_support(support, episodes.support_masks),
+        )
 
 
 class EpisodeSegmenter(ABC):
@@ -60,7 +50,7 @@ class EpisodeSegmenter(ABC):
 class MethodSegmenter(EpisodeSegmenter):
     """A method in evaluation mode."""
 
-    method: DcSam
+    method: Method
     precision: str = "fp32"
 
     def segment(self, episodes: Episode) -> Tensor:
@@ -118,7 +108,7 @@ class Evaluation:
 
 
 def batches(
-    episodes: Dataset[AnyBatch], processes: Processes, workers: int, title: str
+    episodes: Joinable[AnyBatch], processes: Processes, workers: int, title: str
 ) -> Iterator[AnyBatch]:
     """This process's share of the episodes, under a progress bar.
 
@@ -126,7 +116,7 @@ def batches(
     """
     cut = [list(range(i, min(i + BATCH, len(episodes)))) for i in range(0, len(episodes), BATCH)]
     mine = [cut[number] for number in processes.share(len(cut))]
-    loader = DataLoader(episodes, batch_sampler=mine, num_workers=workers, collate_fn=_join)
+    loader = DataLoader(episodes, batch_sampler=mine, num_workers=workers, collate_fn=episodes.join)
     for batch in tqdm(loader, title, unit="batch", disable=not processes.is_main, leave=False):
         yield batch.to(processes.device)
 
@@ -134,7 +124,7 @@ def batches(
 @torch.no_grad()
 def evaluate(
     segmenter: EpisodeSegmenter,
-    episodes: Dataset[Episode],
+    episodes: Joinable[Episode],
     processes: Processes,
     workers: int = 0,
     title: str = "evaluating",
@@ -149,7 +139,3 @@ def evaluate(
     for batch in batches(episodes, processes, workers, title):
         evaluation.add(batch, segmenter.segment(batch))
     return evaluation.gather(processes)
-
-
-def _join(parts: Sequence[AnyBatch]) -> AnyBatch:
-    return type(parts[0]).join(parts)

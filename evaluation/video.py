@@ -1,4 +1,4 @@
-"""Follow the items of one video through its frames, and score them.
+"""Segment the items of one video through its frames, and score them.
 
 Shapes: H0 and W0 a video's own height and width, S the side to which frames are squashed, N the
 objects of all items of a video, in their order.
@@ -18,54 +18,62 @@ from common.pixels import squash_image
 from common.trainer import autocast
 from data.benchmarks import Split
 from data.icvos import read_supports
-from data.video_items import ItemSource, VideoItem
+from data.video_benchmarks import VideoBenchmark
+from data.video_items import VideoItem
 from evaluation.item_log import Record
 from evaluation.item_results import Frame, ItemResults, ResultFolder
-from model.dc_sam.network import Concept
-from model.dc_sam.video import DcSamVideo, RunningVideo
-from model.sam.following import GivenObjects, visible_logits
+from model.method import Method, Support
+from model.sam.sam2 import Sam2
+from model.sam.video_predictor import VideoPredictor, VideoWiring
 
 
 @dataclass(frozen=True)
 class VideoMethod:
-    """A method, and how it follows videos."""
+    """What segments videos: a method, or SAM 2 alone where masks are given."""
 
-    model: DcSamVideo
+    segmenter: Sam2
+    method: Method | None
+    wiring: VideoWiring
     side: int
     """S."""
-    split: Split | None
-    """Where the supports' images are read; None: masks are given."""
     prompt_every: int
     precision: str
     device: torch.device
 
     @torch.no_grad()
-    def encode_support(self, item: VideoItem) -> Concept | None:
-        """What an item's support says; None where masks are given."""
+    def encode_support(self, item: VideoItem, split: Split | None) -> Support | None:
+        """What an item's support says; None where masks are given.
+
+        Args:
+            split: where the supports' images are read.
+        """
         if item.given:
             return None
-        images, masks = read_supports(self.split, item.support, self.side)
+        images, masks = read_supports(split, item.support, self.side)
         with autocast(self.device, self.precision):
-            return self.model.learn(images.to(self.device), masks.to(self.device))
+            encoded = self.method.encode(images[0].to(self.device), support_only=True)
+            return self.method.encode_support(encoded, masks.to(self.device))
 
 
 class RunningItems:
-    """The items of a video, followed frame by frame."""
+    """The items of a video, segmented frame by frame."""
 
     def __init__(
         self,
         method: VideoMethod,
         items: Sequence[VideoItem],
-        supports: Sequence[Concept | None],
+        supports: Sequence[Support | None],
         length: int,
     ) -> None:
         """length: how many frames will be looked at."""
         self.method = method
         self.objects = [(item, label) for item in items for label in item.labels]
         if items[0].given:
-            self.video = GivenObjects(method.model, len(self.objects), length)
+            count, wiring = len(self.objects), method.wiring
+            self.video = VideoPredictor(method.segmenter, count, wiring=wiring, length=length)
         else:
-            self.video = RunningVideo(method.model, supports, method.prompt_every, length)
+            prompt_every, wiring = method.prompt_every, method.wiring
+            self.video = method.method.video(supports, prompt_every, length, wiring)
 
     def step(self, frame: int, pixels: np.ndarray, given: Mapping[str, np.ndarray]) -> Tensor:
         """Segment the next frame.
@@ -84,9 +92,7 @@ class RunningItems:
             if item.name in given and label in item.given_on(frame)
         }
         with autocast(self.method.device, self.method.precision):
-            if isinstance(self.video, GivenObjects):
-                return self.video.step(images, masks)
-            return visible_logits(self.video.step(images))
+            return self.video.step(images, masks).logits
 
 
 class Failures(dict[str, str]):
@@ -104,7 +110,7 @@ class Failures(dict[str, str]):
 
 def evaluate_items(
     names: Sequence[str],
-    source: ItemSource,
+    benchmark: VideoBenchmark,
     method: VideoMethod,
     folder: ResultFolder,
     shown: Collection[str],
@@ -119,10 +125,11 @@ def evaluate_items(
         The records of the items in their order; one with an "error" for each that failed.
     """
     failures, items, supports, records = Failures(), {}, {}, {}
+    source = benchmark.items
     for name in names:
         with failures.caught(name):
             item = source.open(name)
-            supports[name] = method.encode_support(item)
+            supports[name] = method.encode_support(item, benchmark.split)
             items[name] = item
     results = {name: ItemResults(item, folder, name in shown) for name, item in items.items()}
     try:
@@ -130,7 +137,7 @@ def evaluate_items(
             length = folder.length(next(iter(items.values())).video)
             running = RunningItems(method, [*items.values()], [*supports.values()], length)
             with failures.caught(*items):  # what is wrong with a frame is wrong with all
-                _follow(items, running, results, length, failures)
+                _segment(items, running, results, length, failures)
         for name, result in results.items():
             if name not in failures:
                 with failures.caught(name):
@@ -144,7 +151,7 @@ def evaluate_items(
     ]
 
 
-def _follow(
+def _segment(
     items: Mapping[str, VideoItem],
     running: RunningItems,
     results: Mapping[str, ItemResults],

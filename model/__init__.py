@@ -1,4 +1,4 @@
-"""The method. Other programs enter through `from model import InContextSegmenter`."""
+"""The methods. Other programs enter through `from model import InContextSegmenter`."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 EPSILON = 1e-7
+AREA_OFFSET = 0.0005
+"""Added to the area in a prototype's denominator."""
 
 
 def shrink_mask(mask: Tensor, side: int) -> Tensor:
@@ -30,6 +32,12 @@ def shrink_mask(mask: Tensor, side: int) -> Tensor:
         return small
     touched = F.adaptive_max_pool2d(mask, side)
     return touched.where(vanished.view(-1, 1, 1, 1), small)
+
+
+def mask_average(features: Tensor, mask: Tensor) -> Tensor:
+    """Prototype: mean of B x C x S x S features over a mask, B x 1 x S x S; B x C x 1 x 1."""
+    area = mask.sum((2, 3), keepdim=True) + AREA_OFFSET
+    return (features * mask).sum((2, 3), keepdim=True) / area
 
 
 def prior_mask(

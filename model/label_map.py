@@ -1,4 +1,4 @@
-"""What was found in a picture or frame, at its own size: several concepts compete per pixel.
+"""Masks at a picture's own size, where several concepts compete for every pixel.
 
 Shapes: C concepts, S the network's image size, H and W a picture's own size.
 """
@@ -18,7 +18,7 @@ Size = tuple[int, int]
 """Height and width."""
 
 
-class FoundMask(NamedTuple):
+class ConceptMask(NamedTuple):
     """One concept in one picture."""
 
     mask: np.ndarray
@@ -27,7 +27,7 @@ class FoundMask(NamedTuple):
     """How likely it is that the concept is in the picture, in [0, 1]; see `model.presence`."""
 
 
-class FoundClasses(NamedTuple):
+class LabelMap(NamedTuple):
     """Several concepts in one picture; each pixel belongs to at most one."""
 
     labels: np.ndarray
@@ -36,8 +36,8 @@ class FoundClasses(NamedTuple):
     """The presence of each concept, also of those below the threshold."""
 
 
-def compete(logits: Tensor, present: Sequence[int], size: Size, least: float = 0.0) -> np.ndarray:
-    """Who has each pixel: 0 or 1 + the position of one of the present concepts, H x W uint8.
+def label_map(logits: Tensor, present: Sequence[int], size: Size, least: float = 0.0) -> np.ndarray:
+    """Argmax over concepts: 0 or 1 + the position of a present one, H x W uint8.
 
     Args:
         logits: C x S x S.
@@ -47,14 +47,14 @@ def compete(logits: Tensor, present: Sequence[int], size: Size, least: float = 0
     if not present:
         return labels
     number = torch.tensor([1 + c for c in present], dtype=torch.uint8, device=logits.device)
-    for top, strip in enlarge(logits[list(present)], size):
+    for top, strip in resized_strips(logits[list(present)], size):
         highest, winner = strip.max(dim=0)
         claimed = number[winner] * (highest > least)
         labels[top : top + strip.shape[1]] = claimed.cpu().numpy()
     return labels
 
 
-def enlarge(logits: Tensor, size: Size, strip: int = STRIP) -> Iterator[tuple[int, Tensor]]:
+def resized_strips(logits: Tensor, size: Size, strip: int = STRIP) -> Iterator[tuple[int, Tensor]]:
     """Resize C x S x S logits to C x H x W, bilinear with align_corners=False, in strips of rows.
 
     Args:

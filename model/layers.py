@@ -1,9 +1,15 @@
-"""Two-dimensional sine position encoding, as in DETR."""
+"""Layers that several methods share: a position encoding, and dropout drawn by episode.
+
+Shapes: B episodes, K shots, C channels, S side of a feature map.
+"""
 
 import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 TEMPERATURE = 10000.0
 
@@ -25,3 +31,65 @@ def sine_position(channels: int, side: int, device: torch.device | None = None) 
     rows = wave[:, None].expand(side, side, half)
     columns = wave[None].expand(side, side, half)
     return torch.cat([rows, columns], dim=2).flatten(0, 1)
+
+
+class EpisodeDropout(nn.Module):
+    """Dropout whose masks depend on the episodes alone, whoever computes them.
+
+    Outside of `episode_dropout` nothing is dropped.
+    """
+
+    def begin(self, seeds: Sequence[Sequence[int]], shots: int) -> None:
+        """Be ready for a batch of episodes, each with its own seed and so many supports."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """Drop nothing any more."""
+        raise NotImplementedError
+
+
+class ChannelDropout(EpisodeDropout):
+    """Drops whole channels of an image's features, as Dropout2d does.
+
+    An episode's supports come first, then its query: once each.
+    """
+
+    def __init__(self, channels: int, rate: float) -> None:
+        super().__init__()
+        self.channels, self.rate = channels, rate
+        self._masks: list[Tensor] | None = None
+
+    def begin(self, seeds: Sequence[Sequence[int]], shots: int) -> None:
+        size = (1 + shots, self.channels)
+        drawn = np.stack([np.random.default_rng(seed).random(size) for seed in seeds])
+        masks = torch.from_numpy(drawn) >= self.rate  # B x (1 + K) x C
+        self._masks = [masks[:, 1:].flatten(0, 1), masks[:, 0]]
+
+    def end(self) -> None:
+        self._masks = None
+
+    def forward(self, features: Tensor) -> Tensor:
+        """B*K or B x C x S x S to the same shape.
+
+        Raises:
+            RuntimeError: both groups of images were seen already.
+        """
+        if self._masks is None:
+            return features
+        if not self._masks:
+            raise RuntimeError("an episode's images pass the dropout once: supports, then queries")
+        mask = self._masks.pop(0).to(features.device)
+        return features * mask[..., None, None] / (1 - self.rate)
+
+
+@contextmanager
+def episode_dropout(model: nn.Module, seeds: Sequence[Sequence[int]], shots: int) -> Iterator[None]:
+    """Let a model drop features, by one seed such as (seed, epoch, index) for each episode."""
+    layers = {module for module in model.modules() if isinstance(module, EpisodeDropout)}
+    for layer in layers:
+        layer.begin(seeds, shots)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.end()

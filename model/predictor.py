@@ -1,4 +1,4 @@
-"""Label one picture, get the rest: DC-SAM as another program uses it.
+"""Label one picture, get the rest: any method as another program uses it.
 
     segmenter = InContextSegmenter.from_checkpoint("last.safetensors")
     concept = segmenter.learn(image, mask)
@@ -26,13 +26,11 @@ from common.images import rgb_pixels
 from common.pixels import normalize, squash, squash_mask
 from common.trainer import PRECISIONS, autocast
 from common.video_io import FrameReader
-from model.checkpoint import load_model
-from model.dc_sam.network import DcSam
-from model.dc_sam.video import DcSamVideo, RunningVideo
-from model.label_map import FoundClasses, FoundMask, Size, compete
-from model.presence import PresenceScale
-from model.reference import LearnedConcept, read_shots
-from model.sam.sam2 import Sam2
+from model.checkpoint import load_method
+from model.label_map import ConceptMask, LabelMap, Size, label_map
+from model.method import Method, VideoState
+from model.reference import LearnedConcept, read_references
+from model.sam.clicks import PromptedPicture
 
 Picture = Image.Image | np.ndarray
 Frames = Path | str | Iterable[Picture]
@@ -42,30 +40,24 @@ Frames = Path | str | Iterable[Picture]
 class InContextSegmenter:
     """Segments in any picture or video what reference pictures showed. Threads may share one."""
 
-    def __init__(
-        self,
-        model: DcSam,
-        image_size: int,
-        precision: str = "fp32",
-        presence: PresenceScale | None = None,
-    ) -> None:
-        """Use a model that is in evaluation mode and on its device.
+    def __init__(self, method: Method, precision: str = "fp32") -> None:
+        """Use a method that is in evaluation mode and on its device.
 
         Args:
-            image_size: S, the side to which pictures are squashed.
             precision: of the forward pass: fp32, bf16 or fp16.
-            presence: calibration of the scores (default: that of a tiny model).
 
         Raises:
             ValueError: there is no such precision.
         """
         if precision not in PRECISIONS:
             raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, not {precision}")
-        self.model, self.image_size, self.precision = model, image_size, precision
-        self.device = next(model.parameters()).device
-        self.presence, self.is_calibrated = presence or PresenceScale(), presence is not None
-        with_memory = isinstance(model.segmenter, Sam2)
-        self._video_model = DcSamVideo.from_image_model(model) if with_memory else None
+        self.method, self.image_size, self.precision = method, method.image_size, precision
+        self.device = next(method.parameters()).device
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether presence scores are probabilities; else they only rank pictures."""
+        return self.method.presence_scale is not None
 
     @classmethod
     def from_checkpoint(
@@ -82,9 +74,7 @@ class InContextSegmenter:
         """
         with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they were
             where = choose_device(device) if isinstance(device, str) else device
-            model, facts = load_model(Path(path), where)
-        scale = PresenceScale.from_json(facts["presence"]) if "presence" in facts else None
-        return cls(model, facts["model"]["image_size"], precision, scale)
+            return cls(load_method(Path(path), where)[0], precision)
 
     def learn(
         self,
@@ -123,12 +113,12 @@ class InContextSegmenter:
         Raises:
             UsageError: the file is missing, broken or no concept.
         """
-        pictures, masks, name = read_shots(Path(path))
+        pictures, masks, name = read_references(Path(path))
         return self._learn(list(pictures), list(masks), name)
 
     def segment(
         self, picture: Picture, concept: LearnedConcept, threshold: float = 0.0
-    ) -> FoundMask:
+    ) -> ConceptMask:
         """Find the concept in one picture.
 
         Args:
@@ -138,10 +128,10 @@ class InContextSegmenter:
 
     def segment_batch(
         self, pictures: Sequence[Picture], concept: LearnedConcept, threshold: float = 0.0
-    ) -> list[FoundMask]:
+    ) -> list[ConceptMask]:
         """Find the concept in several pictures at once; they may have different sizes."""
-        found = self.segment_classes(pictures, [concept], threshold)
-        return [FoundMask(one.labels == 1, one.scores[0]) for one in found]
+        maps = self.segment_classes(pictures, [concept], threshold)
+        return [ConceptMask(one.labels == 1, one.scores[0]) for one in maps]
 
     @torch.no_grad()
     def segment_classes(
@@ -150,7 +140,7 @@ class InContextSegmenter:
         concepts: Sequence[LearnedConcept],
         threshold: float = 0.0,
         sizes: Sequence[Size] | None = None,
-    ) -> list[FoundClasses]:
+    ) -> list[LabelMap]:
         """Let several concepts compete for every pixel of each picture: the highest logit wins.
 
         Args:
@@ -167,11 +157,11 @@ class InContextSegmenter:
             return []
         pixels = [rgb_pixels(picture) for picture in pictures]
         sizes = sizes or [picture.shape[:2] for picture in pixels]
-        logits, scores = self.look(pixels, concepts)
+        logits, scores = self.predict(pixels, concepts)
         results = []
         for one, presences, size in zip(logits.unbind(1), scores.T.tolist(), sizes, strict=True):
             present = [c for c, score in enumerate(presences) if score >= threshold]
-            results.append(FoundClasses(compete(one, present, size), tuple(presences)))
+            results.append(LabelMap(label_map(one, present, size), tuple(presences)))
         return results
 
     @overload
@@ -181,7 +171,7 @@ class InContextSegmenter:
         concepts: LearnedConcept,
         prompt_every: int = 0,
         threshold: float = 0.0,
-    ) -> Iterator[FoundMask]: ...
+    ) -> Iterator[ConceptMask]: ...
 
     @overload
     def segment_video(
@@ -190,7 +180,7 @@ class InContextSegmenter:
         concepts: Sequence[LearnedConcept],
         prompt_every: int = 0,
         threshold: float = 0.0,
-    ) -> Iterator[FoundClasses]: ...
+    ) -> Iterator[LabelMap]: ...
 
     def segment_video(
         self,
@@ -198,8 +188,8 @@ class InContextSegmenter:
         concepts: LearnedConcept | Sequence[LearnedConcept],
         prompt_every: int = 0,
         threshold: float = 0.0,
-    ) -> Iterator[FoundMask] | Iterator[FoundClasses]:
-        """Follow one concept through a video, or several that compete for every pixel.
+    ) -> Iterator[ConceptMask] | Iterator[LabelMap]:
+        """Propagate one concept through a video, or several that compete for every pixel.
 
         Frames are taken one at a time, and each one's result comes before the next frame is taken.
         The score is SAM 2's own estimate that the object is in the frame; below 0.5 nothing is
@@ -208,79 +198,99 @@ class InContextSegmenter:
         Args:
             frames: a path, or frames in the order of time.
             concepts: one: masks come back; or 1 to 255: labels come back.
-            prompt_every: look for the concepts as in a picture every so many frames, besides the
-                first; 0: only there.
+            prompt_every: prompt as in a picture every so many frames, besides the first; 0: only
+                there.
             threshold: frames with a score below it are empty; it counts from 0.5 on.
 
         Raises:
             UsageError: the checkpoint uses the first SAM, or the video is missing or broken.
             ValueError: no concept, or too many, or `prompt_every` is negative.
         """
-        model = self.require_memory()
+        self.require_memory()
         alone = isinstance(concepts, LearnedConcept)
         wanted = _checked([concepts] if alone else concepts)
-        video = RunningVideo(model, [concept.support for concept in wanted], prompt_every)
+        video = self.method.video([concept.support for concept in wanted], prompt_every)
         opened = FrameReader(Path(frames)) if isinstance(frames, Path | str) else frames
-        found = self._follow(video, opened, threshold)
-        return (FoundMask(one.labels == 1, one.scores[0]) for one in found) if alone else found
+        maps = self._segment_frames(video, opened, threshold)
+        return (ConceptMask(one.labels == 1, one.scores[0]) for one in maps) if alone else maps
 
-    def require_memory(self) -> DcSamVideo:
-        """The model as it follows videos.
+    def prompted(self, picture: Picture) -> PromptedPicture:
+        """A picture in which clicks and boxes ask for masks, without any reference.
 
         Raises:
-            UsageError: the checkpoint uses the first SAM.
+            UsageError: the method has no SAM that could be asked.
         """
-        if self._video_model is None:
-            raise UsageError(
-                f"videos need a checkpoint with SAM 2: this one uses {self.model.segmenter.name} "
-                "of the first SAM, which remembers nothing (train_video.py trains one)"
-            )
-        return self._video_model
+        if self.method.promptable is None:
+            raise UsageError(f"{self.method.name} takes no clicks: mark the object as a mask")
+        with autocast(self.device, self.precision):
+            return PromptedPicture(self.method.promptable, self._tensor(rgb_pixels(picture)))
 
-    def _follow(
-        self, video: RunningVideo, frames: Iterable[Picture], threshold: float
-    ) -> Iterator[FoundClasses]:
-        for frame in frames:
-            pixels = rgb_pixels(frame)
-            image = normalize(squash(pixels, self.image_size))[None].to(self.device)
-            with autocast(self.device, self.precision):
-                found = video.step(image)
-            scores = found.object_logit.float().sigmoid().tolist()
-            there = (found.object_logit > 0).tolist()
-            present = [c for c, score in enumerate(scores) if there[c] and score >= threshold]
-            yield FoundClasses(compete(found.logits, present, pixels.shape[:2]), tuple(scores))
+    def require_memory(self) -> None:
+        """Refuse a method that cannot segment videos.
+
+        Raises:
+            UsageError: it cannot.
+        """
+        if not self.method.has_memory:
+            raise UsageError(
+                "videos need a checkpoint with SAM 2: this one uses the first SAM, which has no "
+                "memory (train_video.py trains one that has)"
+            )
 
     @torch.no_grad()
-    def look(
+    def _segment_frames(
+        self, video: VideoState, frames: Iterable[Picture], threshold: float
+    ) -> Iterator[LabelMap]:
+        for frame in frames:
+            pixels = rgb_pixels(frame)
+            image = self._tensor(pixels)
+            with autocast(self.device, self.precision):
+                prediction = video.step(image)
+            scores = prediction.object_logit.float().sigmoid().tolist()
+            there = (prediction.object_logit > 0).tolist()
+            present = [c for c, score in enumerate(scores) if there[c] and score >= threshold]
+            labels = label_map(prediction.logits, present, pixels.shape[:2])
+            yield LabelMap(labels, tuple(scores))
+
+    @torch.no_grad()
+    def predict(
         self, pictures: Sequence[Picture], concepts: Sequence[LearnedConcept]
     ) -> tuple[Tensor, Tensor]:
-        """What the network says before any threshold; each picture is encoded once.
+        """Predictions before any threshold; each picture is encoded once.
 
         Returns:
-            Logits C x B x S x S, for `compete`, and presence scores C x B.
+            Logits C x B x S x S, for `label_map`, and presence scores C x B.
         """
         pixels = [rgb_pixels(picture) for picture in pictures]
-        batch = torch.stack([normalize(squash(image, self.image_size)) for image in pixels])
+        batch = torch.cat([self._tensor(image) for image in pixels])
         with autocast(self.device, self.precision):
-            images = self.model.encode(batch.to(self.device))
-            supports = [concept.support.expand(len(pixels)) for concept in concepts]
-            found = [self.model.find(images, support) for support in supports]
-        scores = [
-            self.presence(prediction, images, support)
-            for prediction, support in zip(found, supports, strict=True)
-        ]
-        return torch.stack([prediction.logits for prediction in found]), torch.stack(scores)
+            images = self.method.encode(batch)
+            predictions = [
+                self.method.predict(images, concept.support.expand(len(pixels)))
+                for concept in concepts
+            ]
+        return (
+            torch.stack([prediction.logits for prediction in predictions]),
+            torch.stack([prediction.presence for prediction in predictions]),
+        )
+
+    def _tensor(self, pixels: np.ndarray) -> Tensor:
+        """H x W x 3 uint8 as the method takes it, 1 x 3 x S x S."""
+        return normalize(squash(pixels, self.image_size))[None].to(self.device)
 
     @torch.no_grad()
     def _learn(
         self, pixels: list[np.ndarray], masks: list[np.ndarray], name: str
     ) -> LearnedConcept:
-        side = self.image_size
+        side, most = self.image_size, self.method.most_shots
+        if most is not None and len(pixels) > most:
+            raise ValueError(f"this checkpoint takes {most} reference, not {len(pixels)}")
         pictures = np.stack([squash(image, side) for image in pixels])
         small = torch.stack([squash_mask(mask, side, keep_small=True) for mask in masks])
         batch = torch.stack([normalize(picture) for picture in pictures])
         with autocast(self.device, self.precision):
-            support = self.model.learn(batch[None].to(self.device), small[None].to(self.device))
+            images = self.method.encode(batch.to(self.device), support_only=True)
+            support = self.method.encode_support(images, small[None].to(self.device))
         return LearnedConcept(name, pictures, small.byte().numpy(), support)
 
 

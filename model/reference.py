@@ -1,4 +1,4 @@
-"""What reference pictures and masks taught, and the small file that keeps it.
+"""Labelled pictures, what a method takes from them, and the small file that keeps them.
 
 Shapes: K shots, S the network's image size.
 """
@@ -11,12 +11,12 @@ import torch
 
 from common.checkpoint import read_facts, read_weights, save_checkpoint
 from common.errors import UsageError
-from model.dc_sam.network import Concept
+from model.method import Support
 
 
 @dataclass(frozen=True)
 class LearnedConcept:
-    """What one or several reference pictures and masks taught; good for any number of pictures."""
+    """Labelled pictures of one concept, encoded; good for any number of other pictures."""
 
     name: str
     """What the concept is called."""
@@ -24,8 +24,8 @@ class LearnedConcept:
     """The references at the network's size, K x S x S x 3 uint8 RGB."""
     masks: np.ndarray
     """K x S x S uint8, 0 or 1."""
-    support: Concept
-    """Their features and prompts."""
+    support: Support
+    """What the method took from them."""
 
     def save(self, path: Path | str) -> None:
         """Write a small file that `InContextSegmenter.load` reads, also with another checkpoint.
@@ -43,7 +43,7 @@ class LearnedConcept:
         save_checkpoint(Path(path), tensors, {"concept": self.name})
 
 
-def read_shots(path: Path) -> tuple[np.ndarray, np.ndarray, str]:
+def read_references(path: Path) -> tuple[np.ndarray, np.ndarray, str]:
     """The pictures, masks and name which a learned concept was saved with.
 
     Raises:

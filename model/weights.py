@@ -1,7 +1,8 @@
 """Weights of the foundation models and backbones: official files, read safely, loaded strictly."""
 
+import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
@@ -11,9 +12,6 @@ from torch import Tensor, nn
 
 from common.errors import UsageError
 from common.files import ROOT
-
-FOLDER = ROOT / "weights"
-"""Where official files are looked for unless a path is given."""
 
 _TORCHVISION = "https://download.pytorch.org/models"
 _META = "https://dl.fbaipublicfiles.com"
@@ -54,9 +52,14 @@ OFFICIAL = {
 """Model name -> name of its official file and the address it comes from."""
 
 
+def weights_folder() -> Path:
+    """Where official files are looked for: DCSAM_WEIGHTS, or `weights/` in the checkout."""
+    return Path(os.environ.get("DCSAM_WEIGHTS") or ROOT / "weights")
+
+
 def official_path(name: str) -> Path:
-    """Where the official file of a model, one of `OFFICIAL`, belongs by default."""
-    return FOLDER / OFFICIAL[name][0]
+    """Where the official file of a model, one of `OFFICIAL`, belongs."""
+    return weights_folder() / OFFICIAL[name][0]
 
 
 def read_weights(path: Path, name: str | None = None) -> dict[str, Tensor]:
@@ -89,18 +92,41 @@ def read_weights(path: Path, name: str | None = None) -> dict[str, Tensor]:
     return dict(state)
 
 
-def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: object) -> None:
+def load_strictly(
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    source: object,
+    names: Collection[str] | None = None,
+) -> None:
     """Copy a state dict into a module, where every name and every shape has to match.
-
-    Only BatchNorm's count of batches, which old files lack and nothing here uses, may be missing.
 
     Args:
         source: what to call the origin in the message, usually the file.
+        names: which of the module's tensors the state dict has to hold, and no others (default:
+            all).
 
     Raises:
-        UsageError: with the names that are missing, unknown or of another shape.
+        UsageError: names are missing, unknown or of another shape, or numbers are not finite.
     """
-    expected = module.state_dict()
+    own = module.state_dict()
+    wanted = own if names is None else {name: own[name] for name in names if name in own}
+    compare_names(state, wanted, f"{source} does not fit {type(module).__name__}")
+    broken = [n for n, v in state.items() if v.is_floating_point() and not v.isfinite().all()]
+    if broken:
+        raise UsageError(f"{source} holds numbers that are not finite in: {_shorten(broken)}")
+    module.load_state_dict(state, strict=False)
+
+
+def compare_names(
+    state: Mapping[str, Tensor], expected: Mapping[str, Tensor], complaint: str
+) -> None:
+    """Refuse a state dict that has other names or shapes than expected.
+
+    Only BatchNorm's count of batches, which old files lack and nothing here uses, may be missing.
+
+    Raises:
+        UsageError: the complaint, and the names that are missing, unknown or of another shape.
+    """
     problems = {
         "missing": [
             name
@@ -116,17 +142,20 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: object
     }
     found = [f"{kind}: {_shorten(names)}" for kind, names in problems.items() if names]
     if found:
-        raise UsageError(f"{source} does not fit {type(module).__name__}; " + "; ".join(found))
-    module.load_state_dict(state, strict=False)
+        raise UsageError(f"{complaint}; " + "; ".join(found))
 
 
 def _how_to_get(path: Path, name: str | None) -> str:
-    known = [OFFICIAL[name]] if name in OFFICIAL else []
-    known = known or [entry for entry in OFFICIAL.values() if entry[0] == path.name]
+    known = [n for n in OFFICIAL if n == name] or [
+        n for n in OFFICIAL if OFFICIAL[n][0] == path.name
+    ]
     if not known:
         return f"no such weights file: {path}"
-    file, address = known[0]
-    return f"no such weights file: {path}; get {file} from {address} and save it as {path}"
+    file, address = OFFICIAL[known[0]]
+    return (
+        f"no such weights file: {path}; `python -m tools.weights fetch {known[0]}` gets {file} "
+        f"from {address}"
+    )
 
 
 def _all_tensors(state: Mapping) -> bool:

@@ -9,8 +9,8 @@ from PIL import Image
 from torch import Tensor
 
 from labelling.options import CALIBRATED_THRESHOLD
-from model.clicks import PromptedPicture
-from model.label_map import Size, compete
+from model.label_map import Size, label_map
+from model.sam.clicks import PromptedPicture
 
 
 @dataclass(frozen=True)
@@ -88,4 +88,4 @@ class Found:
     def mask(self, thresholds: Thresholds, size: Size | None = None) -> np.ndarray:
         """H x W bool, at the picture's own size unless another is asked for."""
         present = [0] if self.score >= thresholds.presence else []
-        return compete(self.logits, present, size or self.target.size, thresholds.least) == 1
+        return label_map(self.logits, present, size or self.target.size, thresholds.least) == 1

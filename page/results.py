@@ -51,7 +51,7 @@ def label_pictures(
             break
         report(number, len(session.targets))
         pixels = read_image(target.photo, largest=LARGE)
-        logits, scores = segmenter.look([squash(pixels, segmenter.image_size)], [concept])
+        logits, scores = segmenter.predict([squash(pixels, segmenter.image_size)], [concept])
         preview = session.store(fitted(pixels, PREVIEW_SIDE), "preview.png")
         logits = logits[:, 0].float().cpu()
         results.append(Found(target, preview, logits, scores.item(), segmenter.is_calibrated))

@@ -14,7 +14,6 @@ from starlette.responses import PlainTextResponse
 
 from common.errors import UsageError
 from model import InContextSegmenter
-from model.sam.sam2 import Sam2
 from page.events import Events
 from page.examples import draw_examples
 from page.layout import STYLE, THEME, build_page
@@ -67,7 +66,7 @@ def served(
     """
     port = port or _free_port(host)
     sessions = Sessions(folder / "visitors", limits)
-    has_memory = isinstance(segmenter.model.segmenter, Sam2)
+    has_memory = segmenter.method.has_memory
     examples = draw_examples(folder / "examples", with_video=has_memory)
     events = Events(segmenter, sessions, examples)
     gr.set_static_paths([folder / "visitors", folder / "examples"])

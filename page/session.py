@@ -16,7 +16,6 @@ from common.errors import UsageError
 from common.images import LARGE, read_image
 from common.visualize import SUPPORT_COLOUR, overlay
 from labelling.references import read_reference
-from model.clicks import PromptedPicture
 from model.predictor import InContextSegmenter
 from page import canvas
 from page.items import Draft, Found, Shot, Target
@@ -113,7 +112,7 @@ class Session:
             paint = canvas.painted(layers, size)
             return paint if draft.given is None else paint | draft.given
         if draft.prompted is None:
-            draft.prompted = PromptedPicture(segmenter, draft.pixels)
+            draft.prompted = segmenter.prompted(draft.pixels)
         if meaning == CLICK:
             return draft.prompted.mask(size, clicks=canvas.clicks(marked))
         return draft.prompted.mask(size, box=canvas.box(marked))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from model.dc_sam.config import ModelOptions
+from model.dc_sam.config import DcSamOptions
 from reproduction import operations
 from reproduction.recipe import FOLDS, Row, Table, Training
 from reproduction.steps import SAM_2, TEST_EPISODES
@@ -63,12 +63,12 @@ def chain(training: Training | None) -> Iterable[Training]:
         training = training.start
 
 
-def options_of(training: Training | None) -> ModelOptions:
+def options_of(training: Training | None) -> DcSamOptions:
     """The model of a training: its own flags or those of the training it goes on from."""
     if training is None:
-        return ModelOptions(sam_version=2, sam_model=SAM_2)
+        return DcSamOptions(sam_version=2, sam_model=SAM_2)
     first = list(chain(training))[-1].flags
-    return ModelOptions(
+    return DcSamOptions(
         backbone=str(first["backbone"]),
         sam_version=int(str(first["sam_version"])),
         sam_model=str(first["sam_model"]),
@@ -87,14 +87,14 @@ def training_cost(training: Training) -> float:
     episode = part.frozen + (1 + BACKWARD) * part.learned
     if training.benchmark == "coco_mask_tube":
         episode += (TUBE_FRAMES - 1) * part.segmenter
-        episode += (1 + BACKWARD) * _following(TUBE_FRAMES - 1, part.decode)
+        episode += (1 + BACKWARD) * _propagated(TUBE_FRAMES - 1, part.decode)
     if training.folds:
         images = sum(TRAINING_IMAGES[training.benchmark])
         return episode * images * int(str(training.flags["epochs"]))
     return episode * training.batch * int(str(training.flags["max_iterations"]))
 
 
-def _following(frames: int, decode: float) -> float:
+def _propagated(frames: int, decode: float) -> float:
     """GFLOP for so many frames after the first one, without their features."""
     memories = [min(number, MEMORIES) for number in range(1, frames + 1)]
     attention = sum(operations.memory_attention(SAM_2, number) for number in memories)
@@ -106,7 +106,7 @@ def evaluation_cost(row: Row) -> float | None:
     part = operations.count(options_of(row.training))
     if row.folds:
         more_shots = part.segmenter + part.backbone + part.branches * part.high
-        more_shots += part.priors + part.learn
+        more_shots += part.priors + part.support
         episode = part.frozen + part.learned + (row.shots - 1) * more_shots
         return episode * TEST_EPISODES * len(FOLDS) * SEEDS
     frames = TEST_FRAMES.get(row.benchmark)

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 
 from data.classes import VOC_CLASSES, fold_classes
 from model.backbones.backbone import BUILDERS, Backbone
-from model.dc_sam.config import ModelOptions, build_generator
-from model.dc_sam.video import DcSamVideo
+from model.dc_sam.config import DcSamOptions, build_generator
+from model.dc_sam.network import DcSam
+from model.dc_sam.video_training import unfreeze
 from model.sam.adapters import add_adapters, unfreeze_adapters
 from reproduction import operations
 from reproduction.recipe import Training
@@ -22,24 +23,24 @@ def shifted_classes(fold: int) -> Mapping[str, str]:
 
 def table_14(fusion: str) -> Mapping[str, float]:
     """Multiply-adds of an episode (in billions) and learnable parameters (in millions)."""
-    options = ModelOptions(fusion=fusion)
+    options = DcSamOptions(fusion=fusion)
     part = operations.count(options)
-    total = 2 * part.backbone + (1 + part.branches) * part.high + part.learn + part.find
+    total = 2 * part.backbone + (1 + part.branches) * part.high + part.support + part.query
     parameters = operations.learnable_parameters(options)
     return {"FLOPs (G)": total / 2, "parameters (M)": parameters / MILLION}
 
 
 def tuned_parameters(training: Training) -> Mapping[str, float]:
     """Table 10: the parameters of SAM 2 that a training on mask tubes changes, in millions."""
-    options = ModelOptions(sam_version=2)
+    options = DcSamOptions(sam_version=2)
     backbone = Backbone("tiny", BUILDERS["tiny"]({}))
     segmenter = copy.deepcopy(operations.build_on_meta(2, options.segmenter))
     generator = build_generator(options, backbone.middle_channels, segmenter.channels)
-    model = DcSamVideo(backbone, segmenter, generator)
+    model = DcSam(backbone, segmenter, generator)
     if training.flags.get("lora"):
         add_adapters(segmenter.network)
         unfreeze_adapters(segmenter.network)
     else:
-        model.unfreeze(str(training.flags["train_parts"]).split(","))
+        unfreeze(model, str(training.flags["train_parts"]).split(","))
     learning = sum(p.numel() for p in segmenter.parameters() if p.requires_grad)
     return {"parameters (M)": learning / MILLION}

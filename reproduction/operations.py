@@ -11,7 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from model.backbones.backbone import BUILDERS, Backbone
-from model.dc_sam.config import ModelOptions, build_generator
+from model.dc_sam.config import DcSamOptions, build_generator
 from model.dc_sam.prompt_generator import PromptGenerator
 from model.layers import sine_position
 from model.sam.sam1 import Sam
@@ -35,12 +35,12 @@ class Operations:
     """Stage 4, a call: for the query, and for each branch of the support."""
     priors: float
     """Prior masks of both branches: together they compare the query with every place once."""
-    learn: float
+    support: float
     """Reduction and fusion of the support, prototypes and the first attention layers."""
-    find: float
+    query: float
     """The same of the query, the second attention layers and the self-attention."""
     decode: float
-    """The mask decoder; it is asked twice."""
+    """The mask decoder; it runs twice."""
     branches: int
 
     @property
@@ -51,7 +51,7 @@ class Operations:
     @property
     def learned(self) -> float:
         """An episode in what gradients pass through: prompt generator and decoder."""
-        return self.learn + self.find + 2 * self.decode
+        return self.support + self.query + 2 * self.decode
 
 
 @cache
@@ -71,7 +71,7 @@ def giga(call: Callable, *inputs: object, **named: object) -> float:
 
 
 @cache
-def count(options: ModelOptions) -> Operations:
+def count(options: DcSamOptions) -> Operations:
     """Count the operations of a model."""
     segmenter = build_on_meta(options.sam_version, options.segmenter)
     large, channels = segmenter.image_size, segmenter.channels
@@ -84,14 +84,14 @@ def count(options: ModelOptions) -> Operations:
     network = segmenter.network.image_encoder if options.sam_version == 2 else segmenter.encode
     map_ = high if extracted.middle is None else extracted.middle
     places = high.shape[-1] ** 2
-    learn, find, branches = _generator(options, backbone.middle_channels, map_.shape[-1])
+    support, query, branches = _generator(options, backbone.middle_channels, map_.shape[-1])
     return Operations(
         segmenter=giga(network, whole),
         backbone=giga(backbone.extract, images),
         high=giga(backbone.high, extracted.trunk, None),
         priors=2 * high.shape[1] * places**2 / 1e9,
-        learn=learn,
-        find=find,
+        support=support,
+        query=query,
         decode=giga(segmenter.decode_all, _features(segmenter, "meta"), tokens),
         branches=branches,
     )
@@ -108,7 +108,7 @@ def _features(segmenter: Segmenter, device: str) -> SegmenterFeatures:
     )
 
 
-def _generator(options: ModelOptions, middle: int, side: int) -> tuple[float, float, int]:
+def _generator(options: DcSamOptions, middle: int, side: int) -> tuple[float, float, int]:
     """GFLOP for the support and for the query, and how many branches there are.
 
     Masks are looked at while they are shrunk, so these tensors have content.
@@ -123,15 +123,15 @@ def _generator(options: ModelOptions, middle: int, side: int) -> tuple[float, fl
     def maps() -> list[torch.Tensor]:
         return generator.maps(middles, features, side)
 
-    contexts = generator.learn(maps(), mask, positions)
-    prompts = [context.prompts for context in contexts]
-    priors = [mask] * len(contexts)
-    learn = giga(lambda: generator.learn(maps(), mask, positions))
-    find = giga(lambda: generator.refine(contexts, prompts, maps(), priors, mask, positions))
-    return learn, find, len(generator.branches)
+    branches = generator.encode_support(maps(), mask, positions)
+    prompts = [branch.prompts for branch in branches]
+    priors = [mask] * len(branches)
+    support = giga(lambda: generator.encode_support(maps(), mask, positions))
+    query = giga(lambda: generator.refine(branches, prompts, maps(), priors, mask, positions))
+    return support, query, len(generator.branches)
 
 
-def learnable_parameters(options: ModelOptions) -> int:
+def learnable_parameters(options: DcSamOptions) -> int:
     """Of the prompt generator."""
     with torch.device("meta"):
         backbone = Backbone(options.backbone, BUILDERS[options.backbone]({}))

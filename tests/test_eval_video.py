@@ -11,7 +11,8 @@ import eval_video
 from common.checkpoint import read_facts, read_weights, save_checkpoint
 from common.cli import to_json
 from common.video_io import FrameReader
-from model.dc_sam.config import ModelOptions, build_model, learnable_weights
+from model.checkpoint import learnable_weights
+from model.dc_sam.config import DcSamOptions, build_dc_sam
 
 FRAMES, HEIGHT, WIDTH = 5, 48, 64
 CLASSES = {"a pair": {1: 8, 3: 30}, "one": {1: 20}, "two": {3: 4}}
@@ -38,10 +39,10 @@ def coco(tmp_path_factory) -> Path:
 def checkpoint(tmp_path_factory) -> Path:
     """An untrained model that takes every object for present, so that masks are not all empty."""
     torch.manual_seed(0)
-    options = ModelOptions(
+    options = DcSamOptions(
         backbone="tiny", sam_version=2, sam_model="tiny", image_size=64, num_query=3, position="sam"
     )
-    model = build_model(options)
+    model = build_dc_sam(options)
     weights = learnable_weights(model) | {PRESENCE: torch.tensor([20.0])}
     assert PRESENCE in dict(model.named_parameters())
     path = tmp_path_factory.mktemp("model") / "last.safetensors"

@@ -16,10 +16,11 @@ from common.cli import to_json
 from data.episode import EpisodeKey
 from data.image_io import IGNORED
 from data.sampler import write_keys
-from model.dc_sam.config import ModelOptions, build_model, learnable_weights
+from model.checkpoint import learnable_weights
+from model.dc_sam.config import DcSamOptions, build_dc_sam
 from model.predictor import InContextSegmenter
 
-OPTIONS = ModelOptions(
+OPTIONS = DcSamOptions(
     backbone="tiny", sam_model="tiny", random_weights=True, image_size=64, num_query=4
 )
 
@@ -30,7 +31,7 @@ def checkpoint(tmp_path_factory):
     path = tmp_path_factory.mktemp("checkpoint") / "last.safetensors"
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        weights = learnable_weights(build_model(OPTIONS))
+        weights = learnable_weights(build_dc_sam(OPTIONS))
     save_checkpoint(path, weights, {"model": to_json(OPTIONS)})
     return path
 

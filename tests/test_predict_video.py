@@ -11,7 +11,8 @@ from common.checkpoint import save_checkpoint
 from common.cli import to_json
 from common.video_io import FrameReader, VideoWriter
 from labelling.label_folder import VideoResults
-from model.dc_sam.config import ModelOptions, build_model, learnable_weights
+from model.checkpoint import learnable_weights
+from model.dc_sam.config import DcSamOptions, build_dc_sam
 from model.predictor import InContextSegmenter
 
 FRAMES, HEIGHT, WIDTH = 4, 50, 70
@@ -19,7 +20,7 @@ FRAMES, HEIGHT, WIDTH = 4, 50, 70
 
 def save_untrained(path, version):
     """A tiny model that was never trained; with SAM 2 it takes every object for present."""
-    options = ModelOptions(
+    options = DcSamOptions(
         backbone="tiny",
         sam_version=version,
         sam_model="tiny",
@@ -29,7 +30,7 @@ def save_untrained(path, version):
     )
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        weights = learnable_weights(build_model(options))
+        weights = learnable_weights(build_dc_sam(options))
     if version == 2:
         head = "segmenter.network.sam_mask_decoder.pred_obj_score_head.layers.2"
         weights |= {f"{head}.bias": torch.tensor([3.0])}

@@ -1,5 +1,7 @@
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,21 +13,33 @@ import torch
 from safetensors.torch import load_file
 
 import train_image
+from common.checkpoint import read_facts
+from data.benchmarks import make_benchmark
+
+SHORT = ("--max_iterations", 2, "--bsz", 2)
 
 
-def test_a_run_leaves_weights_logs_and_facts(script, tiny_flags, tmp_path):
-    outcome = script(
-        train_image, *tiny_flags, "--output", tmp_path / "run", "--max_iterations", 2, "--bsz", 2
-    )
+def test_a_run_leaves_weights_logs_and_facts(script, tiny_flags, generated, tmp_path):
+    run = tmp_path / "run"
+    outcome = script(train_image, *tiny_flags, "--output", run, *SHORT)
 
-    assert outcome.code == 0
-    assert {"last.safetensors", "best.safetensors", "state.pt", "log.jsonl", "tensorboard"} <= {
-        path.name for path in (tmp_path / "run").iterdir()
-    }
-    [record] = map(json.loads, (tmp_path / "run" / "log.jsonl").read_text().splitlines())
+    assert outcome.code == 0, outcome.error
+    names = {"last.safetensors", "best.safetensors", "state.pt", "log.jsonl", "tensorboard"}
+    assert {path.name for path in run.iterdir()} == names | {"settings.json"}
+    [record] = map(json.loads, (run / "log.jsonl").read_text().splitlines())
     assert record["update"] == 2
-    weights = load_file(tmp_path / "run" / "last.safetensors")
-    assert all(name.startswith("generator.") for name in weights)
+    assert all(name.startswith("generator.") for name in load_file(run / "last.safetensors"))
+
+    facts = read_facts(run / "last.safetensors")
+    assert facts["method"] == "dc_sam"
+    assert facts["metrics"] == record
+    split = make_benchmark("pascal", generated, 0).training
+    assert facts["data"] == {
+        **{"benchmark": "pascal", "fold": 0, "nshot": 1, "sampler": None},
+        **{"lists": None, "training_list": None, "fingerprint": split.fingerprint()},
+    }
+    for folder in (tmp_path, generated):
+        assert str(folder) not in json.dumps(facts)
 
 
 @pytest.mark.parametrize(
@@ -79,12 +93,8 @@ def test_two_processes_learn_what_one_learns_from_the_same_global_batch(
 
 def test_accumulated_batches_learn_what_one_large_batch_learns(script, tiny_flags, tmp_path):
     for name, flags in {"large": ["--bsz", 4], "small": ["--bsz", 2, "--accumulate", 2]}.items():
-        assert (
-            script(
-                train_image, *tiny_flags, *flags, "--max_iterations", 2, "--output", tmp_path / name
-            ).code
-            == 0
-        )
+        given = (*flags, "--max_iterations", 2, "--output", tmp_path / name)
+        assert script(train_image, *tiny_flags, *given).code == 0
 
     assert_learned_the_same(tmp_path / "large", tmp_path / "small")
 
@@ -111,6 +121,31 @@ def test_a_killed_run_resumes_to_the_same_weights(script, tiny_flags, tmp_path):
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
 
 
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        *((("--fold", 1), "fold"), (("--lr", 0.1), "lr"), (("--epochs", 9), "epochs")),
+        *((("--nshot", 2), "nshot"), (("--num_query", 4), "num_query")),
+        *((("--loss", "release"), "loss"), (("--bsz", 4), "episodes_per_update")),
+        (("--bsz", 1, "--accumulate", 2), ""),  # the same updates, computed in other steps
+    ],
+    ids=str,
+)
+def test_a_run_goes_on_with_its_own_settings_only(
+    script, tiny_flags, trained, tmp_path, flags, named
+):
+    shutil.copytree(trained.parent, tmp_path / "run")
+    before = trained.read_bytes()
+
+    given = (*SHORT, *flags, "--output", tmp_path / "run", "--resume")
+    outcome = script(train_image, *tiny_flags, *given)
+
+    assert outcome.code == (2 if named else 0), outcome.error
+    if named:
+        assert named in re.search(r"other settings \((.*)\)", outcome.error)[1].split(", ")
+    assert (tmp_path / "run" / "last.safetensors").read_bytes() == before
+
+
 def test_all_conflicting_flags_are_told_at_once(script, tmp_path):
     outcome = script(
         train_image,
@@ -135,16 +170,23 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(script, tiny_flags, tmp_pa
     assert (tmp_path / "state.pt").read_bytes() == b"precious"
 
 
-def test_missing_official_weights_are_named_with_their_address(script, tiny_flags, tmp_path):
-    outcome = script(
-        train_image,
-        *tiny_flags,
-        *("--sam_model", "vit_b", "--sam_weights", tmp_path / "sam_vit_b_01ec64.pth"),
-        *("--output", tmp_path / "run"),
+def test_missing_official_weights_are_named_with_what_gets_them(script, tiny_flags, tmp_path):
+    (tmp_path / "weights").mkdir()
+    given = (
+        "--sam_model",
+        "vit_b",
+        "--weights",
+        tmp_path / "weights",
+        "--output",
+        tmp_path / "run",
     )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DCSAM_WEIGHTS", "nowhere")
+        outcome = script(train_image, *tiny_flags, *given)
 
     assert outcome.code == 2
-    assert "sam_vit_b_01ec64.pth" in outcome.error
+    assert str(tmp_path / "weights" / "sam_vit_b_01ec64.pth") in outcome.error
+    assert "python -m tools.weights fetch vit_b" in outcome.error
     assert "https://" in outcome.error
 
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from model.dc_sam.video import DcSamVideo
 from safetensors.torch import load_file
 
 import train_video
 from common.checkpoint import read_facts
 from data.synthetic.image_sets import write_coco
-from model.checkpoint import load_model
-from model.dc_sam.video import DcSamVideo
+from model.checkpoint import load_method
 from model.sam.adapters import adapter_names, unadapted_name
 
 TINY = ("--preset", "tiny", "--random_weights", "--device", "cpu", "--nworker", "0")
@@ -80,7 +80,7 @@ def test_what_an_earlier_stage_changed_stays_in_the_checkpoint(train, capsys):
     assert all(torch.equal(before[name], after[name]) for name in decoder)
 
     capsys.readouterr()
-    model, _ = load_model(tubes, torch.device("cpu"))
+    model, _ = load_method(tubes, torch.device("cpu"))
     assert "warning" not in capsys.readouterr().err
     loaded = DcSamVideo.from_image_model(model).state_dict()
     assert all(torch.equal(loaded[name], value) for name, value in after.items())
@@ -120,7 +120,7 @@ def test_adapters_learn_beside_what_an_earlier_stage_trained(train, capsys):
     assert all(torch.equal(before[name], stayed[name]) for name in frozen)
 
     capsys.readouterr()
-    model, _ = load_model(first, torch.device("cpu"))
+    model, _ = load_method(first, torch.device("cpu"))
     assert "warning" not in capsys.readouterr().err
     assert not any(p.requires_grad for p in model.segmenter.parameters())
     loaded = model.state_dict()

@@ -27,8 +27,8 @@ from evaluation.episodes import TestedData
 from evaluation.exposure import SEEN, UNSEEN, Exposure
 from evaluation.image import batches, predict_episodes
 from evaluation.presence import LabelledSignals, fit_presence, roc_auc
-from model.checkpoint import load_model, read_model
-from model.dc_sam.network import DcSam
+from model.checkpoint import load_method, read_checkpoint
+from model.method import Method
 from model.presence import PresenceScale
 
 AUC_NAMES = {SEEN: "seen_classes_auc", UNSEEN: "unseen_classes_auc"}
@@ -69,7 +69,7 @@ def main() -> int:
     data, options = parse_options()
     quiet_libraries()
     with process_group(options.device) as processes:
-        method, facts = load_model(options.ckpt, processes.device)
+        method, facts = load_method(options.ckpt, processes.device)
         data = data.completed(facts, options.ckpt)
         exposure = Exposure.of_fold(facts, data.benchmark, data.fold)
         benchmark = open_benchmark(data, processes, lambda b: [b.held_out, b.validation])
@@ -79,7 +79,7 @@ def main() -> int:
             # where training has seen all classes, both splits are one: then these differ
             keys = sampler.evaluation_keys(2 * options.episodes)[place::2]
             keys += without_class(split, keys)
-            episodes = EpisodeDataset(split, keys, facts["model"]["image_size"])
+            episodes = EpisodeDataset(split, keys, method.image_size)
             measured.append(measure(method, episodes, options, processes))
         fitted, tested = measured
         scale = fit_presence(fitted)
@@ -113,7 +113,7 @@ def without_class(split: Split, keys: Sequence[EpisodeKey]) -> list[EpisodeKey]:
 
 
 def measure(
-    method: DcSam, episodes: EpisodeDataset, options: CalibrationOptions, processes: Processes
+    method: Method, episodes: EpisodeDataset, options: CalibrationOptions, processes: Processes
 ) -> LabelledSignals:
     """Signals of all episodes; the first ones show their class."""
     found, present = [], []
@@ -130,7 +130,7 @@ def measure(
 
 def write(options: CalibrationOptions, scale: PresenceScale, auc: dict[str, float]) -> None:
     """Put the calibration into the checkpoint's header."""
-    facts, weights = read_model(options.ckpt)
+    facts, weights = read_checkpoint(options.ckpt)
     facts = {name: value for name, value in facts.items() if name != "version"}
     facts["presence"] = {**dataclasses.asdict(scale), **auc}
     save_checkpoint(options.written, weights, facts)

@@ -31,7 +31,7 @@ from common.errors import UsageError
 from common.files import temporary_beside
 from common.logger import quiet_libraries, write_json
 from common.pixels import IMAGE_MEAN, IMAGE_STD
-from model.checkpoint import load_model
+from model.checkpoint import load_method
 from model.dc_sam.export_steps import STEPS, Step, Values
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -82,10 +82,10 @@ class Example(NamedTuple):
 def main() -> int:
     options = parse_options()
     quiet_libraries()
-    model, facts = load_model(options.ckpt, torch.device("cpu"))
-    if options.nshot > 1 and not model.generator.wiring.negative_sees_query:
+    model, facts = load_method(options.ckpt, torch.device("cpu"))
+    if model.most_shots is not None and options.nshot > model.most_shots:
         raise UsageError("models with the release's wiring take one reference: leave --nshot at 1")
-    side = facts["model"]["image_size"]
+    side = model.image_size
     graphs = {name: step(model, side) for name, step in STEPS.items()}
     folder = temporary_beside(options.output)
     try:

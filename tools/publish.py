@@ -27,7 +27,7 @@ from common.cli import run_script
 from common.errors import UsageError
 from common.files import digest, temporary_beside, write_atomically
 from common.sums import SUMS, check_sum, read_sums, write_sums
-from model.checkpoint import load_model, model_options
+from model.checkpoint import load_method, options_of
 from tools.model_card import Part, file_name, write_card
 
 CARD = "README.md"
@@ -124,7 +124,7 @@ def read_parts(sources: list[Path]) -> list[Part]:
     parts: dict[str, Part] = {}
     for source in sources:
         facts = read_facts(source)
-        model_options(facts, source)
+        options_of(facts, source)
         first = next((part.facts["model"] for part in parts.values()), facts["model"])
         differing = sorted(key for key in first if facts["model"].get(key) != first[key])
         if differing:
@@ -234,16 +234,14 @@ def try_model(path: Path) -> None:
         UsageError: the model cannot be built, which includes that a file of its frozen parts is
             absent, or some of its numbers are not finite.
     """
-    model, facts = load_model(path, torch.device("cpu"))
-    for name, value in model.state_dict().items():
-        if not value.isfinite().all():
-            raise UsageError(f"{path}: {name} holds numbers that are not finite")
-    side = facts["model"]["image_size"]
+    model, _ = load_method(path, torch.device("cpu"))
+    side = model.image_size
     generator = torch.Generator().manual_seed(0)
     query, support = torch.randn(2, 1, 3, side, side, generator=generator)
     mask = torch.zeros(1, 1, side, side)
     mask[..., : side // 2] = 1
-    if not model(query, support[None], mask).logits.isfinite().all():
+    encoded = model.encode_support(model.encode(support, support_only=True), mask)
+    if not model.predict(model.encode(query), encoded).logits.isfinite().all():
         raise UsageError(f"{path} gives logits that are not finite")
 
 

@@ -1,64 +1,99 @@
-"""The one place that knows names and sizes: builds DC-SAM from options."""
+"""What DC-SAM is made of and how it is trained: its flags, the paper's numbers, its builder."""
 
-import hashlib
-from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from common.cli import option
+from common.cli import option, to_json
 from common.errors import UsageError
 from common.files import ROOT
 from model.backbones.backbone import BUILDERS, Backbone, build_backbone
 from model.dc_sam.network import DcSam
 from model.dc_sam.prompt_generator import PAPER, RELEASE_SAM1, RELEASE_SAM2, PromptGenerator
-from model.sam import sam1 as sam
-from model.sam import sam2
+from model.sam import sam1, sam2
+from model.sam.adapters import adapter_names, add_adapters
 from model.sam.segmenter import Segmenter
-from model.weights import load_strictly, official_path, read_weights
+from model.weights import load_strictly, official_path, read_weights, weights_folder
 
 TINY_WEIGHTS = {
     1: ROOT / "segment-anything" / "tiny_sam.safetensors",
     2: ROOT / "segment-anything-2" / "tiny_sam2.safetensors",
 }
-SAM_MODELS = {1: tuple(sam.SIZES), 2: sam2.NAMES}
+SAM_MODELS = {1: tuple(sam1.SIZES), 2: sam2.NAMES}
 DEFAULT_SAM_MODEL = {1: "vit_h", 2: "sam2.1_hiera_l"}
 
-PRESETS = {
-    "paper": {},
+_TINY_MODEL = {
+    "backbone": "tiny",
+    "sam_model": "tiny",
+    "image_size": 128,
+    "num_query": 10,
+    "position": "sam",
+}
+_COCO = {"epochs": 50, "lr": 1e-4}
+_TINY_IMAGES = {**_TINY_MODEL, "epochs": 8, "bsz": 8, "lr": 2e-3}
+
+HYPER_PARAMETERS: dict[str, dict[str, dict[str, Any]]] = {
+    "paper": {
+        "pascal": {"epochs": 100, "lr": 2e-4},
+        "coco": _COCO,
+        "coco_all": _COCO,
+        "coco2pascal": _COCO,
+        "video_images": {
+            "max_iterations": 40_000,
+            "epochs": 40,
+            "lr": 1e-4,
+            "sam_lr": 1.0,
+            "bsz": 8,
+            "episodes_per_epoch": 32_000,
+        },
+        "mask_tubes": {
+            "max_iterations": 10_000,
+            "epochs": 10,
+            "lr": 1e-5,
+            "sam_lr": 1.0,
+            "bsz": 1,
+            "episodes_per_epoch": 10_000,
+        },
+    },
     "tiny": {
-        "backbone": "tiny",
-        "sam_model": "tiny",
-        "image_size": 128,
-        "num_query": 10,
-        "position": "sam",
-        "epochs": 8,
-        "bsz": 8,
-        "lr": 2e-3,
+        **dict.fromkeys(("pascal", "coco", "coco_all", "coco2pascal"), _TINY_IMAGES),
+        "video_images": {**_TINY_IMAGES, "sam_lr": 0.02},
+        "mask_tubes": {**_TINY_MODEL, "epochs": 2, "lr": 5e-5, "sam_lr": 5.0, "bsz": 4},
     },
 }
-"""Defaults that go together; "tiny" is what trains on a laptop in minutes."""
+"""Preset -> benchmark or stage -> defaults of flags.
+
+"paper" has section 5's numbers, "tiny" is what trains on a laptop in minutes: there the rate of a
+new prompt generator would spoil SAM 2's decoder, and that of a trained one would hardly move SAM
+2's memory."""
 
 
 @dataclass(frozen=True)
-class ModelOptions:
-    """What the model is made of."""
+class DcSamOptions:
+    """What the model is made of (DC-SAM)."""
 
-    backbone: str = option("resnet50", "frozen image features", tuple(BUILDERS))
-    backbone_weights: Path | None = option(None, "its file (default: the official one in weights/)")
-    sam_version: int = option(1, "SAM or SAM 2", (1, 2))
+    backbone: str = option("resnet50", "network that gives frozen image features", tuple(BUILDERS))
+    backbone_weights: Path | None = option(
+        None, "file of the backbone (default: the official one in the folder of weights)"
+    )
+    sam_version: int = option(1, "version of SAM", (1, 2))
     sam_model: str | None = option(
         None,
-        "variant: vit_b, vit_l, vit_h or tiny; sam2.1_hiera_t, ..., or tiny (default: largest)",
+        "variant of SAM: vit_b, vit_l, vit_h or tiny; sam2.1_hiera_t, ..., or tiny "
+        "(default: largest)",
     )
-    sam_weights: Path | None = option(None, "its file (default: the official one in weights/)")
+    sam_weights: Path | None = option(
+        None, "file of SAM (default: the official one in the folder of weights)"
+    )
     random_weights: bool = option(False, "untrained frozen parts, to try things without files")
     image_size: int = option(512, "side to which images are squashed")
     num_query: int = option(25, "prompt tokens in each branch")
     fusion: str = option(
-        "full", "backbone and SAM features, or prior masks and SAM features", ("full", "prior")
+        "full",
+        "what is fused: backbone and SAM features, or prior masks and SAM features",
+        ("full", "prior"),
     )
     prior: bool = option(False, "the same as --fusion prior")
     segmenter_fusion: bool = option(True, "ablation: no SAM features", flag="--no_sam_fusion")
@@ -67,7 +102,9 @@ class ModelOptions:
     position: str = option(
         "sine", "position encoding: sine on keys, or SAM's own on keys and values", ("sine", "sam")
     )
-    wiring: str = option("paper", "the paper's, or the released program's", ("paper", "release"))
+    wiring: str = option(
+        "paper", "connections as in the paper, or as in the released program", ("paper", "release")
+    )
 
     @property
     def uses_prior_fusion(self) -> bool:
@@ -77,6 +114,30 @@ class ModelOptions:
     def segmenter(self) -> str:
         """The variant of SAM or SAM 2."""
         return self.sam_model or DEFAULT_SAM_MODEL[self.sam_version]
+
+    def to_json(self) -> dict[str, Any]:
+        """What a checkpoint's header says; of files it says their names."""
+        names = {field: path and path.name for field, path in self._files().items()}
+        return to_json(replace(self, **names))
+
+    @classmethod
+    def from_json(cls, stored: Any, source: object) -> "DcSamOptions":
+        """From a header; files are looked up in the folder of weights.
+
+        Raises:
+            UsageError: there are options which this program does not know.
+        """
+        if not isinstance(stored, dict) or not stored.keys() <= {f.name for f in fields(cls)}:
+            raise UsageError(f"{source} does not describe a model that this version can build")
+        files = {
+            name: weights_folder() / Path(stored[name]).name
+            for name in cls()._files()
+            if stored.get(name)
+        }
+        return cls(**{**stored, **files})
+
+    def _files(self) -> dict[str, Path | None]:
+        return {"backbone_weights": self.backbone_weights, "sam_weights": self.sam_weights}
 
     def problems(self) -> list[str]:
         """Every reason why these options cannot be used."""
@@ -100,16 +161,21 @@ class ModelOptions:
         return found
 
 
+def segmenter_weights(version: int, name: str) -> Path:
+    """Where the weights of a variant of SAM (1) or SAM 2 (2) belong."""
+    return TINY_WEIGHTS[version] if name == "tiny" else official_path(name)
+
+
 def build_segmenter(version: int, name: str, weights: Path | None) -> Segmenter:
     """Build SAM (1) or SAM 2 (2), with random weights if there is no file."""
-    segmenter = sam.Sam(name) if version == 1 else sam2.Sam2(name)
+    segmenter = sam1.Sam(name) if version == 1 else sam2.Sam2(name)
     if weights is not None:
         state = {k: v.float() for k, v in read_weights(weights, name).items()}
         load_strictly(segmenter.official, state, weights)
     return segmenter
 
 
-def build_generator(options: ModelOptions, middle_channels: int, channels: int) -> PromptGenerator:
+def build_generator(options: DcSamOptions, middle_channels: int, channels: int) -> PromptGenerator:
     """Build the learnable part for a backbone's middle features and a segmenter's embedding."""
     release = RELEASE_SAM1 if options.sam_version == 1 else RELEASE_SAM2
     return PromptGenerator(
@@ -125,8 +191,8 @@ def build_generator(options: ModelOptions, middle_channels: int, channels: int) 
     )
 
 
-def build_model(
-    options: ModelOptions, read_backbone: bool = True, read_segmenter: bool = True
+def build_dc_sam(
+    options: DcSamOptions, read_backbone: bool = True, read_segmenter: bool = True
 ) -> DcSam:
     """Build DC-SAM with the frozen parts' weights, the learnable part seeded by torch.
 
@@ -140,8 +206,7 @@ def build_model(
     version, name = options.sam_version, options.segmenter
     sam_weights = None
     if read_segmenter and not options.random_weights:
-        default = TINY_WEIGHTS[version] if name == "tiny" else official_path(name)
-        sam_weights = options.sam_weights or default
+        sam_weights = options.sam_weights or segmenter_weights(version, name)
     if options.random_weights or not read_backbone:
         backbone = Backbone(options.backbone, BUILDERS[options.backbone]({}))
     else:
@@ -151,66 +216,29 @@ def build_model(
         backbone = build_backbone(options.backbone, backbone_weights)
     segmenter = build_segmenter(version, name, sam_weights)
     generator = build_generator(options, backbone.middle_channels, segmenter.channels)
-    return DcSam(backbone, segmenter, generator, options.position)
+    return DcSam(backbone, segmenter, generator, options.position, options.image_size)
 
 
-def learnable_weights(model: nn.Module) -> dict[str, Tensor]:
-    """What training changes, by name."""
-    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+def restore_dc_sam(options: DcSamOptions, weights: dict[str, Tensor], source: object) -> DcSam:
+    """Build DC-SAM with a checkpoint's weights; a backbone or SAM 2 that it holds needs no file.
 
-
-def load_learnable(model: nn.Module, weights: dict[str, Tensor], source: object) -> None:
-    """Copy learned weights into a model.
-
-    Raises:
-        UsageError: they belong to a model of another configuration.
-    """
-    own = learnable_weights(model)
-    wrong = [
-        name
-        for name in sorted(own.keys() | weights.keys())
-        if name not in own or name not in weights or own[name].shape != weights[name].shape
-    ]
-    if wrong:
-        raise UsageError(
-            f"{source} belongs to a model of another configuration: {len(wrong)} tensors differ, "
-            f"the first is {wrong[0]}"
-        )
-    with torch.no_grad():
-        for name, parameter in own.items():
-            parameter.copy_(weights[name])
-
-
-def load_tuned(model: nn.Module, weights: dict[str, Tensor], source: object) -> None:
-    """Copy weights over those of the same names, and leave the others as they are.
-
-    Raises:
-        UsageError: a name or a shape is not the model's.
-    """
-    own = model.state_dict()
-    wrong = [n for n, v in sorted(weights.items()) if n not in own or own[n].shape != v.shape]
-    if wrong:
-        raise UsageError(
-            f"{source} belongs to a model of another configuration: {len(wrong)} tensors differ, "
-            f"the first is {wrong[0]}"
-        )
-    with torch.no_grad():
-        for name, value in weights.items():
-            own[name].copy_(value)
-
-
-def frozen_fingerprint(model: DcSam, changed: Collection[str] = ()) -> str:
-    """A short digest of the frozen parts' weights, so that others are noticed.
-
-    It reads a few numbers of every tensor.
+    Weights of SAM 2 that were trained stand in the place of the official ones, and adapters beside
+    them.
 
     Args:
-        changed: names in the model of weights that were trained, which do not count.
+        source: what to call the checkpoint in messages.
+
+    Raises:
+        UsageError: the weights are of another configuration, or a frozen part's file is missing.
     """
-    digest = hashlib.sha256()
-    for prefix, part in (("backbone", model.backbone), ("segmenter", model.segmenter)):
-        for name, value in part.state_dict().items():
-            if f"{prefix}.{name}" not in changed:
-                sample = value.flatten()[:: max(1, value.numel() // 4)].float().cpu()
-                digest.update(name.encode() + sample.numpy().tobytes())
-    return digest.hexdigest()[:16]
+    has_backbone = any(name.startswith("backbone.") for name in weights)
+    has_segmenter = any(name.startswith("segmenter.network.image_encoder.") for name in weights)
+    model = build_dc_sam(options, read_backbone=not has_backbone, read_segmenter=not has_segmenter)
+    if adapter_names(weights):
+        add_adapters(model.segmenter.official)
+    names = {name for name in model.state_dict() if name.startswith("generator.")}
+    if has_backbone:
+        names |= {name for name in model.state_dict() if name.startswith("backbone.")}
+    names |= {name for name in weights if name.startswith("segmenter.")}
+    load_strictly(model, weights, source, names)
+    return model

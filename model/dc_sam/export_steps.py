@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from model.backbones.backbone import BackboneFeatures
-from model.dc_sam.network import Concept, DcSam, EncodedImages
-from model.dc_sam.prompt_generator import SupportContext
+from model.dc_sam.features import EncodedImages, Support
+from model.dc_sam.network import DcSam
+from model.dc_sam.prompt_generator import SupportPrompts
 from model.sam.segmenter import SegmenterFeatures
 
 Values = dict[str, Tensor]
@@ -29,7 +30,7 @@ class Step(nn.Module):
         raise NotImplementedError
 
     def encoded(self, given: Values) -> EncodedImages:
-        """What `Encode` found in a picture, or in K of them."""
+        """What `Encode` made of a picture, or of K of them."""
         levels = tuple(given[name] for name in sorted(given) if name.startswith("level_"))
         features = SegmenterFeatures(given["embedding"], levels)
         extracted = BackboneFeatures(given.get("middle"), given["trunk"])
@@ -41,34 +42,33 @@ class Encode(Step):
 
     def forward(self, given: Values) -> Values:
         images = self.model.encode(given["image"])
-        found = {"embedding": images.features.embedding}
-        for number, level in enumerate(images.features.levels):
-            found[f"level_{number}"] = level
-        if images.extracted.middle is not None:
-            found["middle"] = images.extracted.middle
-        return found | {"trunk": images.extracted.trunk, "high": images.high}
+        features = {"embedding": images.sam.embedding}
+        for number, level in enumerate(images.sam.levels):
+            features[f"level_{number}"] = level
+        if images.backbone.middle is not None:
+            features["middle"] = images.backbone.middle
+        return features | {"trunk": images.backbone.trunk, "high": images.high}
 
 
-class Learn(Step):
-    """Features of K references and `masks`, K x S x S, to a concept (steps 2 to 4).
+class EncodeSupport(Step):
+    """Features of K references and `masks`, K x S x S, to a support (steps 2 to 4).
 
     With N prompts in each of R branches: `tokens` for a first mask, 1 x R*N x C; `prompts`,
     R x N x C; `prototypes`, R x C x 1 x 1; `support_high`, R x K x channels x s x s.
     """
 
     def forward(self, given: Values) -> Values:
-        images, masks = self.encoded(given), given["masks"].unsqueeze(0)
-        concept = self.model.learn_encoded(images.features, images.extracted, masks, None)
-        prompts = [context.prompts for context in concept.contexts]
-        found = {
-            "tokens": self.model.tokens(prompts),
+        support = self.model.encode_support(self.encoded(given), given["masks"].unsqueeze(0))
+        prompts = [branch.prompts for branch in support.branches]
+        values = {
+            "tokens": self.model.prompt_tokens(prompts),
             "prompts": torch.cat(prompts),
-            "prototypes": torch.cat([context.prototype for context in concept.contexts]),
-            "support_high": torch.cat(concept.high),
+            "prototypes": torch.cat([branch.prototype for branch in support.branches]),
+            "support_high": torch.cat(support.high),
         }
         if not self.model.generator.wiring.negative_sees_query:
-            found["support_tokens"] = concept.contexts[0].tokens
-        return found
+            values["support_tokens"] = support.branches[0].tokens
+        return values
 
 
 class Decode(Step):
@@ -76,29 +76,33 @@ class Decode(Step):
 
     def forward(self, given: Values) -> Values:
         images = self.encoded(given)
-        found = self.model.draw(images.features, given["tokens"], images.size)
-        return dict(zip(("logits", "quality", "object_logit"), found, strict=True))
+        decoded = self.model.decode(images.sam, given["tokens"], images.size)
+        return {
+            "logits": decoded.logits,
+            "quality": decoded.quality,
+            "object_logit": decoded.object_logit,
+        }
 
 
 class Refine(Step):
-    """Features, a concept with its `masks`, and the first mask's `logits` to `tokens` (6)."""
+    """Features, a support with its `masks`, and the first mask's `logits` to `tokens` (6)."""
 
     def forward(self, given: Values) -> Values:
-        contexts = [
-            SupportContext(prompts, prototype, given.get("support_tokens"))
+        branches = [
+            SupportPrompts(prompts, prototype, given.get("support_tokens"))
             for prompts, prototype in zip(
                 given["prompts"].split(1), given["prototypes"].split(1), strict=True
             )
         ]
         masks = given["masks"].unsqueeze(0)
-        concept = Concept(contexts, masks, list(given["support_high"].split(1)))
-        prompts = self.model.refine(self.encoded(given), concept, given["logits"])
-        return {"tokens": self.model.tokens(prompts)}
+        support = Support(branches, masks, list(given["support_high"].split(1)))
+        prompts = self.model.refine(self.encoded(given), support, given["logits"])
+        return {"tokens": self.model.prompt_tokens(prompts)}
 
 
 STEPS: dict[str, type[Step]] = {
     "encode": Encode,
-    "learn": Learn,
+    "learn": EncodeSupport,
     "decode": Decode,
     "refine": Refine,
 }

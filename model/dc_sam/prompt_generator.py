@@ -4,16 +4,15 @@ Shapes: B batch, K shots, N prompts of a branch, C channels, M middle channels o
 S side of the backbone's map, on which everything here lives, T = S*S.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.correspondence import shrink_mask
+from model.correspondence import mask_average, shrink_mask
 from model.dc_sam.cyclic_attention import CyclicAttention
+from model.layers import ChannelDropout
 from model.sam.segmenter import SegmenterFeatures
 
 HEADS = 4
@@ -21,9 +20,6 @@ DROPOUT = 0.5
 """Share of the reduced middle channels that an image loses in training."""
 MASK_GAIN = 10.0
 """What mask channels are multiplied by before the fusion."""
-AREA_OFFSET = 0.0005
-"""Added to the area in the prototype's denominator."""
-
 
 Positions = tuple[Tensor, Tensor | None]
 """Position encodings of keys and of values, each T x C."""
@@ -47,7 +43,7 @@ RELEASE_SAM1 = Wiring(normalize_prior=False, negative_sees_query=False, shift_pr
 
 
 @dataclass(frozen=True)
-class SupportContext:
+class SupportPrompts:
     """What the support says, for one branch. It does not depend on the query."""
 
     prompts: Tensor
@@ -106,7 +102,7 @@ class Branch(nn.Module):
         parts = [first, prototype.expand_as(first), *others, MASK_GAIN * mask]
         return F.relu(self.fuse(torch.cat(parts, dim=1))).flatten(2).transpose(1, 2)
 
-    def mediate(self, tokens: Tensor, mask: Tensor, positions: Positions) -> Tensor:
+    def prompt(self, tokens: Tensor, mask: Tensor, positions: Positions) -> Tensor:
         """Equations 9 and 10: the queries gather from the support; B x N x C."""
         prompts = self.query.weight.expand(tokens.shape[0], -1, -1)
         return self.support_attention(prompts, tokens, mask, self.query_position.weight, *positions)
@@ -154,6 +150,7 @@ class PromptGenerator(nn.Module):
             self.reduce = nn.Sequential(
                 nn.Conv2d(middle_channels, channels, kernel_size=1, bias=False),
                 nn.ReLU(inplace=True),
+                ChannelDropout(channels, DROPOUT),
             )
         maps = int(fusion == "full") + int(segmenter_fusion)
         self.fold_levels = LevelFusion(channels) if levels and segmenter_fusion else None
@@ -166,27 +163,16 @@ class PromptGenerator(nn.Module):
         """The positive branch and, where there is one, the negative branch."""
         return [self.positive] if self.negative is None else [self.positive, self.negative]
 
-    def maps(
-        self,
-        middle: Tensor | None,
-        features: SegmenterFeatures,
-        side: int,
-        kept: Tensor | None = None,
-    ) -> list[Tensor]:
+    def maps(self, middle: Tensor | None, features: SegmenterFeatures, side: int) -> list[Tensor]:
         """The maps which the fusion concatenates, each B x C x side x side.
 
         Args:
             middle: backbone features of the images, B x M x side x side; unused by "prior".
             features: the segmenter's features of the same images.
-            kept: which channels of the reduced middle features the dropout keeps, B x C, bool;
-                None: no dropout.
         """
         maps = []
         if self.fusion == "full":
-            reduced = self.reduce(middle)
-            if kept is not None:
-                reduced = reduced * kept[..., None, None] / (1 - DROPOUT)
-            maps.append(reduced)
+            maps.append(self.reduce(middle))
         if self.segmenter_fusion:
             embedding = self.fold_levels(features) if self.fold_levels else features.embedding
             if embedding.shape[-1] != side:
@@ -196,10 +182,10 @@ class PromptGenerator(nn.Module):
             maps.append(embedding)
         return maps
 
-    def learn(
+    def encode_support(
         self, maps: list[Tensor], masks: Tensor, positions: Positions
-    ) -> list[SupportContext]:
-        """Steps 2 to 4 for the support, one context per branch.
+    ) -> list[SupportPrompts]:
+        """Steps 2 to 4 for the support, for each branch.
 
         Args:
             maps: from `maps`, of B*K support images.
@@ -209,19 +195,19 @@ class PromptGenerator(nn.Module):
         side = maps[0].shape[-1]
         small = shrink_mask(masks.flatten(0, 1).unsqueeze(1).to(maps[0].dtype), side)
         positions = tuple(p if p is None else p.repeat(shots, 1) for p in positions)
-        contexts = []
+        encoded = []
         for branch, mask in zip(self.branches, (small, 1 - small), strict=False):
             shot_prototypes = mask_average(maps[0], mask)
             prototype = shot_prototypes.unflatten(0, (batch, shots)).mean(1)
             shared = prototype.repeat_interleave(shots, 0)
             tokens = branch.fused(maps, shared, mask).unflatten(0, (batch, shots)).flatten(1, 2)
-            prompts = branch.mediate(tokens, mask.view(batch, -1), positions)
-            contexts.append(SupportContext(prompts, prototype, tokens))
-        return contexts
+            prompts = branch.prompt(tokens, mask.view(batch, -1), positions)
+            encoded.append(SupportPrompts(prompts, prototype, tokens))
+        return encoded
 
     def refine(
         self,
-        contexts: list[SupportContext],
+        supports: list[SupportPrompts],
         prompts: list[Tensor],
         maps: list[Tensor],
         priors: list[Tensor],
@@ -238,35 +224,13 @@ class PromptGenerator(nn.Module):
         """
         small = F.interpolate(pseudo_mask, size=maps[0].shape[-2:], mode="nearest")
         refined = []
-        for branch, context, start, prior, mask in zip(
-            self.branches, contexts, prompts, priors, (small, 1 - small), strict=False
+        for branch, support, start, prior, mask in zip(
+            self.branches, supports, prompts, priors, (small, 1 - small), strict=False
         ):
-            if context is not contexts[0] and not self.wiring.negative_sees_query:
-                tokens = contexts[0].tokens
+            if support is not supports[0] and not self.wiring.negative_sees_query:
+                tokens = supports[0].tokens
             else:
                 prior = F.interpolate(prior, small.shape[-2:], mode="bilinear", align_corners=True)
-                tokens = branch.fused(maps, context.prototype, prior)
+                tokens = branch.fused(maps, support.prototype, prior)
             refined.append(branch.refine(start, tokens, mask.flatten(1), positions))
         return refined
-
-
-def kept_channels(seeds: Sequence[Sequence[int]], images: int, channels: int) -> Tensor:
-    """Draw which channels the dropout keeps, one seed for each episode of a batch.
-
-    Whole channels of an image are kept or lost, as by Dropout2d.
-
-    Args:
-        seeds: B seeds such as (seed, epoch, index).
-        images: how many images an episode has.
-
-    Returns:
-        B x images x channels, bool.
-    """
-    drawn = [np.random.default_rng(seed).random((images, channels)) for seed in seeds]
-    return torch.from_numpy(np.stack(drawn)) >= DROPOUT
-
-
-def mask_average(features: Tensor, mask: Tensor) -> Tensor:
-    """Mean of B x C x S x S features over a mask, B x 1 x S x S: B x C x 1 x 1."""
-    area = mask.sum((2, 3), keepdim=True) + AREA_OFFSET
-    return (features * mask).sum((2, 3), keepdim=True) / area

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from common.errors import UsageError
 from model.backbones.backbone import BUILDERS, Backbone
-from model.dc_sam.config import ModelOptions, build_generator
+from model.dc_sam.config import DcSamOptions, build_generator
 from model.sam.adapters import adapter_names, add_adapters
 from model.sam.sam2 import Sam2
-from model.weights import read_weights
+from model.weights import compare_names, read_weights
 
 VGG_STAGES = (0, 7, 14, 24, 34)
 """Where the release cuts VGG-16-BN: the first feature of each stage."""
@@ -67,7 +67,7 @@ def released_name(name: str) -> str:
     return name
 
 
-def released_options(state: Mapping[str, Tensor], sam_model: str | None = None) -> ModelOptions:
+def released_options(state: Mapping[str, Tensor], sam_model: str | None = None) -> DcSamOptions:
     """Read from a state dict's names and shapes what kind of model it belongs to.
 
     Args:
@@ -84,7 +84,7 @@ def released_options(state: Mapping[str, Tensor], sam_model: str | None = None) 
     reduced = any(name.startswith("downsample_query.") for name in state)
     fused = (state["merge_1.0.weight"].shape[1] - 1) // channels  # maps, and the prototype
     two_branches = any(name.startswith("neg_transformer_decoder.") for name in state)
-    return ModelOptions(
+    return DcSamOptions(
         backbone=_backbone_name(state),
         sam_version=2 if any(name.startswith("sam_downscaling.") for name in state) else 1,
         sam_model=sam_model,
@@ -101,7 +101,7 @@ def released_options(state: Mapping[str, Tensor], sam_model: str | None = None) 
 
 def import_release(
     state: Mapping[str, Tensor], source: object, sam_model: str | None = None
-) -> tuple[ModelOptions, dict[str, Tensor]]:
+) -> tuple[DcSamOptions, dict[str, Tensor]]:
     """Give every tensor of a released checkpoint its name here.
 
     Args:
@@ -136,28 +136,18 @@ def import_release(
         for name, value in _expected_sam2(options.segmenter, adapted).items():
             names[_SAM2 + _ADAPTED * adapted + name] = _NETWORK + name
             expected[_NETWORK + name] = value
-    problems = {
-        # files written before BatchNorm counted its batches lack the counts, which nothing uses
-        "missing": [n for n in names if n not in state and not n.endswith("num_batches_tracked")],
-        "unknown": [n for n in state if n not in names],
-        "of another shape": [
-            f"{n} {tuple(state[n].shape)} instead of {tuple(expected[names[n]].shape)}"
-            for n in state
-            if n in names and state[n].shape != expected[names[n]].shape
-        ],
-    }
-    found = [f"{kind}: {', '.join(which)}" for kind, which in problems.items() if which]
-    if found:
-        raise UsageError(
-            f"{source} does not fit the release's model with {options.backbone} and "
-            f"SAM {options.sam_version}; " + "; ".join(found)
-        )
+    compare_names(
+        state,
+        {name: expected[own] for name, own in names.items()},
+        f"{source} does not fit the release's model with {options.backbone} and "
+        f"SAM {options.sam_version}",
+    )
     return options, {names[name]: value for name, value in state.items()}
 
 
 def read_release(
     path: Path, sam_model: str | None = None
-) -> tuple[ModelOptions, dict[str, Tensor]]:
+) -> tuple[DcSamOptions, dict[str, Tensor]]:
     """Read a checkpoint file of the release: see `import_release`.
 
     Raises:
@@ -203,7 +193,7 @@ def _backbone_name(state: Mapping[str, Tensor]) -> str:
     return names[len(blocks)]
 
 
-def _expected(options: ModelOptions, channels: int) -> dict[str, Tensor]:
+def _expected(options: DcSamOptions, channels: int) -> dict[str, Tensor]:
     """Every tensor of the model, by its name here; they have shapes but no values."""
     with torch.device("meta"):
         backbone = Backbone(options.backbone, BUILDERS[options.backbone]({}))

@@ -3,12 +3,13 @@
 The adapters are peft's; their dropout is drawn here, so that it depends on the episode alone.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from model.layers import EpisodeDropout
 
 RANK, ALPHA, DROPOUT = 8, 16, 0.05
 TARGETS = r"(sam_mask_decoder|memory_attention)\..*\.(q_proj|v_proj)|sam_mask_decoder\.conv_s[01]"
@@ -17,24 +18,34 @@ _ADAPTER = "default"
 _MARKS = (".lora_A.", ".lora_B.")
 
 
-class EpisodeDropout(nn.Module):
-    """Dropout of single numbers, drawn for each episode by its own seed.
+class AdapterDropout(EpisodeDropout):
+    """Drops single numbers, each episode's by its own generator.
 
-    A batch has one row for each episode, or several such blocks of rows. Nothing is dropped
-    outside of `adapter_dropout`, nor where no gradients are computed (supports are encoded so).
+    A batch has one row for each episode, or several such blocks of rows. Nothing is dropped where
+    no gradients are computed (supports are encoded so).
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.generators: list[torch.Generator] = []
+        self._seeds: list[int] = []
+        self._generators: list[torch.Generator] = []
+
+    def begin(self, seeds: Sequence[Sequence[int]], shots: int) -> None:
+        self._seeds = [int(np.random.SeedSequence(seed).generate_state(1)[0]) for seed in seeds]
+        self._generators = []
+
+    def end(self) -> None:
+        self._seeds, self._generators = [], []
 
     def forward(self, rows: Tensor) -> Tensor:
-        count = len(self.generators)
+        count = len(self._seeds)
         if not count or not torch.is_grad_enabled():
             return rows
         shape, device = rows.shape[1:], rows.device
+        if not self._generators:
+            self._generators = [torch.Generator(device).manual_seed(seed) for seed in self._seeds]
         drawn = [
-            torch.rand(shape, generator=self.generators[row % count], device=device)
+            torch.rand(shape, generator=self._generators[row % count], device=device)
             for row in range(len(rows))
         ]
         return rows * (torch.stack(drawn) >= DROPOUT) / (1 - DROPOUT)
@@ -53,7 +64,7 @@ def add_adapters(network: nn.Module) -> None:
         r=RANK, lora_alpha=ALPHA, lora_dropout=DROPOUT, target_modules=TARGETS, bias="none"
     )
     inject_adapter_in_model(settings, network, _ADAPTER)
-    dropout = EpisodeDropout()
+    dropout = AdapterDropout()
     for module in network.modules():
         if isinstance(module, LoraLayer):
             module.lora_dropout[_ADAPTER] = dropout
@@ -75,21 +86,3 @@ def unfreeze_adapters(network: nn.Module) -> None:
     parameters = dict(network.named_parameters())
     for name in adapter_names(parameters):
         parameters[name].requires_grad_(True)
-
-
-@contextmanager
-def adapter_dropout(model: nn.Module, seeds: Sequence[Sequence[int]]) -> Iterator[None]:
-    """Let a model's adapters drop numbers, one seed such as (seed, epoch, index) for each episode.
-
-    Without adapters nothing changes.
-    """
-    layers = {module for module in model.modules() if isinstance(module, EpisodeDropout)}
-    device = next(model.parameters()).device
-    for layer in layers:
-        states = [int(np.random.SeedSequence(seed).generate_state(1)[0]) for seed in seeds]
-        layer.generators = [torch.Generator(device).manual_seed(state) for state in states]
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer.generators = []

@@ -168,7 +168,7 @@ class Sam2(Segmenter):
         pointer = present * network.obj_ptr_proj(token) + (1 - present) * network.no_obj_ptr
         return ObjectMask(logits, quality, decoded.object_logit, pointer)
 
-    def take_mask(self, features: SegmenterFeatures, masks: Tensor) -> ObjectMask:
+    def use_mask(self, features: SegmenterFeatures, masks: Tensor) -> ObjectMask:
         """Take a mask that somebody gives for what the decoder found.
 
         Args:
@@ -179,7 +179,9 @@ class Sam2(Segmenter):
         )
         return ObjectMask(logits, quality, object_logit, pointer)
 
-    def remember(self, features: SegmenterFeatures, found: ObjectMask, binary: bool) -> FrameMemory:
+    def encode_memory(
+        self, features: SegmenterFeatures, found: ObjectMask, binary: bool
+    ) -> FrameMemory:
         """Encode a frame and the mask found in it into a memory.
 
         Args:
@@ -201,7 +203,7 @@ class Sam2(Segmenter):
             memory = memory + (absent * network.no_obj_embed_spatial)[..., None, None]
         return FrameMemory(found.pointer, memory)
 
-    def recall(
+    def attend_memory(
         self, features: SegmenterFeatures, bank: MemoryBank, index: int, length: int | None
     ) -> SegmenterFeatures:
         """Condition a frame's features on what is remembered.

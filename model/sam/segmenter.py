@@ -76,6 +76,10 @@ class Segmenter(nn.Module):
         return self.prompt_encoder.image_embedding_size[0]
 
     @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    @property
     def official(self) -> nn.Module:
         """The module whose state dict has the names of the official checkpoint files."""
         return self

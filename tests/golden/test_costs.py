@@ -7,7 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from model.backbones.backbone import BUILDERS, Backbone
-from model.dc_sam.config import ModelOptions, build_generator
+from model.dc_sam.config import DcSamOptions, build_generator
 from model.dc_sam.prompt_generator import PromptGenerator
 from model.layers import sine_position
 from model.sam.sam1 import Sam
@@ -19,11 +19,11 @@ CHANNELS = 256
 SIDE = {"resnet50": 64, "vgg16": 32}
 
 
-def generator_of(options: ModelOptions) -> PromptGenerator:
+def generator_of(options: DcSamOptions) -> PromptGenerator:
     return build_generator(options, MIDDLE_CHANNELS[options.backbone], CHANNELS)
 
 
-def learnable(options: ModelOptions) -> int:
+def learnable(options: DcSamOptions) -> int:
     with torch.device("meta"):
         return sum(p.numel() for p in generator_of(options).parameters())
 
@@ -41,14 +41,14 @@ def operations(golden) -> dict[str, float]:
 
 
 def test_the_papers_1_9_million_parameters_are_those_of_the_prior_fusion():
-    assert learnable(ModelOptions(prior=True)) == 1_870_336
+    assert learnable(DcSamOptions(prior=True)) == 1_870_336
 
 
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("backbone", ["resnet50", "vgg16"])
 def test_counts_of_the_released_models(backbone, version, golden):
     counts = golden.json("state_dicts/_counts.json")
-    options = ModelOptions(backbone=backbone, sam_version=version)
+    options = DcSamOptions(backbone=backbone, sam_version=version)
     expected = counts[f"dcsam_{backbone}_samv{version}"]
     assert learnable(options) == expected["params_requires_grad"]
     with torch.device("meta"):
@@ -89,7 +89,7 @@ def test_operations_of_sam2(operations):
 @pytest.mark.parametrize(("backbone", "version"), [("resnet50", 1), ("resnet50", 2), ("vgg16", 1)])
 def test_operations_of_the_prompt_generator(backbone, version, operations):
     model = f"dcsam_{backbone}_v{version}"
-    generator = generator_of(ModelOptions(backbone=backbone, sam_version=version))
+    generator = generator_of(DcSamOptions(backbone=backbone, sam_version=version))
     generator.eval().requires_grad_(False)
     side = SIDE[backbone]
     middle = torch.zeros(1, MIDDLE_CHANNELS[backbone], side, side)
@@ -98,20 +98,20 @@ def test_operations_of_the_prompt_generator(backbone, version, operations):
     mask, small = torch.ones(1, 1, 512, 512), torch.ones(1, 1, side, side)
     positions = (sine_position(CHANNELS, side), None)
     maps = generator.maps(middle, features, side)
-    contexts = generator.learn(maps, mask, positions)
+    supports = generator.encode_support(maps, mask, positions)
 
-    def learn_and_fuse() -> None:
-        generator.learn(generator.maps(middle, features, side), mask, positions)
+    def encode_and_fuse() -> None:
+        generator.encode_support(generator.maps(middle, features, side), mask, positions)
         query_maps = generator.maps(middle, features, side)
-        for branch, context in zip(generator.branches, contexts, strict=True):
-            branch.fused(query_maps, context.prototype, small)
+        for branch, support in zip(generator.branches, supports, strict=True):
+            branch.fused(query_maps, support.prototype, small)
 
     def refine() -> None:
-        for branch, context in zip(generator.branches, contexts, strict=True):
-            branch.refine(context.prompts, context.tokens, small.flatten(1), positions)
+        for branch, support in zip(generator.branches, supports, strict=True):
+            branch.refine(support.prompts, support.tokens, small.flatten(1), positions)
 
     # the release multiplies the vectors' lengths out as well, which these per cents allow for
     stage_1 = operations[f"{model}_stage1_without_backbone(2x trunk + 3x layer4)"]
     without_priors = stage_1 - 2 * operations[f"prior_mask_bmm_{backbone}_each"]
-    assert giga_operations(learn_and_fuse) == pytest.approx(without_priors, rel=0.01)
+    assert giga_operations(encode_and_fuse) == pytest.approx(without_priors, rel=0.01)
     assert giga_operations(refine) == pytest.approx(operations[f"{model}_stage2"], abs=0.01)

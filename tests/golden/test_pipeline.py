@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from model.backbones.backbone import build_backbone
-from model.checkpoint import model_options, read_model, restore_model
+from model.checkpoint import options_of, read_checkpoint
 from model.dc_sam import cyclic_attention
-from model.dc_sam.config import build_generator
+from model.dc_sam.config import build_generator, restore_dc_sam
 from model.dc_sam.network import DcSam
 from model.dc_sam.prompt_generator import RELEASE_SAM1, RELEASE_SAM2
 from model.dc_sam.released_names import import_release
@@ -29,6 +29,7 @@ from tests.golden.golden_set import (
     split,
     summary,
 )
+from tests.helpers import both_steps
 from tools.import_checkpoint import main as import_release_file
 
 AFTER_THE_MASK = {"(pos|neg)2|logits_": 1e-2}
@@ -88,10 +89,10 @@ def sam2_model(case, sam2, tmp_path_factory) -> DcSam:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [*command, "--sam_model", SAM_2])
         assert import_release_file() == 0
-    facts, weights = read_model(folder / "ours.safetensors")
-    options = model_options(facts, folder / "ours.safetensors")
+    facts, weights = read_checkpoint(folder / "ours.safetensors")
+    options = options_of(facts, folder / "ours.safetensors")
     options = replace(options, sam_weights=folder / "sam2.safetensors")
-    model = restore_model(options, weights, "golden").eval()
+    model = restore_dc_sam(options, weights, "golden").eval()
     assert model.generator.wiring == RELEASE_SAM2
     return model
 
@@ -142,19 +143,20 @@ def run(case, model: DcSam, samples: list[int]) -> Weights:
     refined: list[Tensor] = []
     refine = model.generator.refine
 
-    def note(contexts, prompts, *others):
+    def note(branches, prompts, *others):
         starts.extend(prompts)
-        refined.extend(refine(contexts, prompts, *others))
+        refined.extend(refine(branches, prompts, *others))
         return refined
 
-    concept = model.learn(support[:, None], case.support_masks[samples][:, None])
+    masks = case.support_masks[samples][:, None]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(model.generator, "refine", note)
-        prediction = model.segment(query, concept)
+        prediction = both_steps(model, query, support[:, None], masks)
+        branches = model.encode_support(model.encode(support, support_only=True), masks).branches
     pseudo = (prediction.pseudo_logits > 0).float().unsqueeze(1)
     return {
-        "pos1": concept.contexts[0].prompts,
-        "neg1": concept.contexts[1].prompts,
+        "pos1": branches[0].prompts,
+        "neg1": branches[1].prompts,
         **summaries("logits1", prediction.pseudo_logits),
         "pre_mask_nearest64": F.interpolate(pseudo, (64, 64), mode="nearest"),
         "pos2": refined[0],
@@ -162,7 +164,7 @@ def run(case, model: DcSam, samples: list[int]) -> Weights:
         **summaries("logits", prediction.logits),
         # with SAM 1 the release's decoder adds E_pos and E_neg in place, to the tokens that it
         # then refines
-        "protos_mutated_by_decode": (starts[0] - concept.contexts[0].prompts).abs().max(),
+        "protos_mutated_by_decode": (starts[0] - branches[0].prompts).abs().max(),
     }
 
 

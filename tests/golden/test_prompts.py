@@ -168,37 +168,37 @@ def outputs(
     support_maps = generator.maps(frozen.support_middle[shots], setup.support[shots], side)
     query_maps = generator.maps(frozen.query_middle[query], setup.query[query], side)
     with recorded(pairing) as kept:
-        contexts = generator.learn(support_maps, regions[0], positions)
+        branches = generator.encode_support(support_maps, regions[0], positions)
     found = {
         "prior_pos": priors[0],
         "prior_neg": priors[1],
         "support_mask_small": small,
         "neg_support_mask_small": 1 - small,
-        "prototype": contexts[0].prototype,
-        "neg_prototype": contexts[1].prototype,
-        "pos1": contexts[0].prompts,
-        "neg1": contexts[1].prompts,
+        "prototype": branches[0].prototype,
+        "neg_prototype": branches[1].prototype,
+        "pos1": branches[0].prompts,
+        "neg1": branches[1].prompts,
         "keep_s1_pos": kept[0].flatten(0, 1),
         "keep_s1_neg": kept[1].flatten(0, 1),
         "query_feat_1_s": thinned(
-            generator.positive.fused(query_maps, contexts[0].prototype, priors[0]), side
+            generator.positive.fused(query_maps, branches[0].prototype, priors[0]), side
         ),
         "neg_query_feat_1_s": thinned(
-            generator.negative.fused(query_maps, contexts[1].prototype, priors[1]), side
+            generator.negative.fused(query_maps, branches[1].prototype, priors[1]), side
         ),
     }
     if shape[1] > 1:
         return found
 
-    found["supp_feat_1_s"] = thinned(contexts[0].tokens, side)
+    found["supp_feat_1_s"] = thinned(branches[0].tokens, side)
     for name, wiring in WIRINGS.items():
-        prompts = [context.prompts for context in contexts]
+        prompts = [branch.prompts for branch in branches]
         if wiring.shift_prompts:
             prompts = [p + shift for p, shift in zip(prompts, setup.shifts, strict=True)]
         generator.wiring = wiring
         pseudo = setup.case.query_masks[query][:, None]
         with recorded(pairing) as kept:
-            refined = generator.refine(contexts, prompts, query_maps, priors, pseudo, positions)
+            refined = generator.refine(branches, prompts, query_maps, priors, pseudo, positions)
         found |= {f"{name}_pos2": refined[0], f"{name}_neg2": refined[1]}
         if name == "official":
             found["keep_s2_pos"] = kept[0].flatten(0, 1)

@@ -4,13 +4,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from model.checkpoint import load_model, model_options
-from model.dc_sam.config import ModelOptions
+from model.checkpoint import load_method, options_of
+from model.dc_sam.config import DcSamOptions
+from model.dc_sam.network import DcSam
 from model.dc_sam.released_names import import_release
-from model.dc_sam.video import RELEASE_VIDEO, DcSamVideo, RunningVideo
 from model.sam.adapters import adapter_names
 from model.sam.sam2 import ObjectMask
 from model.sam.segmenter import DecodedMasks
+from model.sam.video_predictor import RELEASE_VIDEO
 from tests.golden.golden_set import TOLERANCE, Weights, assert_close, differences, split, summary
 
 MEMORY_TOLERANCE = 1e-2
@@ -32,16 +33,16 @@ TOLERANCES = {
 
 
 @pytest.fixture(scope="module")
-def model(case, tmp_path_factory) -> DcSamVideo:
+def model(case, tmp_path_factory) -> DcSam:
     """From a file as the release saves it, without any other file."""
     path = tmp_path_factory.mktemp("released") / "best.pt"
     torch.save(case.weights("dcsam2_video_hiera_tiny_resnet50"), path)
-    image_model, facts = load_model(path, torch.device("cpu"))
+    model, facts = load_method(path, torch.device("cpu"))
     path.unlink()
-    assert model_options(facts, path) == ModelOptions(
+    assert options_of(facts, path) == DcSamOptions(
         backbone="resnet50", sam_version=2, sam_model="sam2.1_hiera_t", wiring="release"
     )
-    return DcSamVideo.from_image_model(image_model, RELEASE_VIDEO)
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -71,19 +72,20 @@ def run(case, model) -> tuple[Weights, list[DecodedMasks], list[ObjectMask]]:
     """What the file holds, and what the decoder said on every call: all masks and the chosen."""
     segmenter = model.segmenter
     found: Weights = {}
-    asked, memories = [], []
-    decode, remember, ask = segmenter.decode_all, segmenter.remember, model.prompts
+    calls, memories = [], []
+    decode, encode_memory = segmenter.decode_all, segmenter.encode_memory
+    prompt = model.prompt
 
     def note_decode(features, tokens):
-        asked.append((features, tokens))
+        calls.append((features, tokens))
         return decode(features, tokens)
 
-    def note_memory(*arguments):
-        memories.append(remember(*arguments))
+    def note_memory(*arguments, **named):
+        memories.append(encode_memory(*arguments, **named))
         return memories[-1]
 
     def note_prompts(*arguments):
-        refined, pseudo_logits = ask(*arguments)
+        refined, pseudo_logits = prompt(*arguments)
         found.update(pos2=refined[0], neg2=refined[1])
         pseudo = (pseudo_logits > 0).float().unsqueeze(1)
         found["pre_mask_nearest64"] = F.interpolate(pseudo, (64, 64), mode="nearest")
@@ -92,19 +94,19 @@ def run(case, model) -> tuple[Weights, list[DecodedMasks], list[ObjectMask]]:
     with torch.no_grad():
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(segmenter, "decode_all", note_decode)
-            patch.setattr(segmenter, "remember", note_memory)
-            patch.setattr(model, "prompts", note_prompts)
-            support = case.image("support_img")[:1], case.support_masks[:1]
-            concept = model.learn(support[0][:, None], support[1][:, None])
-            video = RunningVideo(model, [concept], length=case.clip_frames)
-            logits = torch.stack([video.step(f[None]).logits for f in case.clip()], dim=1)
-        decoded = [segmenter.decode_all(*one) for one in asked]
-        chosen = [segmenter.decode_object(*one, fallback=True) for one in asked]
+            patch.setattr(segmenter, "encode_memory", note_memory)
+            patch.setattr(model, "prompt", note_prompts)
+            images = model.encode(case.image("support_img")[:1], support_only=True)
+            support = model.encode_support(images, case.support_masks[:1, None])
+            video = model.video([support], length=case.clip_frames, wiring=RELEASE_VIDEO)
+            logits = torch.stack([video.step(f[None]).raw_logits for f in case.clip()], dim=1)
+        decoded = [segmenter.decode_all(*one) for one in calls]
+        chosen = [segmenter.decode_object(*one, fallback=True) for one in calls]
 
     # the first call drew the pseudo mask, which is not remembered
     pointers = [chosen[0].pointer, *(memory.pointer for memory in memories)]
     for call, ((features, _), mask, pointer) in enumerate(
-        zip(asked, chosen, pointers, strict=True)
+        zip(calls, chosen, pointers, strict=True)
     ):
         found[f"heads{call}/backbone_feat_s"] = features.embedding[:, ::8, ::4, ::4]
         found[f"heads{call}/low_res_stride4"] = mask.logits[..., ::4, ::4]
@@ -112,9 +114,9 @@ def run(case, model) -> tuple[Weights, list[DecodedMasks], list[ObjectMask]]:
     for frame, memory in enumerate(memories):
         found[f"mem{frame}/maskmem_features_s"] = memory.features[:, ::4, ::4, ::4]
     found |= {
-        "pos1": concept.contexts[0].prompts,
-        "neg1": concept.contexts[1].prompts,
-        "prototype": concept.contexts[0].prototype,
+        "pos1": support.branches[0].prompts,
+        "neg1": support.branches[1].prompts,
+        "prototype": support.branches[0].prototype,
         "logits_avg128": F.avg_pool2d(logits, 4),
         "logits_stride4": logits[..., ::4, ::4],
         "frame_mean_std_min_max_posfrac": summary(logits[0]),

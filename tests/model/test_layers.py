@@ -1,9 +1,11 @@
 import math
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from model.layers import sine_position
+from model.layers import ChannelDropout, episode_dropout, sine_position
 
 
 def reference(channels: int, side: int) -> list[list[float]]:
@@ -40,3 +42,33 @@ def test_no_two_places_are_alike():
     position = sine_position(64, 8)
     distance = torch.cdist(position, position) + torch.eye(64)
     assert distance.min() > 0.1
+
+
+def test_an_episodes_seed_draws_the_channels_of_its_query_and_then_of_its_supports():
+    channels, shots, rate, seeds = 6, 2, 0.25, [(0, 3, 5), (0, 3, 9)]
+    dropout = ChannelDropout(channels, rate)
+    images = torch.rand(4, channels, 2, 2, generator=torch.Generator().manual_seed(0)) + 1
+    kept = [np.random.default_rng(seed).random((1 + shots, channels)) >= rate for seed in seeds]
+    kept = torch.tensor(np.stack(kept))[..., None, None] / (1 - rate)
+
+    with episode_dropout(nn.Sequential(dropout, dropout), seeds, shots):
+        supports, queries = dropout(images), dropout(images[:2])
+        with pytest.raises(RuntimeError, match="pass the dropout once"):
+            dropout(images)
+
+    torch.testing.assert_close(supports, images * kept[:, 1:].flatten(0, 1))
+    torch.testing.assert_close(queries, images[:2] * kept[:, 0])
+    assert torch.equal(dropout.train()(images), images)
+
+
+def test_dropout_ends_with_its_context_whatever_happens_there():
+    dropout, images = ChannelDropout(64, 0.5), torch.ones(1, 64, 1, 1)
+
+    def fail() -> None:
+        with episode_dropout(dropout, [(1,)], shots=1):
+            assert not torch.equal(dropout(images), images)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert torch.equal(dropout(images), images)

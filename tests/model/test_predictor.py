@@ -1,38 +1,29 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 from torch.nn import functional as F
 
-from common.checkpoint import save_checkpoint
-from common.cli import to_json
 from common.errors import UsageError
 from common.pixels import squash_image, squash_mask
 from model import InContextSegmenter
-from model.dc_sam.config import ModelOptions, build_model, learnable_weights
-from model.dc_sam.network import Concept, EncodedImages, Prediction
-from model.label_map import compete, enlarge
-from model.presence import PresenceScale
+from model.label_map import label_map, resized_strips
+from model.method import Method, Prediction
+from tests.helpers import save_tiny_checkpoint
 
 ROOT = Path(__file__).parents[2]
-OPTIONS = ModelOptions(
-    backbone="tiny", sam_model="tiny", random_weights=True, image_size=64, num_query=4
-)
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    path = tmp_path_factory.mktemp("checkpoint") / "last.safetensors"
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        weights = learnable_weights(build_model(OPTIONS))
-    save_checkpoint(path, weights, {"model": to_json(OPTIONS)})
-    return path
+    return save_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint") / "last.safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -59,13 +50,12 @@ def concept(segmenter):
 
 def test_a_mask_is_the_models_at_the_pictures_own_size(segmenter, concept):
     photo = picture(1, 90, 40)
+    method = segmenter.method
     with torch.no_grad():
-        model = segmenter.model
-        support = model.learn(
-            squash_image(picture(0), 64)[None, None], squash_mask(mask(), 64)[None, None]
+        support = method.encode_support(
+            method.encode(squash_image(picture(0), 64)[None]), squash_mask(mask(), 64)[None, None]
         )
-        images = model.encode(squash_image(photo, 64)[None])
-        found = model.find(images, support)
+        found = method.predict(method.encode(squash_image(photo, 64)[None]), support)
     logits = F.interpolate(found.logits[None], (90, 40), mode="bilinear", align_corners=False)
 
     result, score = segmenter.segment(photo, concept)
@@ -73,7 +63,7 @@ def test_a_mask_is_the_models_at_the_pictures_own_size(segmenter, concept):
     assert result.dtype == bool
     assert 0 < result.mean() < 1
     assert np.array_equal(result, logits[0, 0].numpy() > 0)
-    assert score == pytest.approx(float(PresenceScale()(found, images, support)))
+    assert score == pytest.approx(float(found.presence))
 
 
 def test_pictures_and_masks_of_any_kind_mean_the_same(segmenter, concept):
@@ -103,62 +93,92 @@ def test_a_batch_gives_what_single_pictures_give(segmenter, concept):
 def test_the_order_of_shots_does_not_matter(segmenter):
     images, masks = [picture(0), picture(4)], [mask(), np.roll(mask(), 9, axis=1)]
     there = segmenter.learn(images, masks)
-    back = segmenter.learn(images[::-1], masks[::-1])
     assert there.masks.shape == (2, 64, 64)
-    found, again = (segmenter.segment(picture(1), c).score for c in (there, back))
+    back = segmenter.learn(images[::-1], masks[::-1])
+    found, again = (segmenter.segment(picture(1), concept).score for concept in (there, back))
     assert found == pytest.approx(again, abs=1e-3)
 
 
-class FixedLogits:
-    """Stands in for the model: concepts are logits that every picture shows."""
-
-    def encode(self, images):
-        return EncodedImages(None, None, torch.ones(len(images), 1, 2, 2), (2, 2))
-
-    def find(self, images, concept):
-        logits = concept.logits.expand(len(images.high), -1, -1)
-        sure = torch.ones(len(logits))
-        return Prediction(logits, logits, sure, 20 * sure)
+def test_a_method_that_takes_one_reference_refuses_two(tmp_path):
+    path = save_tiny_checkpoint(tmp_path / "last.safetensors", wiring="release")
+    segmenter = InContextSegmenter.from_checkpoint(path, device="cpu")
+    with pytest.raises(ValueError, match="takes 1 reference, not 2"):
+        segmenter.learn([picture(0)] * 2, [mask()] * 2)
 
 
-class FixedConcept(Concept):
-    def __init__(self, *rows):
-        super().__init__([], torch.ones(1, 1, 2, 2), [torch.ones(1, 1, 1, 2, 2)])
-        object.__setattr__(self, "logits", torch.tensor(rows, dtype=torch.float32)[None])
+def test_what_a_method_cannot_do_is_refused():
+    with pytest.raises(UsageError, match="takes no clicks"):
+        FIXED.prompted(BLANK)
+    with pytest.raises(UsageError, match="videos need"):
+        FIXED.segment_video([BLANK], RIVALS)
+    with pytest.raises(ValueError, match="precision is one of fp32, bf16, fp16, not int8"):
+        InContextSegmenter(FIXED.method, "int8")
+    for concepts in ([], RIVALS * 128):
+        with pytest.raises(ValueError, match="between 1 and 255 concepts"):
+            FIXED.segment_classes([BLANK], concepts)
+
+
+def test_a_click_asks_the_methods_own_sam(segmenter):
+    found = segmenter.prompted(picture(1)).mask((50, 70), clicks=np.array([[0.5, 0.5]]))
+    assert found.shape == (50, 70)
+
+
+@dataclass
+class Fixed:
+    """A concept whose logits and presence are the same in every picture."""
+
+    rows: tuple[list[float], list[float]]
+    presence: float = 1.0
 
     support = property(lambda self: self)
 
-
-@pytest.fixture
-def fixed(segmenter):
-    """Its presence score is the logistic function of the sureness."""
-    made = InContextSegmenter(segmenter.model, 2, presence=PresenceScale((0.0, 1.0, 0.0), 0.0))
-    made.model = FixedLogits()
-    return made
+    def expand(self, batch: int) -> "Fixed":
+        return self
 
 
-def test_classes_compete_for_every_pixel(fixed):
-    concepts = [FixedConcept([9, 1], [-1, -1]), FixedConcept([8, 2], [3, -2])]
-    [found] = fixed.segment_classes([np.zeros((2, 2, 3), np.uint8)], concepts)
+class FixedMethod(Method):
+    """Stands in for a method."""
+
+    image_size = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.name, self.weight = "fixed", torch.nn.Parameter(torch.zeros(1))
+
+    def encode(self, images: Tensor, support_only: bool = False) -> Tensor:
+        return images
+
+    def predict(self, images: Tensor, support: Fixed) -> Prediction:
+        logits, ones = torch.tensor([support.rows] * len(images)), torch.ones(len(images))
+        return Prediction(logits, ones, support.presence * ones, ones[:, None])
+
+
+FIXED = InContextSegmenter(FixedMethod())
+BLANK = np.zeros((2, 2, 3), np.uint8)
+RIVALS = [Fixed(([9.0, 1], [-1, -1])), Fixed(([8.0, 2], [3, -2]))]
+
+
+def test_classes_compete_for_every_pixel():
+    [found] = FIXED.segment_classes([BLANK], RIVALS)
     assert found.labels.tolist() == [[1, 2], [2, 0]]
+    assert found.labels.dtype == np.uint8
 
 
-def test_an_absent_class_does_not_compete(fixed):
-    unsure, sure = FixedConcept([0.2, 0.2], [-1, 0.2]), FixedConcept([-1, 0.1], [9, -1])
-    [found] = fixed.segment_classes([np.zeros((2, 2, 3), np.uint8)], [unsure, sure], threshold=0.6)
+def test_an_absent_class_does_not_compete():
+    unsure, sure = Fixed(([9.0, 2], [-1, 2]), 0.55), Fixed(([-1.0, 1], [9, -1]), 0.6)
+    [found] = FIXED.segment_classes([BLANK], [unsure, sure], threshold=0.6)
     assert found.labels.tolist() == [[0, 2], [2, 0]]
-    assert found.scores[0] == pytest.approx(1 / (1 + np.exp(-np.tanh(0.1))))
+    assert found.scores == pytest.approx((0.55, 0.6))
 
-    [empty] = fixed.segment_batch([np.zeros((5, 4, 3), np.uint8)], unsure, threshold=0.6)
+    [empty] = FIXED.segment_batch([np.zeros((5, 4, 3), np.uint8)], unsure, threshold=0.6)
     assert empty.mask.shape == (5, 4)
     assert not empty.mask.any()
 
 
-def test_a_higher_threshold_of_the_logit_claims_fewer_pixels(fixed):
-    concepts = [FixedConcept([9, 1], [-1, -1]), FixedConcept([8, 2], [3, -2])]
-    logits, _ = fixed.look([np.zeros((2, 2, 3), np.uint8)], concepts)
-    assert compete(logits[:, 0], [0, 1], (2, 2), least=2.5).tolist() == [[1, 0], [2, 0]]
-    assert compete(logits[:, 0], [0, 1], (2, 2), least=-1.5).tolist() == [[1, 2], [2, 1]]
+def test_a_higher_threshold_of_the_logit_claims_fewer_pixels():
+    logits, _ = FIXED.predict([BLANK], RIVALS)
+    for least, labels in ((2.5, [[1, 0], [2, 0]]), (-1.5, [[1, 2], [2, 1]])):
+        assert label_map(logits[:, 0], [0, 1], (2, 2), least).tolist() == labels
 
 
 @pytest.mark.parametrize("size", [(37, 91), (8, 8), (5, 3)])
@@ -166,7 +186,7 @@ def test_a_higher_threshold_of_the_logit_claims_fewer_pixels(fixed):
 def test_strips_make_up_the_whole(size, strip):
     logits = torch.randn(2, 8, 8, generator=torch.Generator().manual_seed(0))
     whole = F.interpolate(logits[None], size, mode="bilinear", align_corners=False)[0]
-    strips = dict(enlarge(logits, size, strip))
+    strips = dict(resized_strips(logits, size, strip))
     assert list(strips) == sorted(strips)
     torch.testing.assert_close(torch.cat(list(strips.values()), dim=1), whole)
 

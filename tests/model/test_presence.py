@@ -4,50 +4,45 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-from model.dc_sam.network import Concept, EncodedImages, Prediction
-from model.presence import PresenceScale, fit_presence, separation, signals
+from model.presence import PresenceScale, presence_signals
+from tests.helpers import random_episodes, tiny_model
 
 LEFT, RIGHT = [[9.0, -9.0], [9.0, -9.0]], [[-9.0, 9.0], [-9.0, 9.0]]
 
 
-def scene(*logits, quality=0.5, object_logit=0.0):
-    """Pictures whose left half has the feature (1, 0) and whose right half has (0, 1).
+def signals_of(*logits: list, quality: float = 0.5) -> Tensor:
+    """Of pictures whose left half has the feature (1, 0) and whose right half has (0, 1).
 
     The reference shows (1, 0) inside its mask, the upper half.
     """
     count = len(logits)
     high = torch.tensor([[[1.0, 0.0], [1.0, 0.0]], [[0.0, 1.0], [0.0, 1.0]]])
     support = torch.tensor([[[3.0, 3.0], [0.0, 0.0]], [[0.0, 0.0], [9.0, 9.0]]])
-    masks = torch.tensor([[1.0, 1.0], [0.0, 0.0]]).expand(count, 1, 2, 2)
-    logits = torch.tensor(logits)
-    found = Prediction(
-        logits, logits, torch.full((count,), quality), torch.full((count,), object_logit)
+    return presence_signals(
+        torch.tensor(logits),
+        torch.full((count,), quality),
+        high.expand(count, 2, 2, 2),
+        support.expand(count, 1, 2, 2, 2),
+        torch.tensor([[1.0, 1.0], [0.0, 0.0]]).expand(count, 1, 2, 2),
     )
-    images = EncodedImages(None, None, high.expand(count, 2, 2, 2), (2, 2))
-    return found, images, Concept([], masks, [support.expand(count, 1, 2, 2, 2)])
 
 
 def test_resemblance_compares_what_lies_inside_the_masks():
-    everywhere = [[9.0, 9.0], [9.0, 9.0]]
-    found = signals(*scene(LEFT, RIGHT, everywhere))
+    found = signals_of(LEFT, RIGHT, [[9.0, 9.0], [9.0, 9.0]])
     torch.testing.assert_close(found[:, 0], torch.tensor([1.0, 0.0, 0.5**0.5]))
 
 
 def test_sureness_and_quality_are_the_decoders_own():
-    found = signals(*scene([[2.0, 4.0], [-9.0, -9.0]], quality=1.7))
+    found = signals_of([[2.0, 4.0], [-9.0, -9.0]], quality=1.7)
     sureness = (np.tanh(1) + np.tanh(2)) / 2
     torch.testing.assert_close(found[0, 1:], torch.tensor([sureness, 1.0]).float())
 
 
-def test_the_score_is_logistic_and_halved_where_sam_2_is_undecided():
+def test_the_score_is_logistic():
     scale = PresenceScale((2.0, 0.0, 4.0), -3.0)
-    score = scale(*scene(LEFT, object_logit=0.0))
-    assert float(score) == pytest.approx(0.5 / (1 + np.exp(-1)))
-
-
-def test_an_empty_mask_scores_zero():
-    assert float(PresenceScale()(*scene([[-1.0, -1.0], [-1.0, -1.0]]))) == 0
+    assert float(scale(signals_of(LEFT))) == pytest.approx(1 / (1 + np.exp(-1)))
 
 
 def test_a_scale_survives_json():
@@ -55,24 +50,26 @@ def test_a_scale_survives_json():
     assert PresenceScale.from_json(json.loads(json.dumps(asdict(scale)))) == scale
 
 
-def test_the_fit_finds_what_the_data_were_drawn_from():
-    random = np.random.default_rng(0)
-    values = random.uniform(0, 1, (20000, 3))
-    likely = 1 / (1 + np.exp(-(values @ [6, -2, 0] - 2)))
-    present = torch.from_numpy(random.uniform(size=20000) < likely)
-    scale = fit_presence(torch.from_numpy(values).float(), present)
-    assert scale.weights == pytest.approx((6, -2, 0), abs=0.25)
-    assert scale.bias == pytest.approx(-2, abs=0.25)
+@pytest.mark.parametrize(("object_logit", "factor"), [(0.0, 0.5), (20.0, 1.0)])
+@pytest.mark.parametrize("empty", [False, True])
+def test_presence_is_the_score_times_sam_2s_own_and_0_for_an_empty_mask(
+    monkeypatch: pytest.MonkeyPatch, object_logit: float, factor: float, empty: bool
+):
+    model, episode = tiny_model(2, lively=True), random_episodes(0, batch=1)
+    model.presence_scale = PresenceScale((2.0, 0.0, 4.0), -3.0)
+    decode = type(model).decode
 
+    def fixed(*given: object) -> object:
+        decoded = decode(*given)
+        object.__setattr__(decoded, "object_logit", torch.tensor([object_logit]))
+        if empty:
+            object.__setattr__(decoded, "logits", -decoded.logits.abs() - 1)
+        return decoded
 
-def test_the_fit_exists_where_one_signal_tells_all():
-    values = torch.tensor([[0.1, 0.5, 0.5]] * 5 + [[0.9, 0.5, 0.5]] * 5)
-    present = torch.arange(10) >= 5
-    likely = fit_presence(values, present).likelihood(values)
-    assert torch.equal(likely > 0.5, present)
-
-
-def test_separation_counts_ordered_pairs():
-    scores = torch.tensor([0.9, 0.3, 0.3, 0.1])
-    present = torch.tensor([True, True, False, False])
-    assert separation(scores, present) == pytest.approx((2 + 1.5) / 4)
+    monkeypatch.setattr(type(model), "decode", fixed)
+    with torch.no_grad():
+        support = model.encode_support(model.encode(episode.support[0]), episode.masks)
+        found = model.predict(model.encode(episode.query), support)
+    expected = 0 if empty else factor * float(model.presence_scale(found.signals))
+    assert float(found.presence) == pytest.approx(expected)
+    assert expected > 0.01 or empty

@@ -10,7 +10,7 @@ from pycocotools import mask as run_lengths
 
 from common.errors import UsageError
 from common.video_io import FrameReader, VideoWriter
-from model.label_map import FoundMask
+from model.label_map import ConceptMask
 from page.items import Thresholds
 from page.limits import PageLimits
 from page.results import label_pictures, label_video, overlays, write_coco, write_masks
@@ -32,7 +32,7 @@ class LeftHalf:
         for frame in frames:
             mask = np.zeros(frame.shape[:2], dtype=bool)
             mask[:, : frame.shape[1] // 2] = True
-            yield FoundMask(mask, 0.9)
+            yield ConceptMask(mask, 0.9)
 
 
 def ignore(done, count):

@@ -8,7 +8,8 @@ from common.cli import to_json
 from common.files import ROOT
 from data.benchmarks import make_benchmark
 from data.sampler import EpisodeSampler
-from model.dc_sam.config import ModelOptions, build_model, learnable_weights
+from model.checkpoint import learnable_weights
+from model.dc_sam.config import DcSamOptions, build_dc_sam
 from model.predictor import InContextSegmenter
 from tools import calibrate
 
@@ -18,12 +19,12 @@ DATA = {"benchmark": "pascal", "fold": 1, "nshot": 1}
 @pytest.fixture
 def checkpoint(tmp_path):
     """A tiny model that was never trained."""
-    options = ModelOptions(
+    options = DcSamOptions(
         backbone="tiny", sam_model="tiny", random_weights=True, image_size=64, num_query=4
     )
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        weights = learnable_weights(build_model(options))
+        weights = learnable_weights(build_dc_sam(options))
     save_checkpoint(
         tmp_path / "last.safetensors", weights, {"model": to_json(options), "data": DATA}
     )

@@ -14,8 +14,8 @@ from common.cli import run_script, to_json
 from common.files import ROOT
 from data.synthetic.drawing import random_scene
 from data.synthetic.style import BENCHMARK_PAIRS
-from model.checkpoint import load_model
-from model.dc_sam.config import ModelOptions, build_model, learnable_weights
+from model.checkpoint import learnable_weights, load_method
+from model.dc_sam.config import DcSamOptions, build_dc_sam
 from model.dc_sam.export_steps import STEPS
 from model.predictor import InContextSegmenter
 from tools import export_onnx as export
@@ -34,10 +34,10 @@ VARIANTS = [
 def checkpoint(folder: Path, **options) -> Path:
     """A tiny model whose prompt generator is not trained."""
     tiny = {"backbone": "tiny", "sam_model": "tiny", "image_size": SIZE, "num_query": 4}
-    chosen = ModelOptions(**tiny | options)
+    chosen = DcSamOptions(**tiny | options)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        weights = learnable_weights(build_model(chosen))
+        weights = learnable_weights(build_dc_sam(chosen))
     path = folder / "tiny.safetensors"
     save_checkpoint(path, weights, {"model": to_json(chosen)})
     return path
@@ -59,7 +59,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("options", FAMILIES + VARIANTS, ids=str)
 def test_the_steps_are_the_model(options: dict, tmp_path: Path):
-    model, _ = load_model(checkpoint(tmp_path, **options), torch.device("cpu"))
+    model, _ = load_method(checkpoint(tmp_path, **options), torch.device("cpu"))
     steps = {name: step(model, SIZE) for name, step in STEPS.items()}
     shots = 1 if "wiring" in options else 2
     with torch.no_grad():
@@ -158,7 +158,7 @@ def test_a_difference_leaves_nothing_behind(
 
 
 def test_a_graph_with_other_weights_is_noticed(exported: Path):
-    model, _ = load_model(SHIPPED, torch.device("cpu"))
+    model, _ = load_method(SHIPPED, torch.device("cpu"))
     steps = {name: step(model, SIZE) for name, step in STEPS.items()}
     with torch.no_grad():
         model.generator.positive.norm.bias.add_(0.01)

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from common.checkpoint import read_facts
 from common.errors import UsageError
-from model.checkpoint import load_model, model_options, read_model, restore_model
-from model.dc_sam.config import ModelOptions, build_model
+from model.checkpoint import load_method, options_of, read_checkpoint
+from model.dc_sam.config import DcSamOptions, build_dc_sam, restore_dc_sam
 from model.dc_sam.released_names import import_release, read_release, released_name
 from model.sam.adapters import adapter_names, add_adapters
 from model.sam.sam2 import Sam2
@@ -109,7 +109,7 @@ def state() -> dict[str, Tensor]:
 def test_a_model_of_vgg_on_sam(state):
     options, weights = import_release(state, "best.pt", sam_model="vit_b")
 
-    assert options == ModelOptions(backbone="vgg16", sam_model="vit_b", wiring="release")
+    assert options == DcSamOptions(backbone="vgg16", sam_model="vit_b", wiring="release")
     assert len(weights) == len(state)
     for theirs, ours in {
         "downsample_query.0.weight": "generator.reduce.0.weight",
@@ -157,7 +157,7 @@ def test_resnets_on_sam2(name, blocks):
     state = filled(shapes)
     options, weights = import_release(state, "best.pt")
 
-    assert options == ModelOptions(backbone=name, sam_version=2, wiring="release")
+    assert options == DcSamOptions(backbone=name, sam_version=2, wiring="release")
     assert {released_name(n) for n in weights} == shapes.keys()
     assert weights["backbone.network.conv3.weight"] is state["module.layer0.6.weight"]
     assert weights["generator.fold_levels.norm.bias"] is state["module.sam_downscaling.1.bias"]
@@ -170,7 +170,7 @@ def test_the_prior_fusion_has_no_middle_features():
 
     options = import_release(filled(shapes), "best.pt")[0]
 
-    assert options == ModelOptions(backbone="vgg16", fusion="prior", wiring="release")
+    assert options == DcSamOptions(backbone="vgg16", fusion="prior", wiring="release")
 
 
 def test_vrp_sam_has_one_branch_without_sam_features():
@@ -182,7 +182,7 @@ def test_vrp_sam_has_one_branch_without_sam_features():
     }
     options, weights = import_release(filled(shapes), "vrp.pt")
 
-    assert options == ModelOptions(segmenter_fusion=False, negative_branch=False, cyclic=False)
+    assert options == DcSamOptions(segmenter_fusion=False, negative_branch=False, cyclic=False)
     assert len(weights) == len(shapes)
 
 
@@ -235,19 +235,19 @@ def test_the_file_restores_the_model_without_the_backbones_file(tmp_path, monkey
     assert run(monkeypatch, released, "--out", ours, "--sam_model", "vit_b") == 0
 
     assert read_facts(ours)["imported_from"] == "best.pt"
-    facts, weights = read_model(ours)
-    options = model_options(facts, ours)
-    assert options == ModelOptions(backbone="vgg16", sam_model="vit_b", wiring="release")
+    facts, weights = read_checkpoint(ours)
+    options = options_of(facts, ours)
+    assert options == DcSamOptions(backbone="vgg16", sam_model="vit_b", wiring="release")
     tiny = replace(options, sam_model="tiny", random_weights=True)
-    model = restore_model(tiny, weights, ours).state_dict()
+    model = restore_dc_sam(tiny, weights, ours).state_dict()
     for name in weights:
         assert torch.equal(model[name], state[f"module.{released_name(name)}"]), name
 
 
 def test_a_released_file_can_be_used_directly(tmp_path, state):
     torch.save(state, tmp_path / "best.pt")
-    facts, weights = read_model(tmp_path / "best.pt")
-    assert model_options(facts, tmp_path) == ModelOptions(backbone="vgg16", wiring="release")
+    facts, weights = read_checkpoint(tmp_path / "best.pt")
+    assert options_of(facts, tmp_path) == DcSamOptions(backbone="vgg16", wiring="release")
     assert weights.keys() == import_release(state, "best.pt")[1].keys()
 
 
@@ -256,7 +256,7 @@ def test_weights_of_another_configuration_are_refused(state):
     del weights["generator.negative.fuse.weight"]
     tiny = replace(options, sam_model="tiny", random_weights=True)
     with pytest.raises(UsageError, match=r"best\.pt.*generator\.negative\.fuse\.weight"):
-        restore_model(tiny, weights, "best.pt")
+        restore_dc_sam(tiny, weights, "best.pt")
 
 
 def test_the_variant_of_sam_has_to_be_of_the_same_version(tmp_path, monkeypatch, state):
@@ -276,7 +276,7 @@ SAM2_WIDTH = 80
 @pytest.fixture(scope="module")
 def video_state() -> dict[str, Tensor]:
     """A video model of the release with the tiny SAM 2, of the files' names but for the size."""
-    options = ModelOptions(
+    options = DcSamOptions(
         backbone="vgg16", sam_version=2, sam_model="tiny", random_weights=True, wiring="release"
     )
     torch.manual_seed(0)
@@ -284,7 +284,7 @@ def video_state() -> dict[str, Tensor]:
         "module.sam2." + name.removeprefix("segmenter.network.")
         if name.startswith("segmenter.")
         else "module.prompt_encoder." + released_name(name): value
-        for name, value in build_model(options).state_dict().items()
+        for name, value in build_dc_sam(options).state_dict().items()
     }
 
 
@@ -294,9 +294,9 @@ def test_a_video_model_needs_no_other_file(tmp_path, monkeypatch, video_state):
 
     assert run(monkeypatch, released, "--out", ours) == 0
 
-    direct, facts = load_model(released, torch.device("cpu"))
-    imported, _ = load_model(ours, torch.device("cpu"))
-    assert model_options(facts, released) == ModelOptions(
+    direct, facts = load_method(released, torch.device("cpu"))
+    imported, _ = load_method(ours, torch.device("cpu"))
+    assert options_of(facts, released) == DcSamOptions(
         backbone="vgg16", sam_version=2, sam_model="tiny", wiring="release"
     )
     for model in (direct.state_dict(), imported.state_dict()):
@@ -338,7 +338,7 @@ def test_adapters_of_a_video_model_are_restored(tmp_path, video_state):
     state |= {start + name: value for name, value in network.state_dict().items()}
     torch.save(state, tmp_path / "best.pt")
 
-    restored = load_model(tmp_path / "best.pt", torch.device("cpu"))[0].state_dict()
+    restored = load_method(tmp_path / "best.pt", torch.device("cpu"))[0].state_dict()
 
     assert len(restored) == len(state)
     names = adapter_names(restored)

@@ -11,8 +11,8 @@ from common.cli import to_json
 from common.errors import UsageError
 from common.files import ROOT
 from common.sums import read_sums
-from model.checkpoint import load_model
-from model.dc_sam.config import ModelOptions
+from model.checkpoint import load_method
+from model.dc_sam.config import DcSamOptions
 from tools import publish as release
 
 CPU = torch.device("cpu")
@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 def write_run(folder: Path, fold: int, miou: float, **model: object) -> Path:
     """A run's folder with a checkpoint, and an evaluation with these metrics."""
     facts = {
-        "model": {**to_json(ModelOptions(backbone="resnet50")), **model},
+        "model": {**to_json(DcSamOptions(backbone="resnet50")), **model},
         "data": {"benchmark": "pascal", "datapath": "/home/me/data", "fold": fold, "nshot": 1},
         "training": {"epochs": 100, "lr": 2e-4},
         "frozen": "0123456789abcdef",
@@ -117,8 +117,8 @@ def test_a_released_model_can_be_loaded(trained: Path, tmp_path: Path, script: C
     assert outcome.code == 0
     assert "has no results.json" in outcome.error
     assert "Not evaluated." in (tmp_path / "out" / "README.md").read_text()
-    model, facts = load_model(tmp_path / "out" / "pascal_fold0.safetensors", CPU)
-    before, _ = load_model(trained, CPU)
+    model, facts = load_method(tmp_path / "out" / "pascal_fold0.safetensors", CPU)
+    before, _ = load_method(trained, CPU)
     assert facts == read_facts(trained)
     for one, two in zip(model.parameters(), before.parameters(), strict=True):
         assert torch.equal(one, two)
@@ -131,8 +131,8 @@ def test_half_precision_halves_the_file(trained: Path, tmp_path: Path, script: C
     assert path.stat().st_size < 0.6 * trained.stat().st_size
     assert path.stat().st_mode & 0o044
     assert "half precision" in (tmp_path / "out" / "README.md").read_text()
-    model, _ = load_model(path, CPU)
-    before, _ = load_model(trained.with_name("last.safetensors"), CPU)
+    model, _ = load_method(path, CPU)
+    before, _ = load_method(trained.with_name("last.safetensors"), CPU)
     for one, two in zip(model.parameters(), before.parameters(), strict=True):
         assert one.dtype == torch.float32
         torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-6)

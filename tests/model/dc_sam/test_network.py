@@ -1,87 +1,78 @@
-from collections.abc import Callable
+from contextlib import nullcontext
+from typing import NamedTuple
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from model.checkpoint import learnable_weights
 from model.correspondence import prior_mask
-from model.dc_sam.config import ModelOptions, build_model, learnable_weights
-from model.dc_sam.network import Concept, DcSam, Prediction
-from model.layers import sine_position
+from model.dc_sam.features import EncodedImages, Support
+from model.dc_sam.network import DcSam
+from model.layers import episode_dropout, sine_position
 from model.losses import mask_loss
+from model.method import LossOptions
 from model.sam.segmenter import POINT_NEGATIVE, POINT_POSITIVE
+from tests.helpers import BothSteps, Episodes, both_steps, random_episodes, tiny_model
 
 SIZE, SIDE = 64, 8
 """Of the images and of the backbone's map."""
-
-Episodes = tuple[Tensor, Tensor, Tensor]
-"""Query, support images and support masks."""
-
-
-def build(**options) -> DcSam:
-    """A tiny model with seeded weights, and BatchNorm statistics that are not the initial ones."""
-    defaults = {"backbone": "tiny", "sam_model": "tiny", "random_weights": True, "image_size": 128}
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = build_model(ModelOptions(**defaults | {"num_query": 5} | options))
-    generator = torch.Generator().manual_seed(0)
-    for module in model.backbone.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, generator=generator)
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.1, generator=generator)
-            module.running_var.uniform_(0.5, 1.5, generator=generator)
-    return model.eval()
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["SAM", "SAM 2"])
 def model(request: pytest.FixtureRequest) -> DcSam:
     """Tests leave its weights as they are."""
-    return build(sam_version=request.param)
+    return tiny_model(request.param, lively=True)
 
 
-def random_episodes(seed: int, batch: int = 2, shots: int = 1) -> Episodes:
-    generator = torch.Generator().manual_seed(seed)
-    cells = torch.rand(batch, shots, SIDE, SIDE, generator=generator) > 0.6
-    cells[..., 2:4, 2:4] = True
-    cells[..., 6:, 6:] = False
-    return (
-        torch.randn(batch, 3, SIZE, SIZE, generator=generator),
-        torch.randn(batch, shots, 3, SIZE, SIZE, generator=generator),
-        cells.float().repeat_interleave(SIZE // SIDE, -1).repeat_interleave(SIZE // SIDE, -2),
-    )
+@torch.no_grad()
+def predict(model: DcSam, *episodes: Tensor) -> BothSteps:
+    return both_steps(model, *episodes)
 
 
-def predict(model: DcSam, episodes: Episodes) -> Prediction:
-    with torch.no_grad():
-        return model(*episodes)
+@torch.no_grad()
+def encode_support(model: DcSam, support: Tensor, masks: Tensor) -> Support:
+    return model.encode_support(model.encode(support.flatten(0, 1), support_only=True), masks)
 
 
-def resize(maps: Tensor, side: int) -> Tensor:
-    return F.interpolate(maps, (side, side), mode="bilinear", align_corners=True)
+def assert_alike(one: BothSteps, other: BothSteps) -> None:
+    torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
 
-def assert_alike(one: Prediction, other: Prediction) -> None:
-    for field in ("logits", "pseudo_logits", "quality", "object_logit"):
-        torch.testing.assert_close(
-            getattr(one, field), getattr(other, field), atol=1e-4, rtol=1e-4, msg=field
-        )
+class Labels(NamedTuple):
+    """What a loss asks of episodes; random, and a quarter of the pixels does not count."""
+
+    support_masks: Tensor
+    query_mask: Tensor
+    query_ignore: Tensor
+
+
+def random_labels(episodes: Episodes) -> Labels:
+    target = torch.rand(2, SIZE, SIZE, generator=torch.Generator().manual_seed(9)) > 0.5
+    ignore = torch.zeros_like(target)
+    ignore[:, : SIZE // 2, : SIZE // 2] = True
+    return Labels(episodes.masks, target.float(), ignore)
+
+
+def losses(model: DcSam, episodes: Episodes, options: LossOptions) -> dict[str, Tensor]:
+    support = model.encode(episodes.support.flatten(0, 1), support_only=True)
+    return model(model.encode(episodes.query), support, random_labels(episodes), options)
 
 
 def train_once(model: DcSam, episodes: Episodes) -> None:
-    """One step on random target masks; gradients stay for inspection."""
-    target = (torch.rand(2, SIZE, SIZE, generator=torch.Generator().manual_seed(9)) > 0.5).float()
+    """One step; gradients stay for inspection, and every learnable weight must have one."""
     model.train()
-    optimiser = torch.optim.SGD(learnable_weights(model).values(), lr=0.1)
-    mask_loss(model(*episodes).logits, target).mean().backward()
-    optimiser.step()
+    sum(losses(model, episodes, LossOptions()).values()).backward()
+    learnable = learnable_weights(model)
+    assert all(parameter.grad.isfinite().all() for parameter in learnable.values())
+    torch.optim.SGD(learnable.values(), lr=0.1).step()
 
 
 def recording(monkeypatch: pytest.MonkeyPatch, part: nn.Module, method: str) -> list[Tensor]:
     """The first argument of every call of a method from now on."""
     calls: list[Tensor] = []
-    original: Callable = getattr(part, method)
+    original = getattr(part, method)
 
     def recorded(first: Tensor, *others, **named):
         calls.append(first)
@@ -91,92 +82,68 @@ def recording(monkeypatch: pytest.MonkeyPatch, part: nn.Module, method: str) -> 
     return calls
 
 
-def test_shapes(model: DcSam):
-    prediction = predict(model, random_episodes(0))
-    assert prediction.logits.shape == prediction.pseudo_logits.shape == (2, SIZE, SIZE)
-    assert prediction.quality.shape == prediction.object_logit.shape == (2,)
-    assert prediction.logits.isfinite().all()
+def test_a_prediction_is_that_of_both_steps_with_presence(model: DcSam):
+    episodes = random_episodes(1, shots=2)
+    expected = predict(model, *episodes)
+    assert expected.logits.shape == expected.pseudo_logits.shape == (2, SIZE, SIZE)
+    assert expected.quality.shape == expected.object_logit.shape == (2,)
+    assert expected.logits.isfinite().all()
+
+    support = encode_support(model, episodes.support, episodes.masks)
+    with torch.no_grad():
+        prediction = model.predict(model.encode(episodes.query), support)
+    torch.testing.assert_close(prediction.logits, expected.logits)
+    torch.testing.assert_close(prediction.quality, expected.quality)
+    assert prediction.presence.shape == (2,)
+    assert ((prediction.presence >= 0) & (prediction.presence <= 1)).all()
+    assert len(prediction.signals) == 2
 
 
 @pytest.mark.parametrize("training", [False, True])
 def test_each_image_is_encoded_once(model: DcSam, training: bool, monkeypatch: pytest.MonkeyPatch):
     batch, shots = 2, 3
-    episodes = query, support, _ = random_episodes(0, batch, shots)
+    query, support, masks = random_episodes(0, batch, shots)
     encoded = recording(monkeypatch, model.segmenter, "encode_images")
     extracted = recording(monkeypatch, model.backbone, "extract")
 
     model.train(training)
-    predict(model, episodes)
+    with torch.no_grad():
+        concept, images = encode_support(model, support, masks), model.encode(query)
+        for _ in range(3):
+            model.predict(images, concept)
     model.eval()
 
-    assert sum(len(images) for images in encoded) == batch + batch * shots
-    seen = {tuple(image.flatten()[:9].tolist()) for images in extracted for image in images}
-    images = [*query, *support.flatten(0, 1)]
-    assert sum(len(images) for images in extracted) == len(images)
-    assert seen == {tuple(image.flatten()[:9].tolist()) for image in images}
-
-
-def test_a_kept_concept_needs_no_support_image_again(model: DcSam, monkeypatch: pytest.MonkeyPatch):
-    query, support, masks = random_episodes(0, batch=1)
-    with torch.no_grad():
-        concept = model.learn(support, masks)
-        encoded = recording(monkeypatch, model.segmenter, "encode_images")
-        extracted = recording(monkeypatch, model.backbone, "extract")
-        for _ in range(3):
-            model.segment(query, concept)
-    assert sum(len(images) for images in encoded) == 3
-    assert sum(len(images) for images in extracted) == 3
-
-
-@pytest.mark.parametrize("version", [1, 2])
-def test_a_step_moves_what_learns_and_nothing_else(version: int):
-    model = build(sam_version=version)
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-
-    train_once(model, random_episodes(0, shots=2))
-
-    learnable = learnable_weights(model)
-    assert learnable
-    for name, parameter in model.named_parameters():
-        if name in learnable:
-            assert parameter.grad is not None, name
-            assert parameter.grad.isfinite().all(), name
-            assert parameter.grad.any(), name
-        else:
-            assert parameter.grad is None, name
-    moved = {name for name, value in model.state_dict().items() if value.ne(before[name]).any()}
-    assert moved == set(learnable)
-    statistics = [name for name in before if name.endswith(("running_mean", "running_var"))]
-    assert statistics
-    assert not moved.intersection(statistics)
+    given = torch.cat([support.flatten(0, 1), query])
+    assert torch.equal(torch.cat(extracted), given)
+    assert [len(images) for images in encoded] == [batch * shots, batch]
 
 
 @pytest.mark.parametrize(
-    "switched_off",
+    "options",
     [
         {},
+        {"version": 2},
         {"negative_branch": False},
-        {"segmenter_fusion": False},
-        {"cyclic": False},
-        {"negative_branch": False, "segmenter_fusion": False, "cyclic": False},
+        {"segmenter_fusion": False, "cyclic": False},
         {"prior": True},
         {"position": "sam"},
         {"wiring": "release"},
     ],
     ids=str,
 )
-def test_every_variant_trains(switched_off: dict):
-    model = build(**switched_off)
-    train_once(model, random_episodes(0))
-    for name, parameter in learnable_weights(model).items():
-        assert parameter.grad is not None, name
-        assert parameter.grad.isfinite().all(), name
-        assert parameter.grad.any(), name
+def test_a_step_moves_what_learns_and_nothing_else(options: dict):
+    model = tiny_model(lively=True, **options)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
 
+    train_once(model, random_episodes(0, shots=1 if "wiring" in options else 2))
 
-def test_only_the_generator_learns(model: DcSam):
-    assert all(name.startswith("generator.") for name in learnable_weights(model))
-    assert len(learnable_weights(model)) == len(list(model.generator.parameters()))
+    learnable = {f"generator.{name}" for name, _ in model.generator.named_parameters()}
+    assert learnable_weights(model).keys() == learnable
+    for name, parameter in model.named_parameters():
+        assert (parameter.grad is not None and parameter.grad.any()) == (name in learnable), name
+    moved = {name for name, value in model.state_dict().items() if value.ne(before[name]).any()}
+    assert moved == learnable
+    assert any(name.endswith("running_mean") for name in before)
 
 
 def test_frozen_parts_stay_in_evaluation_mode(model: DcSam):
@@ -189,215 +156,197 @@ def test_frozen_parts_stay_in_evaluation_mode(model: DcSam):
     assert not any(module.training for module in model.modules())
 
 
+def test_the_loss_is_of_the_final_mask_and_if_asked_for_of_the_pseudo_mask(model: DcSam):
+    episodes = random_episodes(0)
+    drawn = both_steps(model, *episodes)
+    truth = random_labels(episodes)[1:]
+    expected = mask_loss(drawn.logits, *truth, "release").mean()
+    pseudo = mask_loss(drawn.pseudo_logits, *truth, "release").mean()
+
+    alone = losses(model, episodes, LossOptions("release"))
+    both = losses(model, episodes, LossOptions("release", pseudo_weight=0.3))
+
+    torch.testing.assert_close(alone, {"mask": expected})
+    torch.testing.assert_close(both, {"mask": expected, "pseudo_mask": 0.3 * pseudo})
+
+
 def test_a_mask_is_replaced_in_evaluation_only(model: DcSam, monkeypatch: pytest.MonkeyPatch):
-    asked = []
-    select = model.segmenter.select
-
-    def recorded(decoded, fallback: bool):
-        asked.append(fallback)
-        return select(decoded, fallback)
-
-    monkeypatch.setattr(model.segmenter, "select", recorded)
-    predict(model, random_episodes(0))
-    model.train()
-    predict(model, random_episodes(0))
+    asked, select = [], model.segmenter.select
+    monkeypatch.setattr(
+        model.segmenter, "select", lambda d, fallback: asked.append(fallback) or select(d, fallback)
+    )
+    for training in (False, True):
+        predict(model.train(training), *random_episodes(0))
     model.eval()
     assert asked == [True, True, False, False]
 
 
-def test_equals_the_steps_of_algorithm_1(model: DcSam):
+@pytest.mark.parametrize("position", ["sine", "sam"])
+@torch.no_grad()
+def test_equals_the_steps_of_algorithm_1(
+    model: DcSam, position: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(model, "position", position)
     query, support, masks = random_episodes(9)
     backbone, segmenter, generator = model.backbone, model.segmenter, model.generator
-    small = masks[..., :: SIZE // SIDE, :: SIZE // SIDE]
-    embeddings = {}
-    with torch.no_grad():
-        seen, shown = backbone.extract(query), backbone.extract(support[:, 0])
-        encoded = {"query": segmenter.encode(query), "support": segmenter.encode(support[:, 0])}
-        for role, features in encoded.items():
-            fold = generator.fold_levels
-            embedding = fold(features) if fold else features.embedding
-            embeddings[role] = resize(embedding, SIDE)
-        position = sine_position(segmenter.channels, SIDE), None
-        reduced = {
-            "query": generator.reduce(seen.middle),
-            "support": generator.reduce(shown.middle),
-        }
+    dense = segmenter.dense_position(SIDE).flatten(2)[0].T
+    sine = sine_position(segmenter.channels, SIDE)
+    positions = (sine, None) if position == "sine" else (dense, dense)
 
-        starts, refined, kept = [], [], []
-        for branch, region in ((generator.positive, small), (generator.negative, 1 - small)):
-            high = backbone.high(shown.trunk, region)
-            prior = prior_mask(backbone.high(seen.trunk, None), high[:, None], region)
-            area = region.sum((2, 3), keepdim=True) + 0.0005
-            prototype = (reduced["support"] * region).sum((2, 3), keepdim=True) / area
-            tokens = branch.fused([reduced["support"], embeddings["support"]], prototype, region)
-            starts.append(branch.mediate(tokens, region.flatten(1), position))
-            kept.append((prototype, prior))
-        pseudo_logits = resize(segmenter.decode(encoded["query"], *starts), SIZE)
-        pseudo = (pseudo_logits > 0).float()[..., :: SIZE // SIDE, :: SIZE // SIDE]
-        for branch, start, region, (prototype, prior) in zip(
-            generator.branches, starts, (pseudo, 1 - pseudo), kept, strict=True
-        ):
-            tokens = branch.fused([reduced["query"], embeddings["query"]], prototype, prior)
-            refined.append(branch.refine(start, tokens, region.flatten(1), position))
-        logits = resize(segmenter.decode(encoded["query"], *refined), SIZE)
+    def resize(maps: Tensor, side: int) -> Tensor:
+        return F.interpolate(maps, (side, side), mode="bilinear", align_corners=True)
 
-    prediction = predict(model, (query, support, masks))
-    torch.testing.assert_close(prediction.pseudo_logits, pseudo_logits[:, 0], atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(prediction.logits, logits[:, 0], atol=1e-4, rtol=1e-4)
+    def shrink(masks: Tensor) -> Tensor:
+        return masks[..., :: SIZE // SIDE, :: SIZE // SIDE]
 
+    def maps_of(middle: Tensor, features) -> list[Tensor]:
+        fold = generator.fold_levels
+        embedding = fold(features) if fold else features.embedding
+        return [generator.reduce(middle), resize(embedding, SIDE)]
 
-def test_learning_and_segmenting_equal_the_whole(model: DcSam):
-    query, support, masks = random_episodes(1, shots=2)
-    with torch.no_grad():
-        parts = model.segment(query, model.learn(support, masks))
-    assert_alike(parts, predict(model, (query, support, masks)))
+    seen, shown = backbone.extract(query), backbone.extract(support[:, 0])
+    features = segmenter.encode(query)
+    query_maps = maps_of(seen.middle, features)
+    support_maps = maps_of(shown.middle, segmenter.encode(support[:, 0]))
+    starts, refined, known = [], [], []
+    for branch, region in zip(generator.branches, (shrink(masks), 1 - shrink(masks)), strict=True):
+        high = backbone.high(shown.trunk, region)
+        prior = prior_mask(backbone.high(seen.trunk, None), high[:, None], region)
+        area = region.sum((2, 3), keepdim=True) + 0.0005
+        prototype = (support_maps[0] * region).sum((2, 3), keepdim=True) / area
+        tokens = branch.fused(support_maps, prototype, region)
+        starts.append(branch.prompt(tokens, region.flatten(1), positions))
+        known.append((prototype, prior))
+    pseudo_logits = resize(segmenter.decode(features, *starts), SIZE)
+    pseudo = shrink((pseudo_logits > 0).float())
+    for branch, start, region, fused in zip(
+        generator.branches, starts, (pseudo, 1 - pseudo), known, strict=True
+    ):
+        tokens = branch.fused(query_maps, *fused)
+        refined.append(branch.refine(start, tokens, region.flatten(1), positions))
+    logits = resize(segmenter.decode(features, *refined), SIZE)
+
+    found = predict(model, query, support, masks)
+    torch.testing.assert_close(found.pseudo_logits, pseudo_logits[:, 0], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(found.logits, logits[:, 0], atol=1e-4, rtol=1e-4)
 
 
-def test_a_kept_concept_serves_many_queries(model: DcSam):
+def test_a_support_serves_many_queries(model: DcSam):
     _, support, masks = random_episodes(1, batch=1)
-    queries = random_episodes(2, batch=2)[0]
+    queries = random_episodes(2, batch=2).query
+    concept = encode_support(model, support, masks).expand(2)
     with torch.no_grad():
-        concept: Concept = model.learn(support, masks)
-        for i in range(2):
-            one = queries[i : i + 1]
-            assert_alike(model.segment(one, concept), predict(model, (one, support, masks)))
+        together = model.predict(model.encode(queries), concept)
+    for i, query in enumerate(queries.split(1)):
+        alone = predict(model, query, support, masks)
+        torch.testing.assert_close(together.logits[i], alone.logits[0], atol=1e-4, rtol=1e-4)
 
 
-def test_a_batch_equals_one_by_one(model: DcSam):
-    episodes = random_episodes(3, batch=3, shots=2)
-    batched = predict(model, episodes)
+@pytest.mark.parametrize("dropping", [False, True])
+def test_a_batch_equals_one_by_one(model: DcSam, dropping: bool):
+    episodes, seeds = random_episodes(3, batch=3, shots=2), [(0, 1, i) for i in range(3)]
+
+    def predict_some(rows: slice) -> BothSteps:
+        dropout = episode_dropout(model, seeds[rows], shots=2) if dropping else nullcontext()
+        with dropout:
+            return predict(model, *(part[rows] for part in episodes))
+
+    together = predict_some(slice(3))
+    assert torch.equal(together.logits, predict(model, *episodes).logits) != dropping
     for i in range(3):
-        one = slice(i, i + 1)
-        single = predict(model, tuple(part[one] for part in episodes))
-        torch.testing.assert_close(batched.logits[one], single.logits, atol=1e-4, rtol=1e-4)
-        torch.testing.assert_close(batched.quality[one], single.quality, atol=1e-4, rtol=1e-4)
+        row = slice(i, i + 1)
+        assert_alike(BothSteps(*(part[row] for part in together)), predict_some(row))
 
 
-def test_the_order_of_shots_does_not_matter(model: DcSam):
+@torch.no_grad()
+def test_features_can_be_taken_apart_and_joined(model: DcSam):
+    query, support, masks = random_episodes(3, batch=3)
+    concept = encode_support(model, support[:1], masks[:1]).expand(3)
+    images = model.encode(query)
+    turned = EncodedImages.join([images[2:], images[:2]])
+    one, other = model.predict(images, concept), model.predict(turned, concept)
+    torch.testing.assert_close(other.logits, one.logits[[2, 0, 1]], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("shots", [([0, 1, 2], [1, 2, 0]), ([0], [0, 0, 0])], ids=str)
+def test_neither_the_order_nor_copies_of_shots_matter(model: DcSam, shots: tuple[list, list]):
     query, support, masks = random_episodes(4, shots=3)
-    order = torch.tensor([1, 2, 0])
-    assert_alike(
-        predict(model, (query, support, masks)),
-        predict(model, (query, support[:, order], masks[:, order])),
-    )
-
-
-def test_equal_shots_say_no_more_than_one(model: DcSam):
-    query, support, masks = random_episodes(5)
-    three = (query, support.repeat(1, 3, 1, 1, 1), masks.repeat(1, 3, 1, 1))
-    assert_alike(predict(model, (query, support, masks)), predict(model, three))
+    one, other = (predict(model, query, support[:, some], masks[:, some]) for some in shots)
+    assert_alike(one, other)
 
 
 def test_the_support_matters(model: DcSam):
     query, support, masks = random_episodes(6)
-    logits = predict(model, (query, support, masks)).logits
-    assert not torch.allclose(logits, predict(model, (query, support, 1 - masks)).logits)
-    assert not torch.allclose(logits, predict(model, (query, support.flip(0), masks)).logits)
+    logits = predict(model, query, support, masks).logits
+    for other in ((support, 1 - masks), (support.flip(0), masks)):
+        assert not torch.allclose(logits, predict(model, query, *other).logits)
 
 
 @pytest.mark.parametrize("shots", [1, 2])
 def test_an_empty_mask_is_refused(model: DcSam, shots: int):
-    query, support, masks = random_episodes(0, shots=shots)
+    _, support, masks = random_episodes(0, shots=shots)
     masks[1, -1] = 0
     with pytest.raises(ValueError, match="empty support mask"):
-        model(query, support, masks)
+        encode_support(model, support, masks)
 
 
 def test_masks_of_one_pixel_and_of_every_pixel_give_finite_gradients():
-    model = build()
-    query, support, masks = random_episodes(0)
-    masks[0], masks[1] = 0, 1
-    masks[0, 0, 13, 21] = 1
-    train_once(model, (query, support, masks))
-    assert all(p.grad.isfinite().all() for p in learnable_weights(model).values())
+    episodes = random_episodes(0)
+    episodes.masks[0], episodes.masks[1] = 0, 1
+    episodes.masks[0, 0, 13, 21] = 1
+    train_once(tiny_model(lively=True), episodes)
 
 
-def test_no_gradient_passes_the_pseudo_mask(model: DcSam):
-    prediction = model(*random_episodes(0))
-    assert prediction.pseudo_logits.requires_grad  # by way of the decoder, to the prompts
-    (gradient,) = torch.autograd.grad(
-        prediction.logits.sum(), prediction.pseudo_logits, allow_unused=True
+def test_gradients_pass_the_frozen_decoder_but_not_the_pseudo_mask(model: DcSam):
+    drawn = both_steps(model, *random_episodes(0))
+    final = torch.autograd.grad(
+        drawn.logits.sum(), drawn.pseudo_logits, allow_unused=True, retain_graph=True
     )
-    assert gradient is None
-
-
-def test_the_frozen_decoder_passes_gradients_to_the_prompts(model: DcSam):
-    prediction = model(*random_episodes(0))
+    assert final == (None,)
     (gradient,) = torch.autograd.grad(
-        prediction.pseudo_logits.square().sum(), model.generator.positive.query.weight
+        drawn.pseudo_logits.square().sum(), model.generator.positive.query.weight
     )
     assert gradient.any()
 
 
-def test_dropout_gets_the_channels_of_its_own_images(model: DcSam):
-    query, support, masks = random_episodes(7, shots=2)
-    drawn = torch.rand(2, 3, model.segmenter.channels, generator=torch.Generator().manual_seed(0))
-    kept = drawn > 0.5
-    with torch.no_grad():
-        whole = model(query, support, masks, kept)
-        concept = model.learn(support, masks, kept[:, 1:])
-        assert_alike(whole, model.segment(query, concept, kept[:, 0]))
-        for i in range(2):
-            one = slice(i, i + 1)
-            single = model(query[one], support[one], masks[one], kept[one])
-            torch.testing.assert_close(whole.logits[one], single.logits, atol=1e-4, rtol=1e-4)
-    assert not torch.allclose(whole.logits, predict(model, (query, support, masks)).logits)
-
-
-@pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("option", [{"wiring": "release"}, {"position": "sam"}], ids=str)
-def test_an_option_without_parameters_changes_the_result(version: int, option: dict):
-    paper, other = build(sam_version=version), build(sam_version=version, **option)
-    other.load_state_dict(paper.state_dict())
-    episodes = random_episodes(8)
-    assert not torch.allclose(
-        predict(paper, episodes).logits, predict(other, episodes).logits, atol=1e-5
-    )
+def test_an_option_without_parameters_changes_the_result(model: DcSam, option: dict):
+    other = tiny_model(1 + model.has_memory, **option)
+    other.load_state_dict(model.state_dict())
+    paper, changed = (predict(one, *random_episodes(8)).logits for one in (model, other))
+    assert not torch.allclose(paper, changed, atol=1e-5)
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_refinement_starts_from_shifted_prompts_in_the_release_with_sam_1_alone(
+def test_the_release_takes_one_shot_and_with_sam_1_alone_refines_shifted_prompts(
     version: int, monkeypatch: pytest.MonkeyPatch
 ):
-    model = build(sam_version=version, wiring="release")
+    model = tiny_model(version, wiring="release")
+    assert model.most_shots == 1
     query, support, masks = random_episodes(0)
-    started = []
-    refine = model.generator.refine
-
-    def recorded(contexts, prompts, *others):
-        started.extend(prompts)
-        return refine(contexts, prompts, *others)
-
-    monkeypatch.setattr(model.generator, "refine", recorded)
+    started = recording(monkeypatch, model.generator.positive, "refine")
+    started_negative = recording(monkeypatch, model.generator.negative, "refine")
+    concept = encode_support(model, support, masks)
     with torch.no_grad():
-        concept = model.learn(support, masks)
-        model.segment(query, concept)
+        model.predict(model.encode(query), concept)
 
     table = model.segmenter.prompt_encoder.point_embeddings
-    for context, start, label in zip(
-        concept.contexts, started, (POINT_POSITIVE, POINT_NEGATIVE), strict=True
+    for branch, start, label in zip(
+        concept.branches,
+        (*started, *started_negative),
+        (POINT_POSITIVE, POINT_NEGATIVE),
+        strict=True,
     ):
         shift = table[label].weight if version == 1 else torch.zeros(1)
-        torch.testing.assert_close(start, context.prompts + shift)
-
-
-def test_positions_are_on_the_keys_alone_or_on_the_values_too(model: DcSam):
-    like = torch.zeros(1, model.segmenter.channels, SIDE, SIDE)
-    keys, values = model.positions(SIDE, like)
-    assert values is None
-    assert torch.equal(keys, sine_position(model.segmenter.channels, SIDE))
-
-    keys, values = build(position="sam").positions(SIDE, torch.zeros(1, 128, SIDE, SIDE))
-    assert keys.shape == (SIDE * SIDE, 128)
-    assert torch.equal(keys, values)
+        torch.testing.assert_close(start, branch.prompts + shift)
 
 
 def test_half_precision_gives_finite_masks_and_gradients(model: DcSam):
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        prediction = model(*random_episodes(0))
-    assert prediction.logits.dtype == torch.float32
-    assert prediction.logits.isfinite().all()
+        drawn = both_steps(model, *random_episodes(0))
+    assert drawn.logits.dtype == torch.float32
+    assert drawn.logits.isfinite().all()
     gradients = torch.autograd.grad(
-        prediction.logits.square().mean(), list(learnable_weights(model).values())
+        drawn.logits.square().mean(), list(learnable_weights(model).values())
     )
     assert all(gradient.isfinite().all() for gradient in gradients)

@@ -10,10 +10,10 @@ from model.dc_sam.prompt_generator import (
     RELEASE_SAM2,
     LevelFusion,
     PromptGenerator,
-    SupportContext,
+    SupportPrompts,
     Wiring,
 )
-from model.layers import sine_position
+from model.layers import episode_dropout, sine_position
 from model.sam.segmenter import SegmenterFeatures
 
 CHANNELS, MIDDLE, SIDE, SIZE, PROMPTS = 16, 12, 4, 16, 3
@@ -54,21 +54,20 @@ def positions() -> tuple[Tensor, None]:
     return sine_position(CHANNELS, SIDE), None
 
 
-def learn(
-    generator: PromptGenerator, seed: int = 1, batch: int = 2, shots: int = 1
-) -> list[SupportContext]:
-    middle, features = random_images(seed, batch * shots)
-    maps = generator.maps(middle, features, SIDE)
-    return generator.learn(maps, random_masks(seed, batch, shots), positions())
+def support_prompts(generator: PromptGenerator) -> list[SupportPrompts]:
+    maps = generator.maps(*random_images(1, 2), SIDE)
+    return generator.encode_support(maps, random_masks(1, 2, 1), positions())
 
 
-def refine(generator: PromptGenerator, contexts: list[SupportContext], batch: int = 2):
-    middle, features = random_images(2, batch)
-    maps = generator.maps(middle, features, SIDE)
-    priors = torch.rand(2, batch, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(3))
-    starts = [context.prompts for context in contexts]
-    pseudo_mask = random_masks(4, batch, 1)
-    return generator.refine(contexts, starts, maps, list(priors), pseudo_mask, positions())
+def refine(
+    generator: PromptGenerator, supports: list[SupportPrompts], pseudo_mask: Tensor | None = None
+) -> list[Tensor]:
+    """The prompts of two queries; without a pseudo mask, by a random one."""
+    maps = generator.maps(*random_images(2, 2), SIDE)
+    priors = torch.rand(2, 2, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(3))
+    starts = [support.prompts for support in supports]
+    pseudo_mask = random_masks(4, 2, 1) if pseudo_mask is None else pseudo_mask
+    return generator.refine(supports, starts, maps, list(priors), pseudo_mask, positions())
 
 
 @pytest.mark.parametrize(
@@ -86,32 +85,19 @@ def test_learnable_parameters_are_as_many_as_in_the_release(options: dict, count
     assert sum(p.numel() for p in generator.parameters() if p.requires_grad) == count
 
 
-@pytest.mark.parametrize(
-    ("segmenter_fusion", "negative_branch", "cyclic"),
-    list(itertools.product([True, False], repeat=3)),
-)
-@pytest.mark.parametrize("levels", [False, True])
-def test_ablations_run_and_every_parameter_gets_a_gradient(
-    segmenter_fusion: bool, negative_branch: bool, cyclic: bool, levels: bool
-):
-    generator = build(
-        segmenter_fusion=segmenter_fusion,
-        negative_branch=negative_branch,
-        cyclic=cyclic,
-        levels=levels,
-    )
-    refined = refine(generator, learn(generator))
-    assert len(refined) == 1 + negative_branch
+@pytest.mark.parametrize("switches", list(itertools.product([True, False], repeat=4)))
+def test_ablations_run_and_every_parameter_gets_a_gradient(switches: tuple[bool, ...]):
+    names = ("segmenter_fusion", "negative_branch", "cyclic", "levels")
+    options = dict(zip(names, switches, strict=True))
+    generator = build(**options)
+    refined = refine(generator, support_prompts(generator))
+    assert len(refined) == 1 + options["negative_branch"]
     assert all(prompts.shape == (2, PROMPTS, CHANNELS) for prompts in refined)
 
-    generator_of_weights = torch.Generator().manual_seed(5)
-    sum(
-        (prompts * torch.randn(prompts.shape, generator=generator_of_weights)).sum()
-        for prompts in refined
-    ).backward()
+    weights = torch.randn(2, 2, PROMPTS, CHANNELS, generator=torch.Generator().manual_seed(5))
+    sum((prompts * w).sum() for prompts, w in zip(refined, weights, strict=False)).backward()
 
     for name, parameter in generator.named_parameters():
-        assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
         assert parameter.grad.any(), name
 
@@ -121,8 +107,8 @@ def test_prior_fusion_needs_no_middle_features():
     _, features = random_images(1, 2)
     (only,) = generator.maps(None, features, SIDE)
     assert torch.equal(only, features.embedding)
-    contexts = generator.learn([only], random_masks(1, 2, 1), positions())
-    assert contexts[0].prompts.shape == (2, PROMPTS, CHANNELS)
+    supports = generator.encode_support([only], random_masks(1, 2, 1), positions())
+    assert supports[0].prompts.shape == (2, PROMPTS, CHANNELS)
 
 
 def test_segmenter_features_come_to_the_side_of_the_backbone():
@@ -156,7 +142,7 @@ def test_prototype_worked_out_by_hand():
     mask = torch.zeros(1, 1, 4, 4)
     mask[0, 0, 0, 0] = mask[0, 0, 1, 1] = 1
 
-    positive, negative = generator.learn([counted], mask, (sine_position(8, 4), None))
+    positive, negative = generator.encode_support([counted], mask, (sine_position(8, 4), None))
 
     torch.testing.assert_close(positive.prototype, torch.full((1, 8, 1, 1), 5 / 2.0005))
     torch.testing.assert_close(negative.prototype, torch.full((1, 8, 1, 1), 115 / 14.0005))
@@ -164,61 +150,19 @@ def test_prototype_worked_out_by_hand():
 
 def test_fused_features_equal_the_concatenation_of_equation_15():
     generator = build()
-    branch = generator.negative
-    middle, features = random_images(1, 2)
-    first, second = generator.maps(middle, features, SIDE)
+    first, second = generator.maps(*random_images(1, 2), SIDE)
     prototype = torch.randn(2, CHANNELS, 1, 1, generator=torch.Generator().manual_seed(0))
     mask = random_masks(1, 2, 1)[..., ::4, ::4]
 
-    tokens = branch.fused([first, second], prototype, mask)
+    tokens = generator.negative.fused([first, second], prototype, mask)
 
-    weight = branch.fuse.weight[..., 0, 0]
+    weight = generator.negative.fuse.weight[..., 0, 0]
     for b, y, x in itertools.product(range(2), range(SIDE), range(SIDE)):
         joined = torch.cat(
             [first[b, :, y, x], prototype[b, :, 0, 0], second[b, :, y, x], 10 * mask[b, :, y, x]]
         )
         expected = (weight @ joined).clamp_min(0)
         torch.testing.assert_close(tokens[b, y * SIDE + x], expected, atol=1e-5, rtol=1e-5)
-
-
-def test_one_shot_equals_the_path_without_shots():
-    generator = build()
-    middle, features = random_images(1, 2)
-    mask = random_masks(1, 2, 1)  # B x 1 x H x W serves as one shot and as a mask channel
-    maps = generator.maps(middle, features, SIDE)
-    small = mask[..., ::4, ::4]
-
-    contexts = generator.learn(maps, mask, positions())
-
-    for branch, region, context in zip(
-        generator.branches, (small, 1 - small), contexts, strict=True
-    ):
-        area = region.sum((2, 3), keepdim=True) + 0.0005
-        prototype = (maps[0] * region).sum((2, 3), keepdim=True) / area
-        tokens = branch.fused(maps, prototype, region)
-        torch.testing.assert_close(context.prototype, prototype)
-        torch.testing.assert_close(context.tokens, tokens)
-        torch.testing.assert_close(
-            context.prompts, branch.mediate(tokens, region.flatten(1), positions())
-        )
-
-
-def test_refining_gives_each_branch_its_own_prior_and_region():
-    generator = build()
-    contexts = learn(generator)
-    middle, features = random_images(2, 2)
-    maps = generator.maps(middle, features, SIDE)
-    priors = list(torch.rand(2, 2, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(3)))
-    pseudo_mask = random_masks(4, 2, 1)
-    small = pseudo_mask[..., ::4, ::4]
-    starts = [context.prompts + 1 for context in contexts]
-
-    refined = generator.refine(contexts, starts, maps, priors, pseudo_mask, positions())
-
-    for i, (branch, region) in enumerate(zip(generator.branches, (small, 1 - small), strict=True)):
-        tokens = branch.fused(maps, contexts[i].prototype, priors[i])
-        expected = branch.refine(starts[i], tokens, region.flatten(1), positions())
-        torch.testing.assert_close(refined[i], expected)
 
 
 def test_refined_prompts_look_at_the_query_and_then_at_each_other():
@@ -248,103 +192,49 @@ def test_refined_prompts_look_at_the_query_and_then_at_each_other():
         )
 
 
-def test_the_order_of_shots_does_not_matter():
-    generator, shots = build(), 3
-    middle, features = random_images(1, 2 * shots)
-    masks = random_masks(1, 2, shots)
-    order = torch.tensor([2, 0, 1])
-    rows = (torch.arange(2)[:, None] * shots + order).flatten()
-
-    contexts = generator.learn(generator.maps(middle, features, SIDE), masks, positions())
-    maps = generator.maps(middle[rows], features[rows], SIDE)
-    shuffled = generator.learn(maps, masks[:, order], positions())
-
-    for one, other in zip(contexts, shuffled, strict=True):
-        torch.testing.assert_close(one.prompts, other.prompts, atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(one.prototype, other.prototype)
-
-
-def test_equal_shots_say_no_more_than_one():
-    # one softmax over K copies of every token has the same weights, shared among the copies
-    generator, shots = build(), 3
-    middle, features = random_images(1, 2)
-    masks = random_masks(1, 2, 1)
-    rows = torch.arange(2).repeat_interleave(shots)
-
-    once = generator.learn(generator.maps(middle, features, SIDE), masks, positions())
-    maps = generator.maps(middle[rows], features[rows], SIDE)
-    often = generator.learn(maps, masks.expand(2, shots, SIZE, SIZE), positions())
-
-    for one, other in zip(once, often, strict=True):
-        torch.testing.assert_close(one.prompts, other.prompts, atol=1e-5, rtol=1e-5)
-
-
 def test_prototypes_are_means_over_shots():
     generator = build()
-    middle, features = random_images(1, 2)
     masks = random_masks(1, 1, 2)
-    maps = generator.maps(middle, features, SIDE)
-    both = generator.learn(maps, masks, positions())
-    singles = generator.learn(maps, masks.transpose(0, 1), positions())
+    maps = generator.maps(*random_images(1, 2), SIDE)
+    both = generator.encode_support(maps, masks, positions())
+    singles = generator.encode_support(maps, masks.transpose(0, 1), positions())
     for joint, single in zip(both, singles, strict=True):
         torch.testing.assert_close(joint.prototype[0], single.prototype.mean(0))
-
-
-def test_a_batch_equals_one_by_one():
-    generator = build()
-    middle, features = random_images(1, 4)
-    masks = random_masks(1, 2, 2)
-    maps = generator.maps(middle, features, SIDE)
-    batched = generator.learn(maps, masks, positions())
-    for i in range(2):
-        own = [m[2 * i : 2 * i + 2] for m in maps]
-        for one, other in zip(
-            generator.learn(own, masks[i : i + 1], positions()), batched, strict=True
-        ):
-            torch.testing.assert_close(one.prompts[0], other.prompts[i], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_pseudo_masks_of_one_value_give_finite_prompts_and_gradients(value: float):
     generator = build()
-    contexts = learn(generator)
-    middle, features = random_images(2, 2)
-    maps = generator.maps(middle, features, SIDE)
-    priors = [torch.zeros(2, 1, SIDE, SIDE)] * 2
-    starts = [context.prompts for context in contexts]
     pseudo_mask = torch.full((2, 1, SIZE, SIZE), value)
-
-    refined = generator.refine(contexts, starts, maps, priors, pseudo_mask, positions())
+    refined = refine(generator, support_prompts(generator), pseudo_mask)
     sum(prompts.square().sum() for prompts in refined).backward()
-
     assert all(prompts.isfinite().all() for prompts in refined)
     assert all(p.grad.isfinite().all() for p in generator.parameters())
 
 
 def test_dropout_silences_whole_channels_and_doubles_the_others():
     generator = build()
-    middle, features = random_images(1, 2)
-    kept = torch.rand(2, CHANNELS, generator=torch.Generator().manual_seed(0)) > 0.5
-
-    whole, embedding = generator.maps(middle, features, SIDE)
-    dropped, same_embedding = generator.maps(middle, features, SIDE, kept)
-
+    images = random_images(1, 2)
+    whole, embedding = generator.maps(*images, SIDE)
+    with episode_dropout(generator, [(0, 1)], shots=2):
+        dropped, same_embedding = generator.maps(*images, SIDE)
+    kept = dropped.flatten(2).any(2) | ~whole.flatten(2).any(2)
+    assert 0 < kept.sum() < kept.numel()
     torch.testing.assert_close(dropped, 2 * whole * kept[..., None, None])
     assert torch.equal(embedding, same_embedding)
 
 
 def test_the_wiring_of_the_release_differs_in_the_negative_branch_only():
-    paper, release = build(wiring=PAPER), build(wiring=Wiring(negative_sees_query=False))
-    release.load_state_dict(paper.state_dict())
-    ours = refine(paper, learn(paper))
-    theirs = refine(release, learn(release))
+    paper, release = build(), build(wiring=Wiring(negative_sees_query=False))
+    ours, theirs = (refine(one, support_prompts(one)) for one in (paper, release))
     torch.testing.assert_close(ours[0], theirs[0])
     assert not torch.allclose(ours[1], theirs[1])
 
 
 def test_the_release_shifts_prompts_with_sam_1_alone():
-    assert RELEASE_SAM1.shift_prompts
+    assert vars(PAPER) == vars(RELEASE_SAM2) | {
+        "normalize_prior": True,
+        "negative_sees_query": True,
+    }
+    assert vars(RELEASE_SAM1) == vars(RELEASE_SAM2) | {"shift_prompts": True}
     assert not RELEASE_SAM2.shift_prompts
-    assert not PAPER.shift_prompts
-    assert PAPER.normalize_prior
-    assert PAPER.negative_sees_query

@@ -1,41 +1,37 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from model.dc_sam.config import ModelOptions, build_model
-from model.dc_sam.video import DcSamVideo
+from model.dc_sam.network import DcSam
+from model.dc_sam.video_training import segment_tubes
+from model.layers import episode_dropout
 from model.sam.adapters import (
-    EpisodeDropout,
-    adapter_dropout,
+    AdapterDropout,
     adapter_names,
     add_adapters,
     unadapted_name,
     unfreeze_adapters,
 )
 from model.sam.sam2 import Sam2
+from tests.helpers import random_episodes, tiny_model
 
-TINY = ModelOptions(
-    backbone="tiny", sam_version=2, sam_model="tiny", random_weights=True, num_query=4
-)
-SIDE = 64
 SEEDS = [(0, 0, 5), (0, 0, 9)]
 
 
-def clips(count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Two frames, a support image and its mask for each clip."""
-    generator = torch.Generator().manual_seed(1)
-    frames = torch.randn(count, 2, 3, SIDE, SIDE, generator=generator)
-    support = torch.randn(count, 1, 3, SIDE, SIDE, generator=generator)
-    masks = torch.zeros(count, 1, SIDE, SIDE)
-    for number in range(count):
-        masks[number, 0, 8 : 32 + 8 * number, 16:48] = 1
-    return frames, support, masks
+def segment(model: DcSam, rows: slice = slice(2)) -> Tensor:
+    """Logits of two videos of two frames, or of one of them: T x B x H x W."""
+    query, support, masks = (part[rows] for part in random_episodes(1))
+    images = model.encode(support.flatten(0, 1), support_only=True)
+    frames = torch.stack([query, query.flip(-1)], dim=1)
+    return torch.stack([one.raw_logits for one in segment_tubes(model, images, masks, frames)])
 
 
-def adapted(learned: bool = True) -> DcSamVideo:
+def adapted(learned: bool = True) -> DcSam:
     """A tiny model with adapters, which do something if they have learned."""
+    model = tiny_model(2)
     torch.manual_seed(0)
-    model = DcSamVideo.from_image_model(build_model(TINY))
     add_adapters(model.segmenter.network)
     unfreeze_adapters(model.segmenter.network)
     if learned:
@@ -47,13 +43,9 @@ def adapted(learned: bool = True) -> DcSamVideo:
 
 
 def test_the_adapters_of_the_largest_sam_2_have_the_size_of_table_10(
-    monkeypatch: pytest.MonkeyPatch,
+    sam2_without_weights: Callable[[str], Sam2],
 ):
-    # the package reads its drop rates off a tensor, which has to hold numbers
-    linspace = torch.linspace
-    monkeypatch.setattr(torch, "linspace", lambda *ends: linspace(*ends, device="cpu"))
-    with torch.device("meta"):
-        network = Sam2("sam2.1_hiera_l").network
+    network = sam2_without_weights("sam2.1_hiera_l").network
     add_adapters(network)
     assert not any(value.requires_grad for value in network.parameters())
     unfreeze_adapters(network)
@@ -62,56 +54,45 @@ def test_the_adapters_of_the_largest_sam_2_have_the_size_of_table_10(
     assert learning.keys() == adapter_names(network.state_dict())
 
 
+@torch.no_grad()
 def test_new_adapters_change_nothing_and_learned_ones_do():
-    torch.manual_seed(0)
-    plain = DcSamVideo.from_image_model(build_model(TINY)).eval()
-    fresh = adapted(learned=False).eval()
-    with torch.no_grad():
-        before, same = plain(*clips(1)), fresh(*clips(1))
-        other = adapted().eval()(*clips(1))
+    plain, fresh = tiny_model(2), adapted(learned=False)
     assert {unadapted_name(n) for n in fresh.state_dict()} >= plain.state_dict().keys()
-    for one, two in zip(before, same, strict=True):
-        assert torch.equal(one.logits, two.logits)
-    assert not torch.allclose(before[1].logits, other[1].logits)
+    before = segment(plain)
+    assert torch.equal(segment(fresh), before)
+    assert not torch.allclose(segment(adapted())[1], before[1])
 
 
 def test_every_adapter_learns_and_nothing_else_of_sam_2():
     model = adapted().train()
-    found = model(*clips(1))
-    sum(one.logits.square().mean() for one in found).backward()
+    segment(model).square().mean().backward()
     reached = {n for n, p in model.segmenter.named_parameters() if p.grad is not None}
     assert reached == adapter_names(model.segmenter.state_dict())
     assert all(p.grad.any() for p in model.segmenter.parameters() if p.grad is not None)
 
 
-def test_a_batch_does_in_evaluation_what_its_clips_do_alone():
-    model = adapted().eval()
-    with torch.no_grad():
-        together = model(*clips(2))
-        alone = [model(*(part[i : i + 1] for part in clips(2))) for i in range(2)]
-    for frame, both in enumerate(together):
-        one_by_one = torch.cat([found[frame].logits for found in alone])
-        torch.testing.assert_close(both.logits, one_by_one, atol=1e-4, rtol=1e-4)
+@torch.no_grad()
+def test_a_batch_does_in_evaluation_what_its_videos_do_alone():
+    model = adapted()
+    alone = torch.cat([segment(model, slice(i, i + 1)) for i in range(2)], dim=1)
+    torch.testing.assert_close(segment(model), alone, atol=1e-4, rtol=1e-4)
 
 
 def test_what_drops_in_training_depends_on_the_episode_and_not_on_its_batch():
-    model = adapted().train()
-    with adapter_dropout(model, SEEDS):
-        together = model(*clips(2))
-    with adapter_dropout(model, SEEDS[1:]):
-        alone = model(*(part[1:] for part in clips(2)))
-    with adapter_dropout(model, [(1, 0, 9)]):
-        other = model(*(part[1:] for part in clips(2)))
-    for both, one in zip(together, alone, strict=True):
-        torch.testing.assert_close(both.logits[1:], one.logits, atol=1e-4, rtol=1e-4)
-    assert not torch.allclose(alone[1].logits, other[1].logits, atol=1e-3)
+    model, found = adapted().train(), []
+    for seeds, rows in ((SEEDS, slice(2)), (SEEDS[1:], slice(1, 2)), ([(1, 0, 9)], slice(1, 2))):
+        with episode_dropout(model, seeds, shots=1):
+            found.append(segment(model, rows)[:, -1])
+    together, alone, other = found
+    torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(alone[1], other[1], atol=1e-3)
 
 
 def test_one_number_in_twenty_drops_and_the_others_grow():
-    dropout = EpisodeDropout()
+    dropout = AdapterDropout()
     rows = torch.ones(4, 100, 100)
     assert torch.equal(dropout(rows), rows)
-    with adapter_dropout(nn.Sequential(nn.Linear(1, 1), dropout), SEEDS):
+    with episode_dropout(nn.Sequential(nn.Linear(1, 1), dropout), SEEDS, shots=1):
         found = dropout(rows)
         with torch.no_grad():
             assert torch.equal(dropout(rows), rows)

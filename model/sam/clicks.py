@@ -5,13 +5,10 @@ Places are x, y in [0, 1]: parts of the picture's width and height.
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from common.images import rgb_pixels
-from common.pixels import normalize, squash
-from common.trainer import autocast
-from model.label_map import Size, compete
-from model.predictor import InContextSegmenter, Picture
-from model.sam.segmenter import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, POINT_POSITIVE
+from model.label_map import Size, label_map
+from model.sam.segmenter import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, POINT_POSITIVE, Segmenter
 
 _NO_POINT = -1
 """Label of the token that SAM expects after clicks without a box."""
@@ -21,11 +18,10 @@ class PromptedPicture:
     """A picture, encoded once, in which any number of prompts ask for masks."""
 
     @torch.no_grad()
-    def __init__(self, segmenter: InContextSegmenter, picture: Picture) -> None:
-        self._sam, self._segmenter = segmenter.model.segmenter, segmenter
-        small = normalize(squash(rgb_pixels(picture), segmenter.image_size))
-        with autocast(segmenter.device, segmenter.precision):
-            self._features = self._sam.encode(small[None].to(segmenter.device))
+    def __init__(self, sam: Segmenter, image: Tensor) -> None:
+        """Encode a normalised picture, 1 x 3 x H x W."""
+        self._sam, self._device = sam, image.device
+        self._features = sam.encode(image)
 
     @torch.no_grad()
     def mask(
@@ -34,7 +30,7 @@ class PromptedPicture:
         clicks: np.ndarray | None = None,
         box: tuple[float, float, float, float] | None = None,
     ) -> np.ndarray:
-        """Draw the object that is meant, H x W bool.
+        """Decode the object that is meant, H x W bool.
 
         One click alone is ambiguous: of SAM's three proposals the one that it thinks best is taken.
 
@@ -51,15 +47,14 @@ class PromptedPicture:
             raise ValueError("a mask needs a click or a box")
         corners = [(0.0, 0.0)] if box is None else [box[:2], box[2:]]
         kinds = [_NO_POINT] if box is None else [BOX_TOP_LEFT, BOX_BOTTOM_RIGHT]
-        places = torch.tensor([*clicks.tolist(), *corners], device=self._segmenter.device)
+        places = torch.tensor([*clicks.tolist(), *corners], device=self._device)
         labels = torch.tensor([POINT_POSITIVE] * len(clicks) + kinds, device=places.device)
         points = places * self._sam.image_size - 0.5  # to the centres of pixels
-        with autocast(self._segmenter.device, self._segmenter.precision):
-            tokens = self._sam.point_tokens(points[None], labels[None])
-            decoded = self._sam.decode_all(self._features, tokens)
+        tokens = self._sam.point_tokens(points[None], labels[None])
+        decoded = self._sam.decode_all(self._features, tokens)
         if len(clicks) == 1 and box is None:
             best = 1 + int(decoded.quality[0, 1:].argmax())
             logits = decoded.logits[:, best]
         else:
             logits = self._sam.select(decoded, fallback=True)[0][:, 0]
-        return compete(logits.float(), [0], size) == 1
+        return label_map(logits.float(), [0], size) == 1

@@ -1,0 +1,43 @@
+"""Every method by name: the one place that knows all of them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from model.dc_sam.config import HYPER_PARAMETERS, DcSamOptions, build_dc_sam, restore_dc_sam
+from model.dc_sam.released_names import read_release
+from model.method import Method
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How a method is configured, built and restored."""
+
+    about: str
+    options: Any
+    """Dataclass of its flags, with `problems`, `to_json` and `from_json`."""
+    build: Callable[[Any], Method]
+    """From options: frozen parts with their weights, the learnable part seeded by torch."""
+    restore: Callable[[Any, dict[str, Tensor], object], Method]
+    """From options, a checkpoint's weights, and what to call it in messages."""
+    hyper_parameters: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    """Preset -> benchmark or stage -> defaults of flags; empty where it does not train."""
+    read_published: Callable[[Path], tuple[Any, dict[str, Tensor]]]
+    """Options and weights of a checkpoint of the method's own published program."""
+
+
+METHODS: dict[str, Entry] = {
+    "dc_sam": Entry(
+        about="dual consistency prompts for SAM and SAM 2",
+        options=DcSamOptions,
+        build=build_dc_sam,
+        restore=restore_dc_sam,
+        hyper_parameters=HYPER_PARAMETERS,
+        read_published=read_release,
+    ),
+}
+DEFAULT_METHOD = "dc_sam"
+"""Also of checkpoints whose header names none."""

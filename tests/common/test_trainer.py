@@ -1,0 +1,108 @@
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+from common.distributed import Processes
+from common.errors import UsageError
+from common.trainer import Trainer, TrainingOptions
+
+CPU = torch.device("cpu")
+
+
+class Numbers(Dataset):
+    """Episodes that are their own index."""
+
+    def __len__(self) -> int:
+        return 50
+
+    def __getitem__(self, index: int) -> int:
+        return index
+
+    @staticmethod
+    def join(parts: Sequence[int]) -> list[int]:
+        return list(parts)
+
+
+@dataclass(frozen=True)
+class Several(Processes):
+    """One of several processes that nobody started."""
+
+    def wait(self) -> None:
+        pass
+
+
+def make_trainer(rank: int = 0, count: int = 1, **options: object) -> Trainer:
+    flags = TrainingOptions(**{"epochs": 2, "bsz": 8, "nworker": 0, "device": "cpu", **options})
+    with pytest.MonkeyPatch.context() as patch:  # wrapping would wait for the others
+        patch.setattr("common.trainer.DistributedDataParallel", lambda module, **_: module)
+        return Trainer(nn.Linear(2, 1), flags, Several(rank, count, CPU), len(Numbers()))
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_an_update_has_the_same_episodes_whoever_computes_them(count: int, accumulate: int):
+    shares = {"bsz": 8 // count // accumulate, "accumulate": accumulate}
+    trainers = [make_trainer(rank, count, **shares) for rank in range(count)]
+    updates: list[list[int]] = [[] for _ in range(6)]
+    for trainer in trainers:
+        assert (trainer.update_size, trainer.epoch_length, trainer.updates) == (8, 6, 12)
+        number = 0
+        for step, batch in enumerate(trainer.batches(Numbers())):
+            assert len(batch) == shares["bsz"]
+            updates[number] += batch
+            number += trainer.ends_update(step)
+        assert number == 6
+    # the last two of 50 make no update
+    assert [sorted(update) for update in updates] == [[*range(i, i + 8)] for i in range(0, 48, 8)]
+
+
+def test_the_last_epoch_ends_with_the_last_update():
+    trainer = make_trainer(max_iterations=8)
+    trainer.update = 6
+    assert [*trainer.batches(Numbers())] == [[*range(8)], [*range(8, 16)]]
+
+
+def test_an_epoch_smaller_than_an_update_is_refused():
+    with pytest.raises(UsageError, match="50 episodes is smaller than one update of 64"):
+        make_trainer(accumulate=8)
+
+
+def test_rates_of_parts_of_the_model():
+    model = nn.ModuleDict({"head": nn.Linear(2, 1), "body": nn.Linear(2, 2)})
+    model["body"].bias.requires_grad_(False)
+    processes = Processes(0, 1, CPU)
+    options = TrainingOptions(lr=1e-3, device="cpu")
+    groups = Trainer(model, options, processes, 10, rates={"body.": 0.1}).optimizer.param_groups
+    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+    assert rates == {
+        id(model["head"].weight): 1e-3,
+        id(model["head"].bias): 1e-3,
+        id(model["body"].weight): pytest.approx(1e-4),
+    }
+
+
+def test_a_run_in_which_other_weights_learned_is_not_resumed(tmp_path: Path):
+    trainer = make_trainer()
+    trainer.finish_epoch(tmp_path, dict(trainer.model.named_parameters()), {}, 1.0)
+    again = make_trainer()
+    weights = again.resume(tmp_path)
+    assert (again.epoch, again.best) == (1, 1.0)
+    assert torch.equal(weights["weight"], trainer.model.weight)
+    fewer = nn.Linear(2, 1, bias=False)
+    with pytest.raises(UsageError, match="other weights learn in the run"):
+        Trainer(fewer, trainer.options, trainer.processes, 50).resume(tmp_path)
+
+
+def test_only_what_decides_the_weights_is_compared_when_a_run_goes_on():
+    one = TrainingOptions(bsz=8, accumulate=1, nworker=0, device="cpu").deciding(8)
+    other = TrainingOptions(bsz=2, accumulate=4, nworker=3, device="cuda").deciding(8)
+    assert one == other
+    for changed in ({"lr": 1.0}, {"epochs": 1}, {"seed": 1}, {"precision": "bf16"}):
+        (name,) = changed
+        assert TrainingOptions(**changed).deciding(8)[name] != one[name]
+    assert TrainingOptions().deciding(4) != one

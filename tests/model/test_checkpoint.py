@@ -1,0 +1,144 @@
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from common.checkpoint import save_checkpoint
+from common.cli import script_parser
+from common.errors import UsageError
+from model.checkpoint import (
+    frozen_fingerprint,
+    learnable_weights,
+    load_method,
+    options_of,
+    restore_method,
+)
+from model.dc_sam.config import build_segmenter
+from model.presence import PresenceScale
+from tests.helpers import TINY, tiny_model
+
+CPU = torch.device("cpu")
+FACTS = {"method": "dc_sam", "model": TINY.to_json()}
+
+
+def other_weights(**options: object) -> dict[str, Tensor]:
+    """Weights that a tiny model could have learned."""
+    return {n: v.detach() + 1 for n, v in learnable_weights(tiny_model(**options)).items()}
+
+
+def test_what_was_learned_comes_back():
+    weights = other_weights()
+    model = restore_method(FACTS, weights, "last.safetensors")
+    learned = learnable_weights(model)
+    assert learned.keys() == weights.keys()
+    assert all(torch.equal(value, weights[name]) for name, value in learned.items())
+    assert not model.training
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"num_query": 6}, r"of another shape: .*generator\.\w+\.query\.weight \(6, "),
+        ({"segmenter_fusion": False}, r"of another shape: .*generator\.negative\.fuse\.weight"),
+        ({"prior": True}, r"of another shape: .*generator\.negative\.fuse\.weight"),
+        ({"negative_branch": False}, r"missing: generator\.negative\."),
+    ],
+    ids=str,
+)
+def test_weights_of_another_configuration_are_refused(options: dict, words: str):
+    with pytest.raises(UsageError, match=f"^best.safetensors does not fit.*{words}"):
+        restore_method(FACTS, other_weights(**options), Path("best.safetensors"))
+
+
+def test_weights_of_a_branch_too_many_are_refused():
+    facts = {"model": {**TINY.to_json(), "negative_branch": False}}
+    with pytest.raises(UsageError, match=r"unknown: generator\.negative\."):
+        restore_method(facts, other_weights(), "file")
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"method": "other"}, "last is of an unknown method: other"),
+        ({}, "last does not describe a model"),
+        ({"model": {**TINY.to_json(), "depth": 3}}, "last does not describe a model"),
+    ],
+)
+def test_a_header_that_this_program_does_not_know_is_refused(facts: dict, words: str):
+    with pytest.raises(UsageError, match=words):
+        options_of(facts, "last")
+
+
+def test_a_header_without_a_method_is_of_dc_sam():
+    assert options_of({"model": TINY.to_json()}, "last") == TINY == options_of(FACTS, "last")
+
+
+def test_the_fingerprint_tells_frozen_weights_apart():
+    model = tiny_model()
+    before = frozen_fingerprint(model)
+    assert before == frozen_fingerprint(tiny_model()) != frozen_fingerprint(tiny_model(lively=True))
+    with torch.no_grad():
+        for parameter in model.generator.parameters():
+            parameter.add_(1)
+        assert frozen_fingerprint(model) == before
+        for part in ("backbone", "segmenter"):
+            before = frozen_fingerprint(model)
+            name, parameter = next(iter(model.get_submodule(part).named_parameters()))
+            left_out = frozen_fingerprint(model, {f"{part}.{name}"})
+            parameter.add_(1)
+            assert frozen_fingerprint(model) != before
+            assert frozen_fingerprint(model, {f"{part}.{name}"}) == left_out
+
+
+def test_other_frozen_weights_than_in_training_give_a_warning(
+    capsys: pytest.CaptureFixture[str],
+):
+    for digest, warned in ((frozen_fingerprint(tiny_model()), False), ("0123456789abcdef", True)):
+        restore_method({**FACTS, "frozen": digest}, other_weights(), "last.safetensors")
+        error = capsys.readouterr().err
+        assert ("last.safetensors was trained with other frozen weights" in error) == warned
+
+
+def test_a_calibration_comes_with_its_checkpoint():
+    scale = PresenceScale((1.5, -2.0, 0.25), 3.0)
+    weights = other_weights()
+    facts = {**FACTS, "presence": asdict(scale)}
+    assert restore_method(facts, weights, "last").presence_scale == scale
+    assert restore_method(FACTS, weights, "last").presence_scale is None
+
+
+@pytest.mark.parametrize("way", ["DCSAM_WEIGHTS", "--weights"])
+def test_files_of_frozen_parts_are_looked_up_in_the_folder_of_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+):
+    monkeypatch.setenv("DCSAM_WEIGHTS", str(tmp_path / "empty"))
+    (tmp_path / "there").mkdir()
+    mine = build_segmenter(1, "tiny", None).official.state_dict()
+    save_file(mine, tmp_path / "there" / "mine.safetensors")
+    facts = {
+        "model": {**FACTS["model"], "random_weights": False, "sam_weights": "mine.safetensors"}
+    }
+    save_checkpoint(tmp_path / "last.safetensors", other_weights(), facts)
+    with pytest.raises(UsageError, match=r"no such weights file: .*empty.mine\.safetensors$"):
+        load_method(tmp_path / "last.safetensors", CPU)
+
+    if way == "--weights":
+        script_parser("", []).parse_args(["--weights", str(tmp_path / "there")])
+    else:
+        monkeypatch.setenv(way, str(tmp_path / "there"))
+    model, _ = load_method(tmp_path / "last.safetensors", CPU)
+
+    loaded = model.segmenter.official.state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in mine.items())
+
+
+def test_a_missing_official_file_is_told_with_the_command_that_gets_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("DCSAM_WEIGHTS", str(tmp_path))
+    facts = {"model": {**FACTS["model"], "random_weights": False, "sam_model": "vit_b"}}
+    with pytest.raises(UsageError, match=r"`python -m tools\.weights fetch vit_b` gets sam_vit_b_"):
+        restore_method(facts, {}, "last")
