@@ -196,11 +196,9 @@ class ResultStep:
         self.note = gr.Markdown(elem_id="note")
         with gr.Group(visible=False) as self.tools:
             with gr.Row():
-                start, number = (
-                    Thresholds.start(calibrated),
-                    "probability" if calibrated else "score",
-                )
-                picture = {"label": f"Least {number} of a picture", "elem_id": "presence"}
+                start = Thresholds.start(calibrated)
+                least = "Least probability" if calibrated else "Least score of a picture"
+                picture = {"label": least, "elem_id": "presence"}
                 pixel = {"label": "Least score of a pixel", "elem_id": "threshold"}
                 self.presence = gr.Slider(0, 1, start.presence, step=0.01, **picture)
                 self.mask = gr.Slider(0.05, 0.95, start.mask, step=0.01, **pixel)
