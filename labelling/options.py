@@ -7,9 +7,7 @@ from pathlib import Path
 from common.cli import option
 from common.distributed import DEVICES
 from common.trainer import PRECISIONS
-
-CALIBRATED_THRESHOLD = 0.5
-"""Below it a class is more likely absent than present."""
+from model.presence import CALIBRATED_THRESHOLD
 
 
 @dataclass(frozen=True)

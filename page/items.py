@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from labelling.options import CALIBRATED_THRESHOLD
 from model.label_map import Size, label_map
+from model.presence import CALIBRATED_THRESHOLD
 from model.sam.clicks import PromptedPicture
 
 

@@ -23,7 +23,7 @@ class LeftHalf:
     image_size = 8
     is_calibrated = True
 
-    def look(self, pictures, concepts):
+    def predict(self, pictures, concepts):
         logits = torch.full((1, len(pictures), 8, 8), -2.0)
         logits[..., :4] = 2.0
         return logits, torch.tensor([[0.9 if one.mean() > 100 else 0.2 for one in pictures]])
