@@ -62,11 +62,12 @@ def in_context_segmenter(
     if checkpoint is None:
         checkpoint = _TINY
         warnings.warn(f"no checkpoint given: {_TINY.name} knows drawn shapes only", stacklevel=2)
-    held = _load("common.checkpoint").read_facts(Path(checkpoint)).get("method", "dc_sam")
-    if method not in (None, held):
-        raise ValueError(f"method={method!r}, but {checkpoint} holds {held}")
-    segmenter = _load("model.predictor").InContextSegmenter
-    return segmenter.from_checkpoint(checkpoint, device, precision)
+    segmenter = _load("model.predictor").InContextSegmenter.from_checkpoint(
+        checkpoint, device, precision
+    )
+    if method not in (None, segmenter.method.name):
+        raise ValueError(f"method={method!r}, but {checkpoint} holds {segmenter.method.name}")
+    return segmenter
 
 
 def _load(name: str) -> types.ModuleType:
