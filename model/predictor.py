@@ -6,8 +6,8 @@
     for mask, score in segmenter.segment_video("video.mp4", concept):
         ...
 
-Pictures are Pillow images or arrays, as `common.images.rgb_pixels` takes them; masks come back as
-arrays of the picture's own size, upright as its EXIF data say.
+Pictures are paths of files, Pillow images or arrays, as `common.images.rgb_pixels` takes them;
+masks come back as arrays of the picture's own size, upright as its EXIF data say.
 Shapes: B pictures, C concepts, K shots, S the network's image size, H and W a picture's own size.
 """
 
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from common.distributed import choose_device
 from common.errors import UsageError
-from common.images import rgb_pixels
+from common.images import open_image, read_image, rgb_pixels
 from common.pixels import normalize, squash, squash_mask
 from common.trainer import PRECISIONS, autocast
 from common.video_io import FrameReader
@@ -32,7 +32,8 @@ from model.method import Method, VideoState
 from model.reference import LearnedConcept, read_references
 from model.sam.clicks import PromptedPicture
 
-Picture = Image.Image | np.ndarray
+Picture = Image.Image | np.ndarray | Path | str
+"""A picture or mask; a path is that of its file."""
 Frames = Path | str | Iterable[Picture]
 """A video file, a folder of frames, or the frames themselves."""
 
@@ -66,15 +67,14 @@ class InContextSegmenter:
         """Build the model of a checkpoint file.
 
         Args:
-            device: auto, cpu, cuda or mps; or a particular one.
+            device: auto, or what `torch.device` takes: cpu, cuda, cuda:1, mps.
 
         Raises:
             UsageError: the file is missing, broken or no model, or there is no such device.
             ValueError: there is no such precision.
         """
         with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they were
-            where = choose_device(device) if isinstance(device, str) else device
-            return cls(load_method(Path(path), where)[0], precision)
+            return cls(load_method(Path(path), choose_device(device))[0], precision)
 
     def learn(
         self,
@@ -91,13 +91,14 @@ class InContextSegmenter:
             name: what the concept is called.
 
         Raises:
+            UsageError: a file is missing or broken.
             ValueError: images and masks do not match, or a mask is empty or has other values.
         """
         images = [images] if isinstance(images, Picture) else list(images)
         masks = [masks] if isinstance(masks, Picture) else list(masks)
         if not images or len(images) != len(masks):
             raise ValueError(f"{len(images)} reference images but {len(masks)} masks")
-        pixels = [rgb_pixels(image) for image in images]
+        pixels = [_pixels(image) for image in images]
         marked = [_binary(mask) for mask in masks]
         for picture, mask in zip(pixels, marked, strict=True):
             if picture.shape[:2] != mask.shape:
@@ -150,12 +151,15 @@ class InContextSegmenter:
                 pictures' own).
 
         Raises:
-            ValueError: no concept, or too many.
+            UsageError: a file is missing or broken.
+            ValueError: no concept, or too many, or a path in the place of several pictures.
         """
         _checked(concepts)
+        if isinstance(pictures, Path | str):
+            raise ValueError(f"pictures is a list: for one, {pictures}, there is `segment`")
         if not pictures:
             return []
-        pixels = [rgb_pixels(picture) for picture in pictures]
+        pixels = [_pixels(picture) for picture in pictures]
         sizes = sizes or [picture.shape[:2] for picture in pixels]
         logits, scores = self.predict(pixels, concepts)
         results = []
@@ -223,7 +227,7 @@ class InContextSegmenter:
         if self.method.promptable is None:
             raise UsageError(f"{self.method.name} takes no clicks: mark the object as a mask")
         with autocast(self.device, self.precision):
-            return PromptedPicture(self.method.promptable, self._tensor(rgb_pixels(picture)))
+            return PromptedPicture(self.method.promptable, self._tensor(_pixels(picture)))
 
     def require_memory(self) -> None:
         """Refuse a method that cannot segment videos.
@@ -242,7 +246,7 @@ class InContextSegmenter:
         self, video: VideoState, frames: Iterable[Picture], threshold: float
     ) -> Iterator[LabelMap]:
         for frame in frames:
-            pixels = rgb_pixels(frame)
+            pixels = _pixels(frame)
             image = self._tensor(pixels)
             with autocast(self.device, self.precision):
                 prediction = video.step(image)
@@ -261,7 +265,7 @@ class InContextSegmenter:
         Returns:
             Logits C x B x S x S, for `label_map`, and presence scores C x B.
         """
-        pixels = [rgb_pixels(picture) for picture in pictures]
+        pixels = [_pixels(picture) for picture in pictures]
         batch = torch.cat([self._tensor(image) for image in pixels])
         with autocast(self.device, self.precision):
             images = self.method.encode(batch)
@@ -300,9 +304,18 @@ def _checked(concepts: Sequence[LearnedConcept]) -> Sequence[LearnedConcept]:
     return concepts
 
 
+def _pixels(picture: Picture) -> np.ndarray:
+    """H x W x 3 uint8."""
+    return read_image(Path(picture)) if isinstance(picture, Path | str) else rgb_pixels(picture)
+
+
 def _binary(mask: Picture) -> np.ndarray:
     """A mask of 0 and one other value as H x W bool; of a palette image the indices count."""
-    values = np.asarray(mask)
+    if isinstance(mask, Path | str):
+        with open_image(Path(mask), "mask") as stored:
+            values = np.array(stored)
+    else:
+        values = np.asarray(mask)
     kinds = np.unique(values)
     if values.ndim != 2 or len(kinds) > 2 or (len(kinds) == 2 and kinds[0] != 0):
         raise ValueError(

@@ -79,6 +79,40 @@ def test_pictures_and_masks_of_any_kind_mean_the_same(segmenter, concept):
         assert found.score == expected.score
 
 
+def test_files_of_pictures_and_masks_are_read(segmenter, concept, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored on its side
+    upright = Image.fromarray(picture(0))
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "dog.png", exif=exif)
+    Image.fromarray(mask()).save(tmp_path / "mask.png")
+    Image.fromarray(picture(1)).save(tmp_path / "other.png")
+    files = [str(tmp_path / "dog.png"), tmp_path / "mask.png", tmp_path / "other.png"]
+
+    expected = segmenter.segment(picture(1), concept)
+    for learned in (segmenter.learn(*files[:2]), segmenter.learn(files[:1], files[1:2])):
+        for found in (
+            segmenter.segment(files[2], learned),
+            *segmenter.segment_batch([str(files[2]), picture(1)], learned),
+        ):
+            assert np.array_equal(found.mask, expected.mask)
+            assert found.score == pytest.approx(expected.score, abs=1e-3)
+
+
+def test_files_that_cannot_be_read_are_named(segmenter, concept):
+    with pytest.raises(UsageError, match=r"no such image: dog\.jpg"):
+        segmenter.learn("dog.jpg", "mask.png")
+    with pytest.raises(UsageError, match=r"no such mask: mask\.png"):
+        segmenter.learn(picture(0), "mask.png")
+    with pytest.raises(ValueError, match=r"pictures is a list: for one, dog\.jpg"):
+        segmenter.segment_batch("dog.jpg", concept)
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "toaster"])
+def test_a_device_that_is_not_there_is_refused(checkpoint, device):
+    with pytest.raises(UsageError, match=f"device='{device}': this machine has none"):
+        InContextSegmenter.from_checkpoint(checkpoint, device)
+
+
 def test_a_batch_gives_what_single_pictures_give(segmenter, concept):
     photos = [picture(1), picture(2, 33, 21), picture(3)]
     batch = segmenter.segment_batch(photos, concept)
