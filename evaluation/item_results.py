@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from common.pixels import squash_mask
 from common.video_io import VideoWriter, write_indexed_mask
@@ -25,6 +23,7 @@ from data.image_io import IGNORED
 from data.video_items import VideoItem
 from data.videos import AnnotatedVideo
 from evaluation.jf import Summary, TubeScores, mean_summary
+from model.label_map import label_map
 
 ORIGINAL = "original_size"
 SHEET_FRAMES = 6
@@ -102,7 +101,8 @@ class ItemResults:
             UsageError: a file cannot be written.
         """
         item, given = self.item, self.item.given_on(frame.number)
-        predicted = label_map(logits, item.labels, frame.pixels.shape[:2])
+        objects = label_map(logits, range(len(item.labels)), frame.pixels.shape[:2])
+        predicted = np.array([0, *item.labels], np.uint8)[objects]
         if given:  # somebody gave these masks: they are their own result
             predicted[np.isin(predicted, given)] = 0
             predicted = np.where(frame.given > 0, frame.given, predicted)
@@ -172,20 +172,3 @@ class ItemResults:
         """Of an object: its scores at the protocol's size, and at each size."""
         sizes = {size: scores.summary() for size, scores in self._scores[label].items()}
         return {**next(iter(sizes.values())), **sizes}
-
-
-def label_map(logits: Tensor, labels: tuple[int, ...], size: tuple[int, int]) -> np.ndarray:
-    """The label of the highest logit above 0 of every pixel, else 0.
-
-    Args:
-        logits: N x S x S.
-        size: H0 and W0.
-
-    Returns:
-        H0 x W0 uint8.
-    """
-    if logits.shape[-2:] != size:
-        logits = F.interpolate(logits[None], size, mode="bilinear", align_corners=False)[0]
-    highest, row = logits.max(dim=0)
-    values = torch.tensor(labels, dtype=torch.uint8, device=logits.device)
-    return torch.where(highest > 0, values[row], 0).cpu().numpy()

@@ -1,5 +1,7 @@
 import json
 import math
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +11,9 @@ from PIL import Image
 
 import eval_video
 from common.checkpoint import read_facts, read_weights, save_checkpoint
-from common.cli import to_json
+from common.cli import run_script
 from common.video_io import FrameReader
-from model.checkpoint import learnable_weights
-from model.dc_sam.config import DcSamOptions, build_dc_sam
+from tests.helpers import save_tiny_checkpoint
 
 FRAMES, HEIGHT, WIDTH = 5, 48, 64
 CLASSES = {"a pair": {1: 8, 3: 30}, "one": {1: 20}, "two": {3: 4}}
@@ -38,15 +39,10 @@ def coco(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory) -> Path:
     """An untrained model that takes every object for present, so that masks are not all empty."""
-    torch.manual_seed(0)
-    options = DcSamOptions(
-        backbone="tiny", sam_version=2, sam_model="tiny", image_size=64, num_query=3, position="sam"
-    )
-    model = build_dc_sam(options)
-    weights = learnable_weights(model) | {PRESENCE: torch.tensor([20.0])}
-    assert PRESENCE in dict(model.named_parameters())
     path = tmp_path_factory.mktemp("model") / "last.safetensors"
-    save_checkpoint(path, weights, {"model": to_json(options)})
+    save_tiny_checkpoint(path, 2, random_weights=False, position="sam")
+    weights = read_weights(path) | {PRESENCE: torch.tensor([20.0])}
+    save_checkpoint(path, weights, read_facts(path))
     return path
 
 
@@ -83,17 +79,29 @@ def write_icvos(root: Path) -> Path:
     return root
 
 
-@pytest.fixture
-def icvos(tmp_path: Path) -> Path:
-    return write_icvos(tmp_path / "IC-VOS")
+@pytest.fixture(scope="module")
+def icvos(tmp_path_factory) -> Path:
+    """Videos that no test changes."""
+    return write_icvos(tmp_path_factory.mktemp("data") / "IC-VOS")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def flags(checkpoint, coco, icvos):
     return (
         *("--ckpt", checkpoint, "--coco_path", coco, "--icvos_path", icvos),
         *("--device", "cpu", "--sheet_rows", 2),
     )
+
+
+@pytest.fixture(scope="module")
+def whole(flags, tmp_path_factory) -> Path:
+    """The folder of a finished evaluation, which no test changes."""
+    folder = tmp_path_factory.mktemp("evaluated") / "out"
+    given = (*flags, "--save_masks", "--save_overlays", "--output", folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["eval_video.py", *map(str, given)])
+        assert run_script(eval_video.main) == 0
+    return folder
 
 
 def read(folder: Path, name: str = "results.json"):
@@ -102,9 +110,10 @@ def read(folder: Path, name: str = "results.json"):
 
 
 def numbers(folder: Path) -> tuple[dict, list]:
-    """Everything but what a run cannot repeat."""
+    """Everything but what a run cannot repeat, and what it was asked to write."""
     results = read(folder)
-    del results["seconds"], results["version"]
+    for name in ("seconds", "version", "data", "save_masks", "save_overlays"):
+        del results[name]
     return results, read(folder, "items.jsonl")
 
 
@@ -142,12 +151,8 @@ def mask_of(path: Path) -> np.ndarray:
         return np.array(image)
 
 
-def test_scores_are_those_of_the_masks_that_were_written(script, flags, tmp_path):
-    out = tmp_path / "out"
-
-    outcome = script(eval_video, *flags, "--save_masks", "--save_overlays", "--output", out)
-
-    assert outcome.code == 0, outcome.error
+def test_scores_are_those_of_the_masks_that_were_written(whole):
+    out = whole
     records = {record["item"]: record for record in read(out, "items.jsonl")}
     assert list(records) == ["a pair/1", "a pair/3", "one/1", "two/3"]
     found_any = False
@@ -184,23 +189,21 @@ def test_scores_are_those_of_the_masks_that_were_written(script, flags, tmp_path
         assert sheet.height > 4 * 192  # two items, truth and prediction
 
 
-def test_a_video_gives_the_same_alone_as_with_another_class(script, flags, icvos, tmp_path):
-    assert script(eval_video, *flags, "--output", tmp_path / "both").code == 0
-    for path in (icvos / "a pair" / "Annotations" / "1").iterdir():
-        path.unlink()
-    (icvos / "a pair" / "Annotations" / "1").rmdir()
-    assert script(eval_video, *flags, "--output", tmp_path / "alone").code == 0
+def test_an_item_is_scored_alike_alone_and_beside_another(script, flags, whole, tmp_path):
+    root = write_icvos(tmp_path / "IC-VOS")
+    shutil.rmtree(root / "a pair" / "Annotations" / "1")
+    outcome = script(eval_video, *flags, "--icvos_path", root, "--output", tmp_path / "alone")
+    assert outcome.code == 0, outcome.error
     both, alone = (
-        {record["item"]: record for record in read(tmp_path / name, "items.jsonl")}["a pair/3"]
-        for name in ("both", "alone")
+        {record["item"]: record for record in read(folder, "items.jsonl")}["a pair/3"]
+        for folder in (whole, tmp_path / "alone")
     )
     assert both["support"] == alone["support"]
     assert both["jf"] == pytest.approx(alone["jf"], abs=0.5)
 
 
-def test_an_interrupted_evaluation_goes_on(script, flags, tmp_path, monkeypatch):
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    assert script(eval_video, *flags, "--output", whole).code == 0
+def test_an_interrupted_evaluation_goes_on(script, flags, whole, tmp_path, monkeypatch):
+    parts = tmp_path / "parts"
     evaluate, seen = eval_video.evaluate_items, []
 
     def stop_at_the_second(names, *given):
@@ -209,124 +212,112 @@ def test_an_interrupted_evaluation_goes_on(script, flags, tmp_path, monkeypatch)
             raise KeyboardInterrupt
         return evaluate(names, *given)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(eval_video, "evaluate_items", stop_at_the_second)
-        assert script(eval_video, *flags, "--output", parts).code == 130
-        with (parts / "items.jsonl").open("a") as file:
-            file.write('{"item": "one/1", "jf": 9')  # killed while it wrote
-        seen.append([])
-        assert script(eval_video, *flags, "--output", parts).code == 0
+    monkeypatch.setattr(eval_video, "evaluate_items", stop_at_the_second)
+    assert script(eval_video, *flags, "--output", parts).code == 130
+    with (parts / "items.jsonl").open("a") as file:
+        file.write('{"item": "one/1", "jf": 9')  # killed while it wrote
+    seen.append([])
+    assert script(eval_video, *flags, "--output", parts).code == 0
 
     assert seen == [["a pair/1", "a pair/3"], ["one/1"], [], ["one/1"], ["two/3"]]
     assert numbers(parts) == numbers(whole)
 
 
-def test_results_of_other_settings_or_supports_are_not_mixed(script, flags, tmp_path):
-    out = tmp_path / "out"
-    assert script(eval_video, *flags, "--output", out).code == 0
-    outcome = script(eval_video, *flags, "--output", out, "--prompt_every", 2)
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (("--prompt_every", 2), "other settings (prompt_every)"),
+        (("--seed", 1), "other supports"),
+    ],
+)
+def test_results_of_other_settings_or_supports_are_not_mixed(script, flags, whole, changed, words):
+    same = ("--save_masks", "--save_overlays", "--output", whole)
+    outcome = script(eval_video, *flags, *same, *changed)
     assert outcome.code == 2
-    assert "other settings (prompt_every)" in outcome.error
-    outcome = script(eval_video, *flags, "--output", out, "--seed", 1)
-    assert outcome.code == 2
-    assert "other supports" in outcome.error
+    assert words in outcome.error
 
 
-def test_supports_from_a_file_are_used_again(script, flags, tmp_path):
-    file = tmp_path / "supports.jsonl"
-    first = script(eval_video, *flags, "--supports", file, "--output", tmp_path / "a")
-    again = ("--supports", file, "--seed", 1, "--prompt_every", 2)
-    second = script(eval_video, *flags, *again, "--output", tmp_path / "b")
-    assert first.code == second.code == 0
-    a, b = read(tmp_path / "a"), read(tmp_path / "b")
-    assert a["supports_sha256"] == b["supports_sha256"]
-    supports = [read(tmp_path / name, "items.jsonl")[0]["support"] for name in "ab"]
+def test_supports_from_a_file_are_used_again_with_their_seed(script, flags, whole, tmp_path):
+    given = ("--supports", whole / "supports.jsonl", "--seed", 1, "--max_frames", 1)
+    outcome = script(eval_video, *flags, *given, "--output", tmp_path)
+    assert outcome.code == 0, outcome.error
+    for name in ("supports_sha256", "seed"):
+        assert read(tmp_path)[name] == read(whole)[name]
+    supports = [read(folder, "items.jsonl")[0]["support"] for folder in (tmp_path, whole)]
     assert supports[0] == supports[1]
 
 
-def test_two_processes_give_the_same_numbers(script, torchrun, flags, tmp_path):
-    assert script(eval_video, *flags, "--output", tmp_path / "1").code == 0
-    torchrun(2, "eval_video.py", *flags, "--output", tmp_path / "2")
-    assert numbers(tmp_path / "2") == numbers(tmp_path / "1")
-    assert not list((tmp_path / "2").glob("items-*"))
+def test_two_processes_give_the_same_numbers(torchrun, flags, whole, tmp_path):
+    torchrun(2, "eval_video.py", *flags, "--output", tmp_path)
+    assert numbers(tmp_path) == numbers(whole)
+    assert not list(tmp_path.glob("items-*"))
 
 
-def damage_missing_mask(root: Path) -> str:
-    (root / "one" / "Annotations" / "1" / "00002.png").unlink()
-    return "Annotations/1/00002.png"
+MASK = "Annotations/1"
+DAMAGES = {
+    "missing mask": f"{MASK}/00002.png",
+    "cut frame": "JPEGImages/00003.jpg",
+    "cut mask": f"{MASK}/00004.png",
+    "other size": "JPEGImages/00001.jpg",
+    "no frame": "JPEGImages",
+    "empty masks": "annotation without the class",
+    "no image": "0 images of class 80",
+    "no masks": "Annotations",
+}
+"""What is wrong with a video -> what the message names."""
 
 
-def damage_truncated_frame(root: Path) -> str:
-    path = root / "one" / "JPEGImages" / "00003.jpg"
-    path.write_bytes(path.read_bytes()[:300])
-    return "00003.jpg"
+def damage(video: Path) -> None:
+    """Break a video in the way that its name says."""
+    path = video / DAMAGES[video.name]
+    match video.name:
+        case "missing mask":
+            path.unlink()
+        case "cut frame" | "cut mask":
+            path.write_bytes(path.read_bytes()[:40])
+        case "other size":
+            Image.new("RGB", (32, 32)).save(path)
+        case "no frame" | "no masks":
+            shutil.rmtree(path)
+            (video / "JPEGImages").mkdir(exist_ok=True)
+        case "empty masks":
+            for mask in (video / MASK).iterdir():
+                Image.new("L", (WIDTH, HEIGHT)).save(mask)
+        case "no image":
+            (video / MASK).rename(video / "Annotations" / "80")
 
 
-def damage_other_size(root: Path) -> str:
-    Image.new("RGB", (32, 32)).save(root / "one" / "JPEGImages" / "00001.jpg")
-    return "00001.jpg"
+def test_bad_items_are_named_the_others_scored_and_they_are_tried_again(
+    script, flags, whole, tmp_path
+):
+    root, out = write_icvos(tmp_path / "IC-VOS"), tmp_path / "out"
+    for name in DAMAGES:
+        shutil.copytree(root / "one", root / name)
+        damage(root / name)
+    given = (*flags, "--icvos_path", root, "--save_overlays", "--output", out)
 
-
-def damage_truncated_mask(root: Path) -> str:
-    path = root / "one" / "Annotations" / "1" / "00004.png"
-    path.write_bytes(path.read_bytes()[:40])
-    return "Annotations/1/00004.png"
-
-
-def damage_no_frame(root: Path) -> str:
-    for path in (root / "one" / "JPEGImages").iterdir():
-        path.unlink()
-    return "one/JPEGImages"
-
-
-def damage_empty_masks(root: Path) -> str:
-    for path in (root / "one" / "Annotations" / "1").iterdir():
-        Image.new("L", (WIDTH, HEIGHT)).save(path)
-    return "annotation without the class"
-
-
-def damage_class_without_images(root: Path) -> str:
-    (root / "one" / "Annotations" / "1").rename(root / "one" / "Annotations" / "80")
-    return "0 images of class 80"
-
-
-def damage_no_annotation(root: Path) -> str:
-    (root / "one" / "Annotations").rename(root / "one" / "Masks")
-    return "one/Annotations"
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        *(damage_missing_mask, damage_truncated_frame, damage_other_size, damage_truncated_mask),
-        *(damage_no_frame, damage_empty_masks, damage_class_without_images, damage_no_annotation),
-    ],
-)
-def test_a_bad_item_is_named_and_the_others_are_scored(script, flags, icvos, tmp_path, damage):
-    named = damage(icvos)
-    out = tmp_path / "out"
-
-    outcome = script(eval_video, *flags, "--save_overlays", "--output", out)
+    outcome = script(eval_video, *given)
 
     assert outcome.code == 1
-    results = read(out)
-    assert (results["items"], len(results["failed"])) == (3, 1)
-    assert named in next(iter(results["failed"].values()))
-    assert [line for line in outcome.error.splitlines() if named in line]
-    assert "1 failed" in outcome.output
+    assert f"{len(DAMAGES)} failed" in outcome.output
     assert "Traceback" not in outcome.error
     assert not [path for path in out.rglob(".*") if path.suffix == ".mp4"]
+    results = read(out)
+    assert results["items"] == 4
+    reasons = {item.partition("/")[0]: reason for item, reason in results["failed"].items()}
+    for name, named in DAMAGES.items():
+        assert named in reasons[name]
+        assert [line for line in outcome.error.splitlines() if named in line]
+    good = [record for record in read(out, "items.jsonl") if "error" not in record]
+    assert good == read(whole, "items.jsonl")
 
-
-def test_failed_items_are_tried_again(script, flags, icvos, tmp_path):
-    path = icvos / "one" / "Annotations" / "1" / "00004.png"
-    content = path.read_bytes()
-    path.write_bytes(content[:40])
-    assert script(eval_video, *flags, "--output", tmp_path / "out").code == 1
-    path.write_bytes(content)
-    assert script(eval_video, *flags, "--output", tmp_path / "out").code == 0
-    assert script(eval_video, *flags, "--output", tmp_path / "fresh").code == 0
-    assert numbers(tmp_path / "out") == numbers(tmp_path / "fresh")
+    for name in DAMAGES:
+        shutil.rmtree(root / name)
+        if name == "cut mask":
+            shutil.copytree(root / "one", root / name)
+    outcome = script(eval_video, *given)
+    assert outcome.code == 0, outcome.error
+    assert read(out)["items"] == 5
 
 
 def test_a_true_first_frame_scores_full_marks_there(script, checkpoint, icvos, tmp_path):
@@ -351,7 +342,7 @@ def write_first_masks(folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def given_flags(checkpoint, icvos):
     return ("--ckpt", checkpoint, "--icvos_path", icvos, "--device", "cpu", "--sheet_rows", 1)
 
