@@ -14,7 +14,7 @@ MODULES = [
         "tools.pretrain.report",
     ),
     *("tools.import_checkpoint", "tools.publish"),
-    *("tools.calibrate", "tools.demo"),
+    *("tools.calibrate", "tools.demo", "tools.weights"),
 ]
 
 

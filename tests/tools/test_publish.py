@@ -240,7 +240,7 @@ def absent_backbone(facts: dict, _: dict) -> None:
     [
         (another_shape, "generator.positive.norm.bias"),
         (another_name, "generator.positive.norm.bias"),
-        (no_number, "generator.positive.norm.bias holds numbers that are not finite"),
+        (no_number, "numbers that are not finite in: generator.positive.norm.bias"),
         (too_large, "gives logits that are not finite"),
         (absent_backbone, "resnet50_v2.pth"),
     ],
