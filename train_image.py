@@ -36,19 +36,19 @@ PRESETS = ("paper", "tiny")
 
 
 def main() -> int:
-    method, data, model_options, losses, training, run = parse_options()
+    data, model_options, losses, training, run = parse_options()
     quiet_libraries()
     with process_group(training.device) as processes:
         benchmark = open_benchmark(data, processes, lambda b: [b.training, b.held_out])
         torch.manual_seed(training.seed)
-        model = METHODS[method].build(model_options).to(processes.device)
+        model = METHODS[model_options.method].build(model_options).to(processes.device)
         sampler, validation = training_samplers(
             benchmark, data.nshot, training.seed, run.episodes_per_epoch
         )
         say_what_is_left_out(sampler, benchmark, processes)
         trainer = Trainer(model, training, processes, sampler.episodes_per_epoch)
         facts = {
-            "method": method,
+            "method": model.name,
             "model": model_options.to_json(),
             "data": {**data.to_json(), "fingerprint": benchmark.training.fingerprint()},
             "losses": to_json(losses),
@@ -93,7 +93,7 @@ def main() -> int:
     return 0
 
 
-def parse_options() -> tuple[str, DataOptions, Any, LossOptions, TrainingOptions, RunOptions]:
+def parse_options() -> tuple[DataOptions, Any, LossOptions, TrainingOptions, RunOptions]:
     method = early_flag("method", tuple(METHODS), DEFAULT_METHOD)
     preset = early_flag("preset", PRESETS, "paper")
     benchmark = early_flag("benchmark", BENCHMARKS, "pascal")
@@ -104,7 +104,7 @@ def parse_options() -> tuple[str, DataOptions, Any, LossOptions, TrainingOptions
     }
     parser = script_parser(__doc__, groups, choices)
     parser.set_defaults(**METHODS[method].hyper_parameters[preset][benchmark])
-    return method, *checked_options(groups, parser.parse_args())
+    return checked_options(groups, parser.parse_args())
 
 
 def say_what_is_left_out(

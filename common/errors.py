@@ -1,8 +1,9 @@
-"""The one exception for wrong use."""
+"""The exception for wrong use, of a script or of the API."""
 
 
-class UsageError(Exception):
-    """Something the person who runs a script has to change: a flag, a path, a broken file.
+class UsageError(ValueError):
+    """Something a person has to change: an argument, a path, a broken file.
 
-    Scripts print its text without a traceback and exit with code 2.
+    Scripts print its text without a traceback and exit with code 2; libraries raise it, or plain
+    ValueError, in the terms of their own arguments.
     """

@@ -18,7 +18,7 @@ class Entry:
 
     about: str
     options: Any
-    """Dataclass of its flags, with `problems`, `to_json` and `from_json`."""
+    """Dataclass of its flags, with `method`, `problems`, `to_json` and `from_json`."""
     build: Callable[[Any], Method]
     """From options: frozen parts with their weights, the learnable part seeded by torch."""
     restore: Callable[[Any, dict[str, Tensor], object], Method]

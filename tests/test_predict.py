@@ -5,35 +5,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from pycocotools.coco import COCO
 
 import eval_image
 import predict
-from common.checkpoint import read_weights, save_checkpoint
-from common.cli import to_json
+from common.checkpoint import read_facts, read_weights, save_checkpoint
 from data.episode import EpisodeKey
 from data.image_io import IGNORED
 from data.sampler import write_keys
-from model.checkpoint import learnable_weights
-from model.dc_sam.config import DcSamOptions, build_dc_sam
 from model.predictor import InContextSegmenter
-
-OPTIONS = DcSamOptions(
-    backbone="tiny", sam_model="tiny", random_weights=True, image_size=64, num_query=4
-)
+from tests.helpers import save_tiny_checkpoint
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     """A tiny model that was never trained."""
-    path = tmp_path_factory.mktemp("checkpoint") / "last.safetensors"
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        weights = learnable_weights(build_dc_sam(OPTIONS))
-    save_checkpoint(path, weights, {"model": to_json(OPTIONS)})
-    return path
+    return save_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint") / "last.safetensors")
 
 
 def write_picture(path, seed, size=(70, 50)):
@@ -200,7 +188,7 @@ def test_without_a_calibration_nothing_is_left_out_and_scores_are_no_probabiliti
 def test_with_a_calibration_absent_objects_are_left_out(script, flags, tmp_path, bias, there):
     checkpoint = flags[1]
     calibrated = tmp_path / "calibrated.safetensors"
-    facts = {"model": to_json(OPTIONS), "presence": {"weights": [0.0, 0.0, 0.0], "bias": bias}}
+    facts = {**read_facts(checkpoint), "presence": {"weights": [0.0, 0.0, 0.0], "bias": bias}}
     save_checkpoint(calibrated, read_weights(checkpoint), facts)
     flags = ("--ckpt", calibrated, *flags[2:])
     assert script(predict, *flags).code == 0

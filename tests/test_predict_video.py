@@ -7,34 +7,22 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 import predict
-from common.checkpoint import save_checkpoint
-from common.cli import to_json
+from common.checkpoint import read_facts, read_weights, save_checkpoint
 from common.video_io import FrameReader, VideoWriter
 from labelling.label_folder import VideoResults
-from model.checkpoint import learnable_weights
-from model.dc_sam.config import DcSamOptions, build_dc_sam
 from model.predictor import InContextSegmenter
+from tests.helpers import save_tiny_checkpoint
 
 FRAMES, HEIGHT, WIDTH = 4, 50, 70
 
 
 def save_untrained(path, version):
     """A tiny model that was never trained; with SAM 2 it takes every object for present."""
-    options = DcSamOptions(
-        backbone="tiny",
-        sam_version=version,
-        sam_model="tiny",
-        random_weights=True,
-        image_size=64,
-        num_query=4,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        weights = learnable_weights(build_dc_sam(options))
+    save_tiny_checkpoint(path, version)
     if version == 2:
         head = "segmenter.network.sam_mask_decoder.pred_obj_score_head.layers.2"
-        weights |= {f"{head}.bias": torch.tensor([3.0])}
-    save_checkpoint(path, weights, {"model": to_json(options)})
+        weights = read_weights(path) | {f"{head}.bias": torch.tensor([3.0])}
+        save_checkpoint(path, weights, read_facts(path))
     return path
 
 

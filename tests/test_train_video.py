@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from model.dc_sam.video import DcSamVideo
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train_video
 from common.checkpoint import read_facts
@@ -42,20 +42,42 @@ def parts_of(path: Path) -> set[str]:
     return {name.split(".")[0] for name in names}
 
 
+def load_quietly(path: Path, capsys: pytest.CaptureFixture[str]) -> torch.nn.Module:
+    """The model of a checkpoint, which holds all the weights that training changed."""
+    capsys.readouterr()
+    model, _ = load_method(path, torch.device("cpu"))
+    assert "warning" not in capsys.readouterr().err
+    loaded = model.state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in load_file(path).items())
+    return model
+
+
+TUBE_FLAGS = ("--benchmark", "coco_mask_tube")
 GENERATOR, DECODER = "generator", "sam_mask_decoder"
 MEMORY = {"memory_attention", "memory_encoder"}
+DATA = {"benchmark", "fold", "nshot", "sampler", "lists", "training_list", "fingerprint"}
+"""What headers of train_image.py say of the data, too."""
 
 
 def test_images_then_mask_tubes(train):
     outcome, images = train("images", "--benchmark", "coco_all")
     assert outcome.code == 0, outcome.error
     assert parts_of(images) == {GENERATOR, DECODER}
-    outcome, tubes = train("tubes", "--benchmark", "coco_mask_tube", "--ckpt", images)
+    outcome, tubes = train("tubes", *TUBE_FLAGS, "--ckpt", images)
     assert outcome.code == 0, outcome.error
     assert parts_of(tubes) == {GENERATOR, DECODER} | MEMORY
     [record] = map(json.loads, (tubes.parent / "log.jsonl").read_text().splitlines())
     assert record["update"] == 2
     assert 0 <= record["held_out_miou"] <= 100
+    for path in (images, tubes):
+        facts = read_facts(path)
+        assert facts["method"] == "dc_sam"
+        assert facts["data"]["benchmark"] == "coco_all"
+        assert facts["data"].keys() == DATA
+        assert len(facts["data"]["fingerprint"]) >= 16
+        assert facts["metrics"]["update"] == 2
+        assert str(images.parents[1]) not in json.dumps(facts)
+    assert read_facts(tubes)["stage"]["ckpt"] == images.name
 
     before, after = load_file(images), load_file(tubes)
     assert all(value.isfinite().all() for value in after.values())
@@ -78,12 +100,7 @@ def test_what_an_earlier_stage_changed_stays_in_the_checkpoint(train, capsys):
     decoder = [name for name in before if DECODER in name]
     assert decoder
     assert all(torch.equal(before[name], after[name]) for name in decoder)
-
-    capsys.readouterr()
-    model, _ = load_method(tubes, torch.device("cpu"))
-    assert "warning" not in capsys.readouterr().err
-    loaded = DcSamVideo.from_image_model(model).state_dict()
-    assert all(torch.equal(loaded[name], value) for name, value in after.items())
+    load_quietly(tubes, capsys)
 
 
 @pytest.mark.parametrize(
@@ -92,8 +109,8 @@ def test_what_an_earlier_stage_changed_stays_in_the_checkpoint(train, capsys):
         (["--train_parts", "none"], {GENERATOR}),
         (["--data_type", "image"], {GENERATOR, DECODER}),
         (["--data_type", "video", "--train_parts", "decoder"], {GENERATOR, DECODER}),
-        (["--benchmark", "coco_mask_tube"], {GENERATOR, DECODER} | MEMORY),
-        (["--benchmark", "coco_mask_tube", "--lora"], {GENERATOR, DECODER, "memory_attention"}),
+        ([*TUBE_FLAGS], {GENERATOR, DECODER} | MEMORY),
+        ([*TUBE_FLAGS, "--lora"], {GENERATOR, DECODER, "memory_attention"}),
         (["--sam2_cfg", "configs/tiny.yaml", "--nshot", "2"], {GENERATOR, DECODER}),
     ],
     ids=["prompts only", "image", "video decoder", "tubes", "adapters", "other names, two shots"],
@@ -106,7 +123,7 @@ def test_variants_of_the_tables_train(train, flags: list[str], expected: set[str
 
 def test_adapters_learn_beside_what_an_earlier_stage_trained(train, capsys):
     _, images = train("images")
-    tubes = ("--benchmark", "coco_mask_tube", "--ckpt")
+    tubes = (*TUBE_FLAGS, "--ckpt")
     outcome, first = train("first", *tubes, images, "--lora")
     assert outcome.code == 0, outcome.error
     assert read_facts(first)["stage"]["lora"] is True
@@ -118,14 +135,7 @@ def test_adapters_learn_beside_what_an_earlier_stage_trained(train, capsys):
     frozen = [name for name in before if DECODER in name]
     assert frozen
     assert all(torch.equal(before[name], stayed[name]) for name in frozen)
-
-    capsys.readouterr()
-    model, _ = load_method(first, torch.device("cpu"))
-    assert "warning" not in capsys.readouterr().err
-    assert not any(p.requires_grad for p in model.segmenter.parameters())
-    loaded = model.state_dict()
-    assert all(torch.equal(loaded[name], value) for name, value in after.items())
-
+    assert not any(p.requires_grad for p in load_quietly(first, capsys).segmenter.parameters())
     outcome, second = train("second", *tubes, first, "--lora")
     assert outcome.code == 0, outcome.error
     assert load_file(second).keys() == after.keys()
@@ -136,7 +146,7 @@ def test_adapters_learn_beside_what_an_earlier_stage_trained(train, capsys):
 
 @pytest.mark.parametrize("flags", [(), ("--lora",)], ids=["weights", "adapters"])
 def test_a_resumed_run_ends_as_an_uninterrupted_one(train, flags: tuple[str, ...]):
-    flags = ("--benchmark", "coco_mask_tube", "--episodes_per_epoch", 2, "--bsz", 1, *flags)
+    flags = (*TUBE_FLAGS, "--episodes_per_epoch", 2, "--bsz", 1, *flags)
     _, whole = train("whole", *flags, "--max_iterations", 3)
     with pytest.MonkeyPatch.context() as patch:
         finish = train_video.Trainer.finish_epoch
@@ -153,32 +163,49 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(train, flags: tuple[str, ...
     one, other = load_file(whole), load_file(parts)
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
-    outcome, _ = train("parts", "--benchmark", "coco_all", "--resume")
-    assert outcome.code == 2
-    assert "other weights learn" in outcome.error
+    for given in (("--lr", 1), ("--sam_lr", 2), ("--nshot", 2)):
+        outcome, _ = train("parts", *flags, "--max_iterations", 3, "--resume", *given)
+        assert outcome.code == 2
+        assert given[0].removeprefix("--") in outcome.error
 
 
-def test_wrong_flags_are_named_all_at_once(train):
-    outcome, _ = train(
-        "run",
-        *("--benchmark", "coco_mask_tube", "--data_type", "image", "--ckpt", "nowhere"),
-        *("--train_parts", "decoder,encoder"),
-    )
+@pytest.mark.parametrize("benchmark", ["coco_all", "coco_mask_tube"])
+def test_every_epoch_leaves_a_picture(train, benchmark: str):
+    flags = ("--benchmark", benchmark, "--episodes_per_epoch", 1, "--bsz", 1)
+    outcome, path = train("run", *flags)
+    assert outcome.code == 0, outcome.error
+    board = EventAccumulator(str(path.parent / "tensorboard")).Reload()
+    pictures = board.Images("held-out classes")
+    assert [picture.step for picture in pictures] == [1, 2]
+    assert all(picture.height > 64 and picture.width > 64 for picture in pictures)
+
+
+@pytest.mark.parametrize(
+    ("flags", "messages"),
+    [
+        (
+            (*TUBE_FLAGS, "--data_type", "image", "--ckpt", "nowhere", "--train_parts", "encoder"),
+            (
+                "--data_type image contradicts --benchmark coco_mask_tube",
+                "no such checkpoint: nowhere",
+                "no part 'encoder'",
+            ),
+        ),
+        (("--train_parts", "memory"), ("images have no memory",)),
+        (
+            ("--lora", "--train_parts", "decoder"),
+            ("--lora: images have no memory", "give one of the two"),
+        ),
+        (("--sam_version", 1), ("videos need SAM 2",)),
+        ((*TUBE_FLAGS, "--store_features"), ("new each time",)),
+    ],
+    ids=str,
+)
+def test_wrong_flags_are_named_all_at_once(train, flags: tuple, messages: tuple):
+    outcome, _ = train("run", *flags)
     assert outcome.code == 2
-    assert "--data_type image contradicts --benchmark coco_mask_tube" in outcome.error
-    assert "no such checkpoint: nowhere" in outcome.error
-    assert "no part 'encoder'" in outcome.error
+    assert all(message in outcome.error for message in messages)
     assert "Traceback" not in outcome.error
-    outcome, _ = train("run", "--train_parts", "memory")
-    assert outcome.code == 2
-    assert "images have no memory" in outcome.error
-    outcome, _ = train("run", "--lora", "--train_parts", "decoder")
-    assert outcome.code == 2
-    assert "--lora: images have no memory" in outcome.error
-    assert "give one of the two" in outcome.error
-    outcome, _ = train("run", "--sam_version", 1)
-    assert outcome.code == 2
-    assert "videos need SAM 2" in outcome.error
 
 
 IMAGES, TUBES = "coco_all", "coco_mask_tube"
@@ -202,7 +229,7 @@ def test_rows_of_the_tables_are_flags(row: str, tmp_path, monkeypatch):
     words = ["--datapath", ".", "--benchmark", benchmark, *flags.split()]
     monkeypatch.setattr(sys, "argv", ["train_video.py", *words])
 
-    stage, model, training, run = train_video.parse_options()
+    stage, model, _, training, run = train_video.parse_options()
 
     assert ",".join(stage.parts) == parts
     assert stage.tubes == (benchmark == TUBES)
@@ -238,12 +265,6 @@ def test_stored_features_give_the_same_training(train):
         torch.testing.assert_close(value, expected[name], rtol=1e-3, atol=2e-4, msg=name)
 
 
-def test_mask_tubes_cannot_be_stored(train):
-    outcome, _ = train("tubes", "--benchmark", "coco_mask_tube", "--store_features")
-    assert outcome.code == 2
-    assert "new each time" in outcome.error
-
-
 def test_sams_weights_learn_at_their_own_rate(train):
     flags = ("--benchmark", "coco_all", "--lr", 1e-3, "--max_iterations", 1)
     (still, before), (slow, after) = (
@@ -262,5 +283,5 @@ def test_sams_weights_learn_at_their_own_rate(train):
 def test_a_configuration_may_be_a_name_or_a_file(name, coco, monkeypatch):
     words = ["train_video.py", "--sam2_cfg", name, "--datapath", str(coco)]
     monkeypatch.setattr(sys, "argv", words)
-    _, model, _, _ = train_video.parse_options()
+    _, model, *_ = train_video.parse_options()
     assert model.sam_model == "sam2.1_hiera_l"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -73,6 +73,9 @@ new prompt generator would spoil SAM 2's decoder, and that of a trained one woul
 @dataclass(frozen=True)
 class DcSamOptions:
     """What the model is made of (DC-SAM)."""
+
+    method: ClassVar[str] = "dc_sam"
+    """The name in `model.registry`."""
 
     backbone: str = option("resnet50", "network that gives frozen image features", tuple(BUILDERS))
     backbone_weights: Path | None = option(

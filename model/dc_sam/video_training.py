@@ -92,17 +92,21 @@ class TubeLoss(nn.Module):
     ) -> dict[str, Tensor]:
         """Equation 23, the mean over the frames; and of the first frame's pseudo mask if asked for.
 
+        The release divides once, after it has summed over a clip's frames.
+
         Args:
             support: B*K encoded images.
         """
         frames = segment_tubes(self.model, support, tubes.support_masks, tubes.frames)
-        truths = list(zip(tubes.masks.unbind(1), tubes.ignore.unbind(1), strict=True))
-        each = [
-            mask_loss(frame.raw_logits, mask, ignore, options.loss).mean()
-            for frame, (mask, ignore) in zip(frames, truths, strict=True)
-        ]
-        losses = {"mask": torch.stack(each).mean()}
+        logits = torch.stack([frame.raw_logits for frame in frames], dim=1)  # B T H W
+        truth = (tubes.masks, tubes.ignore)
+        if options.loss == "paper":
+            samples = (tensor.flatten(0, 1) for tensor in (logits, *truth))
+        else:
+            samples = (logits, *truth)
+        losses = {"mask": mask_loss(*samples, options.loss).mean()}
         if options.pseudo_weight:
-            pseudo = mask_loss(frames[0].pseudo_logits, *truths[0], options.loss).mean()
+            first = (tensor[:, 0] for tensor in truth)
+            pseudo = mask_loss(frames[0].pseudo_logits, *first, options.loss).mean()
             losses["pseudo_mask"] = options.pseudo_weight * pseudo
         return losses

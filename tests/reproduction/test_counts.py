@@ -39,7 +39,7 @@ def test_table_10():
 def one_each(monkeypatch):
     """Every part of the model takes one GFLOP."""
     part = Operations(
-        segmenter=1, backbone=1, high=1, priors=1, learn=1, find=1, decode=1, branches=2
+        segmenter=1, backbone=1, high=1, priors=1, support=1, query=1, decode=1, branches=2
     )
     monkeypatch.setattr(operations, "count", lambda options: part)
     monkeypatch.setattr(operations, "memory_attention", lambda name, memories: 1)

@@ -44,7 +44,7 @@ def test_a_checkpoint_gets_its_own_scale(script, checkpoint, flags):
     assert outcome.code == 0, outcome.error
     assert "16 queries (unseen classes)" in outcome.output
     stored = read_facts(checkpoint)["presence"]
-    used = InContextSegmenter.from_checkpoint(checkpoint, device="cpu").presence
+    used = InContextSegmenter.from_checkpoint(checkpoint, device="cpu").method.presence_scale
     assert json.loads(json.dumps(used.weights)) == stored["weights"]
     assert 0 <= stored["unseen_classes_auc"] <= 1
     after = read_weights(checkpoint)

@@ -9,15 +9,14 @@ import pytest
 import torch
 from PIL import Image
 
-from common.checkpoint import save_checkpoint
-from common.cli import run_script, to_json
+from common.cli import run_script
 from common.files import ROOT
 from data.synthetic.drawing import random_scene
 from data.synthetic.style import BENCHMARK_PAIRS
-from model.checkpoint import learnable_weights, load_method
-from model.dc_sam.config import DcSamOptions, build_dc_sam
+from model.checkpoint import load_method
 from model.dc_sam.export_steps import STEPS
 from model.predictor import InContextSegmenter
+from tests.helpers import both_steps, save_tiny_checkpoint
 from tools import export_onnx as export
 
 SIZE = 128
@@ -33,14 +32,9 @@ VARIANTS = [
 
 def checkpoint(folder: Path, **options) -> Path:
     """A tiny model whose prompt generator is not trained."""
-    tiny = {"backbone": "tiny", "sam_model": "tiny", "image_size": SIZE, "num_query": 4}
-    chosen = DcSamOptions(**tiny | options)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        weights = learnable_weights(build_dc_sam(chosen))
-    path = folder / "tiny.safetensors"
-    save_checkpoint(path, weights, {"model": to_json(chosen)})
-    return path
+    tiny = {"random_weights": False, "image_size": SIZE, "num_query": 4, **options}
+    version = tiny.pop("sam_version", 1)
+    return save_tiny_checkpoint(folder / "tiny.safetensors", version, **tiny)
 
 
 def run_export(*flags: object) -> int:
@@ -66,7 +60,7 @@ def test_the_steps_are_the_model(options: dict, tmp_path: Path):
         episode = export.random_episode(steps, shots, torch.Generator().manual_seed(0))
         noise = torch.randn(shots + 1, 1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
         masks = episode["learn"].given["masks"]
-        whole = model(noise[-1], noise[:-1].transpose(0, 1), masks[None])
+        whole = both_steps(model, noise[-1], noise[:-1].transpose(0, 1), masks[None])
     found = episode["decode"].expected
     torch.testing.assert_close(found["logits"], whole.logits, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(found["quality"], whole.quality, atol=1e-4, rtol=1e-4)

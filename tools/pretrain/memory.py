@@ -41,7 +41,7 @@ def losses(segmenter: Sam2, clips: Clips, given: bool) -> tuple[Tensor, Tensor]:
         present = mask.flatten(1).any(1)
         if number == 0 and given:
             size = (segmenter.image_size, segmenter.image_size)
-            found = segmenter.take_mask(features, F.interpolate(mask[:, None], size))
+            found = segmenter.use_mask(features, F.interpolate(mask[:, None], size))
         else:
             if number == 0:
                 scale = segmenter.image_size / SIDE
@@ -49,16 +49,16 @@ def losses(segmenter: Sam2, clips: Clips, given: bool) -> tuple[Tensor, Tensor]:
                 tokens = segmenter.point_tokens(points, clips.labels.flatten(0, 1))
                 found = segmenter.decode_object(features, tokens, fallback=False)
             else:
-                recalled = segmenter.recall(features, bank, number, length=None)
+                conditioned = segmenter.attend_memory(features, bank, number, length=None)
                 tokens = segmenter.padding_tokens(len(mask))
-                found = segmenter.decode_object(recalled, tokens, fallback=False)
+                found = segmenter.decode_object(conditioned, tokens, fallback=False)
             loss, overlap = frame_loss(found, mask, present)
             total = total + loss
             if number:
                 reached.append(overlap[present])
         # what is remembered of presence is the truth, so that wrong guesses do not add up
         known = torch.where(present, SURE, -SURE).unsqueeze(1)
-        memory = segmenter.remember(features, found._replace(object_logit=known), binary=False)
+        memory = segmenter.encode_memory(features, found._replace(object_logit=known), binary=False)
         bank.add(number, memory, prompted=number == 0)
     return total / (length - given), torch.cat(reached).mean()
 

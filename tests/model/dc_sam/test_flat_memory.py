@@ -15,7 +15,7 @@ model, (_, support, masks) = tiny_model(2), random_episodes(0, batch=1)
 video = model.video([model.encode_support(model.encode(support[0]), masks)])
 generator = torch.Generator().manual_seed(0)
 for number in range({frames}):
-    video.step(torch.randn(1, 3, 128, 128, generator=generator))
+    video.step(torch.randn(1, 3, 64, 64, generator=generator))
     if number + 1 in (100, {frames}):
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

@@ -1,5 +1,5 @@
 from contextlib import nullcontext
-from typing import NamedTuple
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -40,19 +40,14 @@ def assert_alike(one: BothSteps, other: BothSteps) -> None:
     torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
 
-class Labels(NamedTuple):
-    """What a loss asks of episodes; random, and a quarter of the pixels does not count."""
-
-    support_masks: Tensor
-    query_mask: Tensor
-    query_ignore: Tensor
-
-
-def random_labels(episodes: Episodes) -> Labels:
+def random_labels(episodes: Episodes) -> SimpleNamespace:
+    """What a loss asks of episodes; a quarter of the pixels does not count."""
     target = torch.rand(2, SIZE, SIZE, generator=torch.Generator().manual_seed(9)) > 0.5
     ignore = torch.zeros_like(target)
     ignore[:, : SIZE // 2, : SIZE // 2] = True
-    return Labels(episodes.masks, target.float(), ignore)
+    return SimpleNamespace(
+        support_masks=episodes.masks, query_mask=target.float(), query_ignore=ignore
+    )
 
 
 def losses(model: DcSam, episodes: Episodes, options: LossOptions) -> dict[str, Tensor]:
@@ -159,9 +154,10 @@ def test_frozen_parts_stay_in_evaluation_mode(model: DcSam):
 def test_the_loss_is_of_the_final_mask_and_if_asked_for_of_the_pseudo_mask(model: DcSam):
     episodes = random_episodes(0)
     drawn = both_steps(model, *episodes)
-    truth = random_labels(episodes)[1:]
-    expected = mask_loss(drawn.logits, *truth, "release").mean()
-    pseudo = mask_loss(drawn.pseudo_logits, *truth, "release").mean()
+    labels = random_labels(episodes)
+    truth = (labels.query_mask, labels.query_ignore, "release")
+    expected = mask_loss(drawn.logits, *truth).mean()
+    pseudo = mask_loss(drawn.pseudo_logits, *truth).mean()
 
     alone = losses(model, episodes, LossOptions("release"))
     both = losses(model, episodes, LossOptions("release", pseudo_weight=0.3))
@@ -231,15 +227,15 @@ def test_equals_the_steps_of_algorithm_1(
     torch.testing.assert_close(found.logits, logits[:, 0], atol=1e-4, rtol=1e-4)
 
 
-def test_a_support_serves_many_queries(model: DcSam):
-    _, support, masks = random_episodes(1, batch=1)
-    queries = random_episodes(2, batch=2).query
-    concept = encode_support(model, support, masks).expand(2)
-    with torch.no_grad():
-        together = model.predict(model.encode(queries), concept)
-    for i, query in enumerate(queries.split(1)):
-        alone = predict(model, query, support, masks)
-        torch.testing.assert_close(together.logits[i], alone.logits[0], atol=1e-4, rtol=1e-4)
+@torch.no_grad()
+def test_a_support_serves_many_queries_whose_features_can_be_taken_apart_and_joined(model: DcSam):
+    query, support, masks = random_episodes(3, batch=3)
+    images, concept = model.encode(query), encode_support(model, support[:1], masks[:1])
+    joined = EncodedImages.join([images[2:], images[:2]])
+    together = model.predict(joined, concept.expand(3))
+    for row, i in enumerate((2, 0, 1)):
+        alone = predict(model, query[i : i + 1], support[:1], masks[:1])
+        torch.testing.assert_close(together.logits[row], alone.logits[0], atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("dropping", [False, True])
@@ -256,16 +252,6 @@ def test_a_batch_equals_one_by_one(model: DcSam, dropping: bool):
     for i in range(3):
         row = slice(i, i + 1)
         assert_alike(BothSteps(*(part[row] for part in together)), predict_some(row))
-
-
-@torch.no_grad()
-def test_features_can_be_taken_apart_and_joined(model: DcSam):
-    query, support, masks = random_episodes(3, batch=3)
-    concept = encode_support(model, support[:1], masks[:1]).expand(3)
-    images = model.encode(query)
-    turned = EncodedImages.join([images[2:], images[:2]])
-    one, other = model.predict(images, concept), model.predict(turned, concept)
-    torch.testing.assert_close(other.logits, one.logits[[2, 0, 1]], atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("shots", [([0, 1, 2], [1, 2, 0]), ([0], [0, 0, 0])], ids=str)
@@ -324,19 +310,14 @@ def test_the_release_takes_one_shot_and_with_sam_1_alone_refines_shifted_prompts
     model = tiny_model(version, wiring="release")
     assert model.most_shots == 1
     query, support, masks = random_episodes(0)
-    started = recording(monkeypatch, model.generator.positive, "refine")
-    started_negative = recording(monkeypatch, model.generator.negative, "refine")
     concept = encode_support(model, support, masks)
+    started = [recording(monkeypatch, branch, "refine") for branch in model.generator.branches]
     with torch.no_grad():
         model.predict(model.encode(query), concept)
 
     table = model.segmenter.prompt_encoder.point_embeddings
-    for branch, start, label in zip(
-        concept.branches,
-        (*started, *started_negative),
-        (POINT_POSITIVE, POINT_NEGATIVE),
-        strict=True,
-    ):
+    labels = (POINT_POSITIVE, POINT_NEGATIVE)
+    for branch, (start,), label in zip(concept.branches, started, labels, strict=True):
         shift = table[label].weight if version == 1 else torch.zeros(1)
         torch.testing.assert_close(start, branch.prompts + shift)
 
