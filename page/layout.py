@@ -206,9 +206,9 @@ class ResultStep:
                 self.save_masks = gr.Button("Save masks (PNG)", size="sm", elem_id="save-masks")
                 self.save_coco = gr.Button("Save COCO JSON", size="sm", elem_id="save-coco")
         self.saved = gr.File(label="Saved", elem_id="saved", **HIDDEN)
-        look = {"columns": 3, "height": "auto", "object_fit": "contain"}
+        grid = {"columns": 3, "height": "auto", "object_fit": "contain"}
         buttons = ["fullscreen", "download"]
-        self.pictures = _gallery("found", label="Result", buttons=buttons, **look)
+        self.pictures = _gallery("found", label="Result", buttons=buttons, **grid)
         self.film = gr.Video(
             label="Result",
             elem_id="found-film",
