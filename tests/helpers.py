@@ -6,7 +6,9 @@ Shapes: B batch, K shots, T frames, S side of images.
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from common.checkpoint import save_checkpoint
@@ -45,6 +47,21 @@ def save_tiny_checkpoint(path: Path, version: int = 1, **options: object) -> Pat
     weights = learnable_weights(tiny_model(version, **options))
     save_checkpoint(path, weights, {"method": "dc_sam", "model": flags.to_json()})
     return path
+
+
+def coloured_cells(seed: int, size: tuple[int, int] = (70, 50)) -> np.ndarray:
+    """A picture of 7 x 5 cells of random colours, of some width and height."""
+    cells = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    return np.array(Image.fromarray(cells).resize(size, Image.Resampling.NEAREST))
+
+
+def save_reference(folder: Path) -> tuple[object, ...]:
+    """Write reference.png and mask.png, and return the flags that name them."""
+    Image.fromarray(coloured_cells(9)).save(folder / "reference.png")
+    mask = np.zeros((50, 70), dtype=np.uint8)
+    mask[10:30, 20:50] = 255
+    Image.fromarray(mask).save(folder / "mask.png")
+    return "--reference", folder / "reference.png", folder / "mask.png"
 
 
 @torch.no_grad()

@@ -1,6 +1,4 @@
 import json
-import math
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,46 +8,30 @@ from pycocotools.coco import COCO
 
 import eval_image
 import predict
-from common.checkpoint import read_facts, read_weights, save_checkpoint
 from data.episode import EpisodeKey
 from data.image_io import IGNORED
 from data.sampler import write_keys
 from model.predictor import InContextSegmenter
-from tests.helpers import save_tiny_checkpoint
+from tests.helpers import coloured_cells, save_reference, save_tiny_checkpoint
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    """A tiny model that was never trained."""
     return save_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint") / "last.safetensors")
-
-
-def write_picture(path, seed, size=(70, 50)):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cells = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), dtype=np.uint8)
-    Image.fromarray(cells).resize(size, Image.Resampling.NEAREST).save(path)
-    return path
 
 
 @pytest.fixture
 def flags(checkpoint, tmp_path):
     """Flags to label a folder of three pictures from one reference, into the folder `out`."""
+    (tmp_path / "photos").mkdir()
     for number in range(3):
-        write_picture(tmp_path / "photos" / f"{number}.png", number, (60 + 10 * number, 50))
-    write_picture(tmp_path / "reference.png", 9)
-    mask = np.zeros((50, 70), dtype=np.uint8)
-    mask[10:30, 20:50] = 255
-    Image.fromarray(mask).save(tmp_path / "mask.png")
+        cells = coloured_cells(number, (60 + 10 * number, 50))
+        Image.fromarray(cells).save(tmp_path / "photos" / f"{number}.png")
     return (
         *("--ckpt", checkpoint, "--device", "cpu", "--output", tmp_path / "out"),
         *("--target", tmp_path / "photos"),
-        *("--reference", tmp_path / "reference.png", tmp_path / "mask.png"),
+        *save_reference(tmp_path),
     )
-
-
-def without_target(flags):
-    place = flags.index("--target")
-    return flags[:place] + flags[place + 2 :]
 
 
 def read_labels(path):
@@ -165,120 +147,6 @@ def test_references_of_one_name_are_shots(script, flags, tmp_path):
     assert outcome.code == 0, outcome.error
     coco = json.loads((tmp_path / "out" / "coco.json").read_text())
     assert [c["name"] for c in coco["categories"]] == ["dog", "cat"]
-
-
-def test_without_a_calibration_nothing_is_left_out_and_scores_are_no_probabilities(
-    script, flags, tmp_path
-):
-    assert script(predict, *flags).code == 0
-    coco = coco_of(tmp_path / "out")
-    assert len(coco["annotations"]) == 3
-    assert coco["info"]["presence_calibrated"] is False
-    assert all(set(image["score"]) == {"object"} for image in coco["images"])
-    assert not any("presence" in image for image in coco["images"])
-    record = json.loads((tmp_path / "out" / "records" / "0.json").read_text())
-    assert record["presence_calibrated"] is False
-
-    assert script(predict, *flags, "--presence", 1, "--output", tmp_path / "none").code == 0
-    assert coco_of(tmp_path / "none")["annotations"] == []
-    assert not read_labels(tmp_path / "none" / "masks" / "0.png").any()
-
-
-@pytest.mark.parametrize(("bias", "there"), [(-20.0, 0), (20.0, 3)])
-def test_with_a_calibration_absent_objects_are_left_out(script, flags, tmp_path, bias, there):
-    checkpoint = flags[1]
-    calibrated = tmp_path / "calibrated.safetensors"
-    facts = {**read_facts(checkpoint), "presence": {"weights": [0.0, 0.0, 0.0], "bias": bias}}
-    save_checkpoint(calibrated, read_weights(checkpoint), facts)
-    flags = ("--ckpt", calibrated, *flags[2:])
-    assert script(predict, *flags).code == 0
-    coco = coco_of(tmp_path / "out")
-    assert len(coco["annotations"]) == there
-    assert coco["info"]["presence_calibrated"] is True
-    likely = 1 / (1 + math.exp(-bias))
-    assert [image["presence"]["object"] for image in coco["images"]] == [round(likely, 4)] * 3
-
-    assert script(predict, *flags, "--presence", 0, "--output", tmp_path / "all").code == 0
-    assert len(coco_of(tmp_path / "all")["annotations"]) == 3
-
-
-def test_done_pictures_are_skipped_and_changed_ones_are_not(script, flags, tmp_path):
-    assert "3 labelled, 0 were done" in script(predict, *flags).output
-    assert "0 labelled, 3 were done" in script(predict, *flags).output
-
-    (tmp_path / "out" / "overlays" / "0.png").unlink()
-    write_picture(tmp_path / "photos" / "1.png", 7, (40, 40))
-    outcome = script(predict, *flags)
-
-    assert "2 labelled, 1 were done" in outcome.output
-    assert read_labels(tmp_path / "out" / "masks" / "1.png").shape == (40, 40)
-
-
-def coco_of(out):
-    return json.loads((out / "coco.json").read_text())
-
-
-def test_equal_names_from_different_folders_get_different_files(script, flags, tmp_path):
-    flags, out = without_target(flags), tmp_path / "out"
-    for number, name in enumerate("AB"):
-        path = write_picture(tmp_path / name / "IMG_0001.png", number, (60 + 10 * number, 50))
-        assert "1 labelled, 0 were done" in script(predict, *flags, "--target", path).output
-        assert "0 labelled, 1 were done" in script(predict, *flags, "--target", path).output
-
-    images = coco_of(out)["images"]
-    assert [image["file_name"] for image in images] == ["A/IMG_0001.png", "B/IMG_0001.png"]
-    assert [image["width"] for image in images] == [60, 70]
-    masks = [read_labels(out / image["mask"]) for image in images]
-    assert [mask.shape[1] for mask in masks] == [60, 70]
-
-
-@pytest.mark.parametrize("age", [-1000, 0])
-def test_a_picture_replaced_by_another_of_its_size_or_an_older_one_is_redone(
-    script, flags, tmp_path, age
-):
-    path = tmp_path / "photos" / "1.png"
-    Image.new("RGB", (40, 40), "white").save(path, compress_level=0)
-    then = path.stat()
-    assert script(predict, *flags).code == 0
-    cells = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
-    Image.fromarray(cells).save(path, compress_level=0)
-    assert path.stat().st_size == then.st_size
-    os.utime(path, ns=(then.st_atime_ns, then.st_mtime_ns + age * 10**9))
-    assert "1 labelled, 2 were done" in script(predict, *flags).output
-
-
-def test_a_deleted_picture_is_no_longer_in_the_coco_file(script, flags, tmp_path):
-    assert script(predict, *flags).code == 0
-    (tmp_path / "photos" / "1.png").unlink()
-    assert "0 labelled, 2 were done" in script(predict, *flags).output
-    coco = coco_of(tmp_path / "out")
-    assert [image["file_name"] for image in coco["images"]] == ["0.png", "2.png"]
-    assert {annotation["image_id"] for annotation in coco["annotations"]} == {1, 2}
-
-
-def test_a_picture_that_became_unreadable_is_no_longer_in_the_coco_file(script, flags, tmp_path):
-    assert script(predict, *flags).code == 0
-    (tmp_path / "photos" / "1.png").write_bytes(b"no image")
-    assert script(predict, *flags).code == 1
-    images = coco_of(tmp_path / "out")["images"]
-    assert [image["file_name"] for image in images] == ["0.png", "2.png"]
-
-
-def test_a_picture_that_comes_later_is_no_second_one_of_the_same_name(script, flags, tmp_path):
-    assert script(predict, *flags).code == 0
-    Image.open(tmp_path / "photos" / "0.png").convert("RGB").save(tmp_path / "photos" / "0.jpg")
-    assert "1 labelled, 3 were done" in script(predict, *flags).output
-    images = coco_of(tmp_path / "out")["images"]
-    assert sorted(image["file_name"] for image in images) == ["0.jpg", "0.png", "1.png", "2.png"]
-    masks = sorted(path.name for path in (tmp_path / "out" / "masks").iterdir())
-    assert masks == ["0.jpg.png", "0.png", "1.png", "2.png"]
-
-
-def test_results_of_other_settings_are_not_mixed(script, flags):
-    assert script(predict, *flags).code == 0
-    outcome = script(predict, *flags, "--presence", 0.5)
-    assert outcome.code == 2
-    assert "other settings (presence)" in outcome.error
 
 
 def test_a_broken_file_is_reported_and_the_rest_goes_on(script, flags, tmp_path):

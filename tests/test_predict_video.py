@@ -11,7 +11,7 @@ from common.checkpoint import read_facts, read_weights, save_checkpoint
 from common.video_io import FrameReader, VideoWriter
 from labelling.label_folder import VideoResults
 from model.predictor import InContextSegmenter
-from tests.helpers import save_tiny_checkpoint
+from tests.helpers import coloured_cells, save_reference, save_tiny_checkpoint
 
 FRAMES, HEIGHT, WIDTH = 4, 50, 70
 
@@ -31,23 +31,18 @@ def checkpoint(tmp_path_factory):
     return save_untrained(tmp_path_factory.mktemp("checkpoint") / "last.safetensors", 2)
 
 
-def frame(seed):
-    cells = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), dtype=np.uint8)
-    return np.array(Image.fromarray(cells).resize((WIDTH, HEIGHT), Image.Resampling.NEAREST))
-
-
 def write_video(path, seed, count=FRAMES):
     path.parent.mkdir(exist_ok=True)
     with VideoWriter(path, 12) as writer:
         for number in range(count):
-            writer.write(frame(seed + number))
+            writer.write(coloured_cells(seed + number))
     return path
 
 
 def write_frames(folder, seed):
     folder.mkdir(parents=True)
     for number in range(FRAMES):
-        Image.fromarray(frame(seed + number)).save(folder / f"{number}.png")
+        Image.fromarray(coloured_cells(seed + number)).save(folder / f"{number}.png")
     return folder
 
 
@@ -55,13 +50,9 @@ def write_frames(folder, seed):
 def flags(checkpoint, tmp_path):
     """Flags to label a video from one reference, into the folder `out`."""
     write_video(tmp_path / "clips" / "walk.mp4", 10)
-    Image.fromarray(frame(9)).save(tmp_path / "reference.png")
-    mask = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
-    mask[10:30, 20:50] = 255
-    Image.fromarray(mask).save(tmp_path / "mask.png")
     return (
         *("--ckpt", checkpoint, "--device", "cpu", "--output", tmp_path / "out"),
-        *("--reference", tmp_path / "reference.png", tmp_path / "mask.png"),
+        *save_reference(tmp_path),
         *("--target", tmp_path / "clips"),
     )
 
@@ -192,7 +183,7 @@ def test_a_bad_video_is_reported_and_the_rest_goes_on(script, flags, tmp_path):
 def test_shards_share_videos_and_pictures(script, flags, tmp_path):
     write_frames(tmp_path / "clips" / "run", 30)
     write_video(tmp_path / "clips" / "jump.mp4", 20)
-    Image.fromarray(frame(40)).save(tmp_path / "clips" / "still.png")
+    Image.fromarray(coloured_cells(40)).save(tmp_path / "clips" / "still.png")
     flags = (*flags, "--target", tmp_path / "clips" / "*")
     assert script(predict, *flags).code == 0
     for shard in ("2/2", "1/2"):
