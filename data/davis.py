@@ -2,7 +2,7 @@
 
 DAVIS: JPEGImages/480p/<video>/, Annotations/480p/<video>/, ImageSets/2017/<split>.txt; every frame
 has a mask. LVOS: <split>/JPEGImages/<video>/, <split>/Annotations/<video>/; the first frame has a
-mask, others may. Masks hold object numbers, and 255 where pixels do not count.
+mask, others may. Masks hold object numbers; `data.video_items` says what 255 means.
 """
 
 from pathlib import Path
