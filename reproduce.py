@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.cli import run_script
+from common.cli import add_weights_flag, run_script
 from common.commands import CommandFailed
 from common.errors import UsageError
 from common.files import ROOT
@@ -78,6 +78,7 @@ def parse_flags() -> argparse.Namespace:
         metavar="FLAGS",
         help="further flags of every training, in quotes: --train_flags='--wiring release'",
     )
+    add_weights_flag(how)
     how.add_argument(
         "--tera", type=float, default=40.0, help="for --cost: TFLOP/s of a GPU (default: 40)"
     )

@@ -74,6 +74,13 @@ def script_parser(
         )
     for group in groups:
         add_arguments(parser, group)
+    add_weights_flag(parser)
+    parser.add_argument("--local-rank", "--local_rank", type=int, help=argparse.SUPPRESS)
+    return parser
+
+
+def add_weights_flag(parser: argparse._ActionsContainer) -> None:
+    """Let a program be told where official weights lie."""
     parser.add_argument(
         "--weights",
         action=_WeightsFolder,
@@ -81,8 +88,6 @@ def script_parser(
         metavar="DIR",
         help="folder of official weights (default: DCSAM_WEIGHTS, else weights/)",
     )
-    parser.add_argument("--local-rank", "--local_rank", type=int, help=argparse.SUPPRESS)
-    return parser
 
 
 class _WeightsFolder(argparse.Action):

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from common.checkpoint import save_checkpoint
-from common.cli import refuse_problems, run_script, to_json
+from common.cli import refuse_problems, run_script
 from model.dc_sam.config import SAM_MODELS
 from model.dc_sam.released_names import read_release
 
@@ -38,7 +38,11 @@ def main() -> int:
     flags = parse_options()
     options, weights = read_release(flags.checkpoint, flags.sam_model)
     refuse_problems(options)
-    facts = {"model": to_json(options), "imported_from": flags.checkpoint.name}
+    facts = {
+        "method": options.method,
+        "model": options.to_json(),
+        "imported_from": flags.checkpoint.name,
+    }
     save_checkpoint(flags.out, weights, facts)
     print(
         f"{flags.out}: {len(weights)} tensors; {options.backbone}, {options.segmenter}, "
