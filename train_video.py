@@ -258,7 +258,7 @@ def train_one_epoch(
     model, accumulate = trainer.model.train(), trainer.options.accumulate
     totals = []
     for number, batch in enumerate(trainer.batches(episodes)):
-        batch, last = batch.to(trainer.processes.device), trainer.ends_update(number)
+        batch, last = batch.to(trainer.device), trainer.ends_update(number)
         dropout = episode_dropout(model, trainer.seeds(batch.indices), batch.shots)
         with trainer.synchronised(last):
             with trainer.autocast(), dropout:

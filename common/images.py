@@ -14,6 +14,9 @@ from PIL import Image, ImageOps
 
 from common.errors import UsageError
 
+IGNORED = 255
+"""The mask value of pixels that count neither in the loss nor in the metric."""
+
 LARGE = 32_000_000
 """Pixels above which people's photographs are made smaller while they are read."""
 
@@ -49,6 +52,8 @@ def open_image(path: Path, kind: str = "image") -> Iterator[Image.Image]:
     try:
         with Image.open(path) as stored:
             yield stored
+    except UsageError:
+        raise
     except FileNotFoundError:
         raise UsageError(f"no such {kind}: {path}") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -72,6 +77,31 @@ def read_image(path: Path, upright: bool = True, largest: int | None = None) -> 
     """
     with open_image(path) as stored:
         return _pixels(stored, upright, largest)
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """Read a class mask as H x W uint8; of a palette image the indices, not the colours.
+
+    Raises:
+        UsageError: the file is missing, cannot be decoded, or holds colours.
+    """
+    with open_image(path, "mask") as mask:
+        if mask.mode not in ("P", "L", "1"):
+            raise UsageError(
+                f"mask {path} holds {mask.mode} colours: a class mask is a palette or "
+                "grey image of class ids"
+            )
+        return np.array(mask, dtype=np.uint8)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width from a picture's header, without decoding its pixels.
+
+    Raises:
+        UsageError: the file is missing or is no image.
+    """
+    with open_image(path) as image:
+        return image.height, image.width
 
 
 def read_photo(path: Path, largest: int = LARGE) -> Photo:

@@ -92,6 +92,7 @@ class Trainer:
             UsageError: an epoch has fewer episodes than an update takes.
         """
         self.model, self.options, self.processes = model, options, processes
+        self.device, self.is_main = processes.device, processes.is_main
         self.update_size = options.bsz * options.accumulate * processes.count
         """Episodes of one update, whoever computes them."""
         self.epoch_length = episodes_per_epoch // self.update_size
@@ -146,10 +147,10 @@ class Trainer:
             sampler=DistributedSampler(counted, processes.count, processes.rank, shuffle=False),
             num_workers=self.options.nworker,
             collate_fn=episodes.join,
-            pin_memory=processes.device.type == "cuda",
+            pin_memory=self.device.type == "cuda",
         )
         title = f"epoch {self.epoch + 1}/{math.ceil(self.updates / self.epoch_length)}"
-        return tqdm(loader, title, unit="batch", disable=not processes.is_main)
+        return tqdm(loader, title, unit="batch", disable=not self.is_main)
 
     def seeds(self, indices: Sequence[int]) -> list[tuple[int, int, int]]:
         """What the random choices of this epoch's episodes with these indices are drawn by."""
@@ -165,7 +166,7 @@ class Trainer:
 
     def autocast(self) -> AbstractContextManager:
         """Where a forward pass runs."""
-        return autocast(self.processes.device, self.options.precision)
+        return autocast(self.device, self.options.precision)
 
     def mean(self, values: Sequence[float]) -> float:
         """The mean over all processes, which have as many values each."""

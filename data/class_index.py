@@ -14,7 +14,7 @@ import numpy as np
 
 from common.errors import UsageError
 from common.files import write_atomically
-from data.image_io import IGNORED, image_size, read_mask
+from common.images import IGNORED, image_size, read_mask
 from data.parallel import parallel_map
 
 MIN_PIXELS = 2 * 32 * 32

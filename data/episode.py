@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from common.errors import UsageError
+from common.images import IGNORED
 from common.pixels import squash_image, squash_mask
 from data.benchmarks import Split
-from data.image_io import IGNORED
 
 
 @dataclass(frozen=True)

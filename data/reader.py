@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from common.errors import UsageError
-from common.images import read_image
+from common.images import read_image, read_mask
 from data.class_index import (
     MIN_PIXELS,
     ImageFiles,
@@ -20,7 +20,6 @@ from data.class_index import (
     scan_class_pixels,
 )
 from data.classes import Role, fold_classes
-from data.image_io import read_mask
 
 DESCRIPTION_FILE = "benchmark.json"
 """Says, in a folder of generated data, how it was made and from how many pixels a class counts."""

@@ -15,10 +15,10 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from common.errors import UsageError
+from common.images import IGNORED
 from data.davis import Davis
 from data.episode import EpisodeKey
 from data.icvos import MASKS, IcVos, check_shows_class, read_class_mask, read_sources
-from data.image_io import IGNORED
 from data.videos import AnnotatedVideo
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UsageError
+from common.images import IGNORED, image_size, read_mask
 from common.video_io import FrameReader, list_frames
 from data.class_index import name_some
-from data.image_io import IGNORED, image_size, read_mask
 
 FRAMES, MASKS = "JPEGImages", "Annotations"
 """Folders of IC-VOS, DAVIS and LVOS."""

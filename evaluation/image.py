@@ -15,9 +15,9 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from common.distributed import Processes
+from common.images import IGNORED
 from common.trainer import autocast
 from data.episode import Batch, Episode, Joinable
-from data.image_io import IGNORED
 from evaluation.iou import EpisodeScores
 from model.method import Method, Prediction
 

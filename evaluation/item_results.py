@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from common.images import IGNORED
 from common.pixels import squash_mask
 from common.video_io import VideoWriter, write_indexed_mask
 from common.visualize import (
@@ -19,7 +20,6 @@ from common.visualize import (
     overlay_tile,
     write_png,
 )
-from data.image_io import IGNORED
 from data.video_items import VideoItem
 from data.videos import AnnotatedVideo
 from evaluation.jf import Summary, TubeScores, mean_summary

@@ -11,8 +11,7 @@ import numpy as np
 from PIL import Image
 
 from common.errors import UsageError
-from common.images import LARGE, open_image, read_photo
-from data.image_io import IGNORED
+from common.images import IGNORED, LARGE, open_image, read_photo
 from labelling.options import Examples
 
 HIGHEST_GREY_ID = 100

@@ -16,9 +16,9 @@ from PIL import Image
 from pycocotools import mask as run_lengths
 
 from common.errors import UsageError
+from common.images import IGNORED
 from common.video_io import davis_palette
 from data.classes import COCO_CATEGORY_IDS, COCO_CLASSES
-from data.image_io import IGNORED
 from data.parallel import parallel_map
 from data.synthetic.drawing import random_scene
 from data.synthetic.style import (

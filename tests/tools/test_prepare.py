@@ -16,7 +16,7 @@ from scipy.io import savemat
 
 from common.cli import run_script
 from common.errors import UsageError
-from data.image_io import read_mask
+from common.images import read_mask
 from tools import prepare
 
 TRAIN, VAL, SBD_ONLY = ("t", "v", "s")

@@ -15,12 +15,11 @@ from PIL import Image
 
 from common.errors import UsageError
 from common.files import write_atomically
-from common.images import read_image
+from common.images import image_size, read_image
 from common.logger import write_json
 from common.video_io import davis_palette, write_indexed_mask
 from common.visualize import overlay
 from data.classes import COCO_CLASSES
-from data.image_io import image_size
 from data.videos import FRAMES, MASKS, RESOLUTIONS, AnnotatedVideo, open_video
 from tools.icvos.lists import SourceVideo
 

@@ -17,10 +17,10 @@ from scipy.io import loadmat
 
 from common.errors import UsageError
 from common.files import write_atomically
+from common.images import read_mask
 from common.video_io import davis_palette
 from data.class_index import name_some
 from data.classes import COCO_CATEGORY_IDS, VOC_CLASSES
-from data.image_io import read_mask
 from data.parallel import parallel_map
 
 Task = TypeVar("Task", bound=tuple[Any, Path])

@@ -7,8 +7,8 @@ from PIL import Image
 from scipy.io import savemat
 
 from common.errors import UsageError
+from common.images import read_mask
 from common.video_io import davis_palette
-from data.image_io import read_mask
 from tools.preparation.convert import (
     CocoImage,
     PascalNames,

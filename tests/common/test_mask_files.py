@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from common.errors import UsageError
-from data.image_io import image_size, read_mask
+from common.images import image_size, read_mask
 
 
 def test_a_palette_mask_gives_its_indices_not_its_colours(tmp_path):
