@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from common.checkpoint import code_version
@@ -56,6 +57,9 @@ class EvaluationOptions:
     )
     sam2_checkpoint: Path | None = option(
         None, "file of the original SAM 2 (default: the official one)"
+    )
+    shrunk: bool = option(
+        False, "the original SAM 2 with few layers and random weights, to try this in seconds"
     )
     image_size: int | None = option(
         None, "side to which frames are squashed (default: the checkpoint's; SAM 2's for DAVIS)"
@@ -97,8 +101,10 @@ class EvaluationOptions:
             found.append("give --ckpt, or --sam2_cfg for the original SAM 2")
         if self.sam2_cfg and self.variant not in SAM_MODELS[2]:
             found.append(f"--sam2_cfg: there are {', '.join(SAM_MODELS[2])}, not {self.variant}")
-        if self.sam2_checkpoint and not self.sam2_cfg:
-            found.append("--sam2_checkpoint needs --sam2_cfg, the name of its variant")
+        if (self.sam2_checkpoint or self.shrunk) and not self.sam2_cfg:
+            found.append("--sam2_checkpoint and --shrunk need --sam2_cfg, the name of a variant")
+        if self.sam2_checkpoint and self.shrunk:
+            found.append("--shrunk leaves no use for --sam2_checkpoint")
         for flag, path in (("ckpt", self.ckpt), ("sam2_checkpoint", self.sam2_checkpoint)):
             if path and not path.is_file():
                 found.append(f"--{flag}: no such file: {path}")
@@ -202,7 +208,11 @@ def load(
             size = method.image_size
     else:
         weights = options.sam2_checkpoint or segmenter_weights(2, options.variant)
-        segmenter = build_segmenter(2, options.variant, weights).eval().to(processes.device)
+        torch.manual_seed(0)  # random weights are the same in every process
+        segmenter = build_segmenter(
+            2, options.variant, None if options.shrunk else weights, options.shrunk
+        )
+        segmenter = segmenter.eval().to(processes.device)
     loaded = VideoMethod(
         segmenter,
         method,

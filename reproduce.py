@@ -66,7 +66,11 @@ def parse_flags() -> argparse.Namespace:
     actions.add_argument("--print", action="store_true", help="show the commands")
     actions.add_argument("--cost", action="store_true", help="show operations and hours")
     how = parser.add_argument_group("how")
-    how.add_argument("--smoke", action="store_true", help="tiny models on generated data")
+    how.add_argument(
+        "--smoke",
+        action="store_true",
+        help="try the rows with few layers, random weights, two updates and generated data",
+    )
     how.add_argument("--gpus", type=int, default=1, metavar="N", help="processes of torchrun")
     how.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of evaluations")
     how.add_argument("--folds", type=int, nargs="+", choices=FOLDS, help="default: all; smoke: 0")

@@ -11,7 +11,9 @@ from reproduction.results import Cell, cells_of
 from reproduction.steps import Settings
 
 PLACES = {**dict.fromkeys(IMAGE_COLUMNS, 1), **dict.fromkeys(VIDEO_COLUMNS, 2)}
-SMOKE_NOTE = "A smoke run: tiny models, hardly trained, on generated data. Its numbers say nothing."
+SMOKE_NOTE = (
+    "A smoke run: models of few layers, hardly trained, on generated data. Its numbers say nothing."
+)
 CSV_COLUMNS = "table row benchmark shots column paper ours standard_deviation seeds difference"
 
 Rows = Sequence[tuple[Row, Mapping[str, Cell]]]

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.dc_sam.config import TINY_WEIGHTS
-from model.weights import official_path
 from reproduction.recipe import VIDEO_BENCHMARKS, Row, Training
 
 TEST_EPISODES = 1000
@@ -19,11 +17,6 @@ SAM_2 = "sam2.1_hiera_l"
 SMOKE_SIZES = {"max_iterations": 2, "validation_episodes": 2, "nworker": 0}
 SMOKE_BATCH = 2
 SMOKE_EPISODES = 4
-TINY_DECIDES = (
-    *("backbone", "sam_model", "image_size", "position"),
-    *("epochs", "episodes_per_epoch", "max_iterations", "lr", "sam_lr"),
-)
-"""Flags that a smoke run leaves to the preset of tiny models."""
 SMOKE_DATA = {
     "voc": ("--train", 120, "--val", 60, "--seed", 3),
     "coco": ("--train", 160, "--val", 120, "--seed", 3),
@@ -128,8 +121,10 @@ def training_steps(training: Training, fold: int | None, settings: Settings) -> 
     flags = dict(training.flags)
     batch, at_once = training.batch, training.batch_per_gpu
     if settings.smoke:
-        flags = {name: value for name, value in flags.items() if name not in TINY_DECIDES}
-        flags = {"preset": "tiny", **flags, **SMOKE_SIZES}
+        shrunk = {} if training.start else {"shrunk": True}  # else the first checkpoint is
+        flags = {**flags, **shrunk, **SMOKE_SIZES}
+        if "episodes_per_epoch" in flags:
+            flags["episodes_per_epoch"] = SMOKE_EPISODES
         batch = at_once = SMOKE_BATCH
     processes = math.gcd(batch, settings.gpus)
     at_once = math.gcd(batch // processes, at_once)
@@ -202,16 +197,12 @@ def _video_evaluation(
         machine = ("--lvos_path", settings.data / ("DAVIS" if settings.smoke else "LVOS"))
     elif row.given_masks:
         machine = ("--icvos_path", settings.data / "IC-VOS")
-        recipe += ("--first_frame", "oracle", "--image_size", 128 if settings.smoke else 512)
+        recipe += ("--first_frame", "oracle", "--image_size", 512)
     else:
         machine = ("--icvos_path", settings.data / "IC-VOS", "--coco_path", settings.data)
         recipe += ("--nshot", row.shots, "--seed", seed)
     if row.training is None:
-        weights, name = official_path(SAM_2), SAM_2
-        if settings.smoke:
-            weights, name = TINY_WEIGHTS[2], "tiny"
-        recipe += ("--sam2_cfg", name)
-        machine += ("--sam2_checkpoint", weights)
+        recipe += ("--sam2_cfg", SAM_2, *(["--shrunk"] if settings.smoke else []))
     return recipe, machine
 
 

@@ -2,8 +2,12 @@ import csv
 from pathlib import Path
 
 import pytest
+import torch
 
 import reproduce
+from model.backbones.vgg import Vgg16
+from model.checkpoint import load_method
+from model.sam.sam1 import Sam
 from reproduction.steps import Step
 from reproduction.tables import TABLES
 
@@ -23,15 +27,20 @@ def numbers(work: Path, table: str) -> list[dict[str, str]]:
 
 
 def test_a_recipe_of_images_runs_and_is_not_run_again(script, work):
-    row = ("table3", "--row", "resnet50", "--benchmark", "pascal")
+    row = ("table3", "--row", "vgg16", "--benchmark", "pascal")
     outcome = script(reproduce, *row, *SMOKE, "--work", work)
 
     assert outcome.code == 0, outcome.error
+    trained = work / "train" / "pascal-vgg16" / "fold0" / "last.safetensors"
+    model, _ = load_method(trained, torch.device("cpu"))
+    assert isinstance(model.backbone.network, Vgg16)
+    assert isinstance(model.promptable, Sam)
+    assert (model.promptable.name, model.image_size) == ("vit_h", 512)
     assert "A smoke run" in outcome.output
     found = {line["column"]: line for line in numbers(work, "table3")}
     assert 0 <= float(found["F-0"]["ours"]) <= 100
-    assert (found["F-0"]["paper"], found["F-0"]["seeds"]) == ("74.8", "1")
-    assert (found["Mean"]["paper"], found["Mean"]["ours"]) == ("73.0", "")
+    assert (found["F-0"]["paper"], found["F-0"]["seeds"]) == ("71.7", "1")
+    assert (found["Mean"]["paper"], found["Mean"]["ours"]) == ("70.4", "")
     again = script(reproduce, *row, *SMOKE, "--work", work)
     assert again.code == 0
     assert again.output.count("done before") == 3
@@ -46,6 +55,8 @@ def test_a_recipe_of_videos_runs(script, work):
     found = {line["column"]: line for line in numbers(work, "table13")}
     assert 0 <= float(found["J&F"]["ours"]) <= 100
     assert found["J&F"]["paper"] == "78.58"
+    (line,) = [line for line in outcome.output.splitlines() if line.startswith("$ python eval_")]
+    assert "--sam2_cfg sam2.1_hiera_l --shrunk" in line
 
 
 def test_a_counted_table_needs_nothing(script, work):

@@ -108,6 +108,18 @@ BUILDERS: dict[str, Callable[[Mapping[str, Tensor]], Network]] = {
 }
 """Name -> the network with random weights that an official state dict (or an empty one) fits."""
 
+_DINO_SHRUNK = {"img_size": 112, "embed_dim": 48, "depth": 2, "num_heads": 4}
+SHRUNK: dict[str, Callable[[], Network]] = {
+    "vgg16": lambda: Vgg16(narrower=16),
+    "resnet50": lambda: ResNet(SIZES["shrunk"]),
+    "resnet101": lambda: ResNet(SIZES["shrunk"]),
+    "swin_b": lambda: SwinB(width=32, depths=(1, 1, 2, 1)),
+    "dinov2_b": lambda: Dino(vit_b14(registers=False, **_DINO_SHRUNK)),
+    "dinov2_b_reg": lambda: Dino(vit_b14(registers=True, **_DINO_SHRUNK)),
+    "tiny": lambda: ResNet(SIZES["tiny"]),
+}
+"""Name -> the same class with few and narrow layers and random weights."""
+
 
 def build_backbone(name: str, weights: Path | None) -> Backbone:
     """Build a frozen backbone.

@@ -12,11 +12,18 @@ IMAGE_SIZE = 896
 """64 patches of 14 pixels: the side of SAM's embedding."""
 
 
-def vit_b14(registers: bool) -> VisionTransformer:
-    """DINOv2's ViT-B/14 for images of side `IMAGE_SIZE`, with random weights."""
+def vit_b14(registers: bool, **sizes: int) -> VisionTransformer:
+    """DINOv2's ViT-B/14 for images of side `IMAGE_SIZE`, with random weights.
+
+    Args:
+        sizes: timm's names of what is to be smaller.
+    """
     kind = "reg4_dinov2" if registers else "dinov2"
     return timm.create_model(
-        f"vit_base_patch14_{kind}", pretrained=False, img_size=IMAGE_SIZE, num_classes=0
+        f"vit_base_patch14_{kind}",
+        pretrained=False,
+        num_classes=0,
+        **{"img_size": IMAGE_SIZE, **sizes},
     )
 
 

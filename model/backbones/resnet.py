@@ -32,7 +32,9 @@ SIZES = {
         stem=(16, 16, 32),
         dilations=((1, 1), (1, 1), (2, 2), (4, 4)),
     ),
+    "shrunk": ResNetSize((1, 1, 2, 2), planes=(4, 8, 16, 16), stem=(8, 8, 16)),
 }
+"""Name -> size; "shrunk" has few blocks of ResNet-50 and ResNet-101, and narrow ones."""
 
 STRIDES = (1, 2, 1, 1)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from common.cli import option, to_json
 from common.errors import UsageError
 from common.files import ROOT
-from model.backbones.backbone import BUILDERS, Backbone, build_backbone
+from model.backbones.backbone import BUILDERS, SHRUNK, Backbone, build_backbone
 from model.dc_sam.network import DcSam
 from model.dc_sam.prompt_generator import PAPER, RELEASE_SAM1, RELEASE_SAM2, PromptGenerator
 from model.sam import sam1, sam2
@@ -91,6 +91,10 @@ class DcSamOptions:
         None, "file of SAM (default: the official one in the folder of weights)"
     )
     random_weights: bool = option(False, "untrained frozen parts, to try things without files")
+    shrunk: bool = option(
+        False,
+        "the same classes with few layers and random weights, to try a configuration in seconds",
+    )
     image_size: int = option(512, "side to which images are squashed")
     num_query: int = option(25, "prompt tokens in each branch")
     fusion: str = option(
@@ -112,6 +116,11 @@ class DcSamOptions:
     @property
     def uses_prior_fusion(self) -> bool:
         return self.prior or self.fusion == "prior"
+
+    @property
+    def random(self) -> bool:
+        """Whether frozen parts have random weights."""
+        return self.random_weights or self.shrunk
 
     @property
     def segmenter(self) -> str:
@@ -159,8 +168,9 @@ class DcSamOptions:
             found.append(f"--num_query must be at least 1, not {self.num_query}")
         if self.image_size < 32 or self.image_size % 32:
             found.append(f"--image_size must be a multiple of 32, not {self.image_size}")
-        if self.random_weights and (self.backbone_weights or self.sam_weights):
-            found.append("--random_weights leaves no use for --backbone_weights or --sam_weights")
+        if self.random and (self.backbone_weights or self.sam_weights):
+            flag = "--shrunk" if self.shrunk else "--random_weights"
+            found.append(f"{flag} leaves no use for --backbone_weights or --sam_weights")
         return found
 
 
@@ -169,9 +179,11 @@ def segmenter_weights(version: int, name: str) -> Path:
     return TINY_WEIGHTS[version] if name == "tiny" else official_path(name)
 
 
-def build_segmenter(version: int, name: str, weights: Path | None) -> Segmenter:
+def build_segmenter(
+    version: int, name: str, weights: Path | None, shrunk: bool = False
+) -> Segmenter:
     """Build SAM (1) or SAM 2 (2), with random weights if there is no file."""
-    segmenter = sam1.Sam(name) if version == 1 else sam2.Sam2(name)
+    segmenter = sam1.Sam(name, shrunk=shrunk) if version == 1 else sam2.Sam2(name, shrunk)
     if weights is not None:
         state = {k: v.float() for k, v in read_weights(weights, name).items()}
         load_strictly(segmenter.official, state, weights)
@@ -208,16 +220,18 @@ def build_dc_sam(
     """
     version, name = options.sam_version, options.segmenter
     sam_weights = None
-    if read_segmenter and not options.random_weights:
+    if read_segmenter and not options.random:
         sam_weights = options.sam_weights or segmenter_weights(version, name)
-    if options.random_weights or not read_backbone:
+    if options.shrunk:
+        backbone = Backbone(options.backbone, SHRUNK[options.backbone]())
+    elif options.random_weights or not read_backbone:
         backbone = Backbone(options.backbone, BUILDERS[options.backbone]({}))
     else:
         backbone_weights = options.backbone_weights
         if backbone_weights is None and options.backbone != "tiny":
             backbone_weights = official_path(options.backbone)
         backbone = build_backbone(options.backbone, backbone_weights)
-    segmenter = build_segmenter(version, name, sam_weights)
+    segmenter = build_segmenter(version, name, sam_weights, options.shrunk)
     generator = build_generator(options, backbone.middle_channels, segmenter.channels)
     return DcSam(backbone, segmenter, generator, options.position, options.image_size)
 

@@ -3,7 +3,7 @@
 The state dict has the names of the official checkpoint files.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -50,6 +50,17 @@ SIZES = {
         quality_hidden=64,
     ),
 }
+_SHRUNK = {
+    "width": 64,
+    "depth": 2,
+    "heads": 4,
+    "global_blocks": (1,),
+    "image_size": 256,
+    "channels": 64,
+    "decoder_mlp": 128,
+    "quality_hidden": 32,
+}
+"""What a shrunk variant has in the place of its own sizes."""
 
 
 class FusedAttention(Attention):
@@ -87,14 +98,17 @@ def _fuse_attention(encoder: ImageEncoderViT) -> None:
 class Sam(Segmenter):
     """Segment Anything."""
 
-    def __init__(self, name: str, size: SamSize | None = None) -> None:
+    def __init__(self, name: str, size: SamSize | None = None, shrunk: bool = False) -> None:
         """Build a variant with random weights.
 
         Args:
             name: one of `SIZES`, or any name if the size is given.
+            shrunk: few and narrow layers, for small images.
         """
         super().__init__()
         size = size or SIZES[name]
+        if shrunk and name != "tiny":
+            size = replace(size, **_SHRUNK)
         self.name, self.image_size, self.channels = name, size.image_size, size.channels
         grid = size.image_size // size.patch
         self.image_encoder = ImageEncoderViT(

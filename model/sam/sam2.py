@@ -60,7 +60,8 @@ _TINY = {
         "fuser": {"num_layers": 1, "layer": {"dim": _TINY_WIDTH}},
     },
 }
-"""What our tiny SAM 2 changes in the package's configuration of SAM 2.1 tiny."""
+"""What our tiny SAM 2 changes in the package's configuration of SAM 2.1 tiny, and what a shrunk
+variant changes in its own."""
 
 STABILITY_FALLBACK = {
     "dynamic_multimask_via_stability": True,
@@ -86,23 +87,28 @@ class ObjectMask(NamedTuple):
     """The object pointer, B x C."""
 
 
-def configuration(name: str) -> DictConfig:
-    """The package's configuration of a variant, or the tiny one derived from it."""
+def configuration(name: str, shrunk: bool = False) -> DictConfig:
+    """The package's configuration of a variant, or the tiny or shrunk one derived from it."""
     official = "sam2.1_hiera_t" if name == "tiny" else name
     path = files("sam2") / "configs" / official.split("_")[0] / f"{official}.yaml"
     model = OmegaConf.load(str(path)).model
     model.sam_mask_decoder_extra_args = STABILITY_FALLBACK
-    return OmegaConf.merge(model, _TINY) if name == "tiny" else model
+    return OmegaConf.merge(model, _TINY) if shrunk or name == "tiny" else model
 
 
 class Sam2(Segmenter):
     """Segment Anything 2 or 2.1."""
 
-    def __init__(self, name: str) -> None:
-        """Build a variant, one of `NAMES`, with random weights."""
+    def __init__(self, name: str, shrunk: bool = False) -> None:
+        """Build a variant with random weights.
+
+        Args:
+            name: one of `NAMES`.
+            shrunk: few and narrow layers, for small images.
+        """
         super().__init__()
         self.name = name
-        self.network = instantiate(configuration(name), _recursive_=True)
+        self.network = instantiate(configuration(name, shrunk), _recursive_=True)
         self.image_size, self.channels = self.network.image_size, self.network.hidden_dim
 
     @property

@@ -8,7 +8,6 @@ import eval_image
 import eval_video
 import train_image
 import train_video
-from reproduction import steps
 from reproduction.steps import Settings, Step, evaluation_step, steps_of, training_steps
 from reproduction.tables import BY_NAME, TABLES
 
@@ -33,8 +32,6 @@ def parse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         groups = SCRIPTS[words[0]].parse_options()
         return {name: value for group in groups for name, value in vars(group).items()}
 
-    weights = tmp_path / "weights.pt"
-    monkeypatch.setattr(steps, "official_path", lambda name: weights)
     (tmp_path / "data").mkdir()
     return run
 
@@ -114,10 +111,22 @@ def test_a_smoke_run_keeps_what_is_ablated(parse, tmp_path):
     assert (parsed["negative_branch"], parsed["segmenter_fusion"], parsed["cyclic"]) == (
         *(True, False, False),
     )
-    assert (parsed["sam_model"], parsed["backbone"], parsed["image_size"]) == ("tiny", "tiny", 128)
     (row,) = [row for row in BY_NAME["figure9"].rows if row.name == "5"]
     (step,) = training_steps(row.training, 0, settings(tmp_path, smoke=True))
     assert parse(step)["num_query"] == 5
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_smoke_run_keeps_the_model_of_its_row(row, parse, tmp_path):
+    training = row.training
+    while training:
+        fold = 2 if training.folds else None
+        *_, step = training_steps(training, fold, settings(tmp_path, smoke=True))
+        parsed = parse(step)
+        for name in ("backbone", "sam_version", "sam_model", "image_size", "position", "fusion"):
+            assert parsed[name] == training.flags.get(name, parsed[name])
+        assert parsed["shrunk"] == (training.start is None)
+        training = training.start
 
 
 def test_further_flags_win_and_have_their_own_folder(parse, tmp_path):

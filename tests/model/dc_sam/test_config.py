@@ -5,8 +5,11 @@ import torch
 from safetensors.torch import save_file
 
 from common.errors import UsageError
-from model.dc_sam.config import DcSamOptions, build_segmenter
+from model.backbones.backbone import BUILDERS
+from model.dc_sam.config import DcSamOptions, build_dc_sam, build_segmenter
 from model.dc_sam.prompt_generator import PAPER, RELEASE_SAM1, RELEASE_SAM2
+from model.sam.sam1 import Sam
+from model.sam.sam2 import Sam2
 from tests.helpers import tiny_model
 
 
@@ -130,3 +133,31 @@ def test_the_largest_official_segmenter_is_the_default():
     assert DcSamOptions().segmenter == "vit_h"
     assert DcSamOptions(sam_version=2).segmenter == "sam2.1_hiera_l"
     assert DcSamOptions(sam_model="vit_b").segmenter == "vit_b"
+
+
+@pytest.mark.parametrize("backbone", sorted(BUILDERS))
+@pytest.mark.parametrize(("version", "sam_model"), [(1, "vit_h"), (2, "sam2.1_hiera_l")])
+def test_a_shrunk_model_has_the_classes_of_the_whole_one(
+    backbone: str, version: int, sam_model: str
+):
+    with torch.device("meta"):
+        whole = BUILDERS[backbone]({})
+    prior = {"fusion": "prior"} if whole.middle_channels == 0 else {}
+    model = build_dc_sam(
+        DcSamOptions(
+            backbone=backbone, sam_version=version, sam_model=sam_model, shrunk=True, **prior
+        )
+    )
+    assert type(model.backbone.network) is type(whole)
+    assert type(model.segmenter) is (Sam2 if version == 2 else Sam)
+    assert (model.segmenter.name, model.image_size) == (sam_model, 512)
+    assert sum(parameter.numel() for parameter in model.parameters()) < 5e6
+    with torch.no_grad():
+        images = model.encode(torch.randn(2, 3, 64, 64))
+        support = model.encode_support(images[1:], torch.ones(1, 1, 64, 64))
+        assert model.predict(images[:1], support).logits.isfinite().all()
+
+
+def test_a_shrunk_model_takes_no_files():
+    (problem,) = DcSamOptions(shrunk=True, sam_weights=Path("sam.pth")).problems()
+    assert "--shrunk leaves no use for" in problem
