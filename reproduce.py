@@ -58,9 +58,11 @@ def parse_flags() -> argparse.Namespace:
     )
     parser.add_argument("tables", nargs="*", metavar="TABLE", help="table2 to table14, figure9")
     chosen = parser.add_argument_group("which rows (default: all of a table)")
-    chosen.add_argument("--row", nargs="+", metavar="NAME", help="by name; --list shows them")
-    chosen.add_argument("--benchmark", help="tested on this one: pascal, coco, icvos, ...")
-    chosen.add_argument("--shots", type=int, metavar="N", help="tested with so many shots")
+    chosen.add_argument("--row", nargs="+", metavar="NAME", help="names of rows; --list shows them")
+    chosen.add_argument(
+        "--benchmark", help="rows tested on this benchmark: pascal, coco, icvos, ..."
+    )
+    chosen.add_argument("--shots", type=int, metavar="N", help="rows tested with so many shots")
     actions = parser.add_argument_group("what is done (default: the rows are run)")
     actions.add_argument("--list", action="store_true", help="show tables, rows, paper's numbers")
     actions.add_argument("--print", action="store_true", help="show the commands")
@@ -71,11 +73,23 @@ def parse_flags() -> argparse.Namespace:
         action="store_true",
         help="try the rows with few layers, random weights, two updates and generated data",
     )
-    how.add_argument("--gpus", type=int, default=1, metavar="N", help="processes of torchrun")
-    how.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of evaluations")
-    how.add_argument("--folds", type=int, nargs="+", choices=FOLDS, help="default: all; smoke: 0")
-    how.add_argument("--datapath", type=Path, default=Path("Datasets"), help="holds the data sets")
-    how.add_argument("--work", type=Path, help=f"default: {WORK}, smoke: {SMOKE_WORK}")
+    how.add_argument(
+        "--gpus", type=int, default=1, metavar="N", help="number of processes of torchrun"
+    )
+    how.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds of evaluations")
+    how.add_argument(
+        "--folds",
+        type=int,
+        nargs="+",
+        choices=FOLDS,
+        help="folds to run (default: all; of a smoke run 0)",
+    )
+    how.add_argument(
+        "--datapath", type=Path, default=Path("Datasets"), help="folder that holds the data sets"
+    )
+    how.add_argument(
+        "--work", type=Path, help=f"folder to write (default: {WORK}, of a smoke run {SMOKE_WORK})"
+    )
     how.add_argument(
         "--train_flags",
         default="",
@@ -84,7 +98,7 @@ def parse_flags() -> argparse.Namespace:
     )
     add_weights_flag(how)
     how.add_argument(
-        "--tera", type=float, default=40.0, help="for --cost: TFLOP/s of a GPU (default: 40)"
+        "--tera", type=float, default=40.0, help="TFLOP/s of a GPU, for --cost (default: 40)"
     )
     return parser.parse_args()
 

@@ -6,7 +6,6 @@ import pytest
 from common.files import ROOT
 
 PAGES = [ROOT / "README.md", *ROOT.glob("*/README.md"), *(ROOT / "docs").glob("*.md")]
-PAGES = [page for page in PAGES if page.name not in ("method.md", "video.md")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

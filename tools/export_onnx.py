@@ -51,7 +51,7 @@ class ExportOptions:
 
     ckpt: Path | None = option(None, "checkpoint to export (required)")
     output: Path | None = option(None, "folder to make (required)")
-    nshot: int = option(1, "references of a concept, which the graphs fix")
+    nshot: int = option(1, "number of references of a concept, which the graphs fix")
 
     def problems(self) -> list[str]:
         """Every reason why these options cannot be used."""

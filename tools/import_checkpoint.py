@@ -21,14 +21,16 @@ def parse_options() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("checkpoint", type=Path, metavar="CKPT", help="as the release saved it")
+    parser.add_argument(
+        "checkpoint", type=Path, metavar="CKPT", help="checkpoint as the release saved it"
+    )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="safetensors file to write"
     )
     parser.add_argument(
         "--sam_model",
         choices=sorted({name for names in SAM_MODELS.values() for name in names} - {"tiny"}),
-        help="variant it was trained with, which the image model's file does not tell "
+        help="variant of SAM it was trained with, which the image model's file does not tell "
         "(default: largest)",
     )
     return parser.parse_args()
