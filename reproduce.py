@@ -23,7 +23,7 @@ from common.errors import UsageError
 from common.files import ROOT
 from reproduction import report, runner
 from reproduction.recipe import FOLDS, Row, Table
-from reproduction.steps import Settings, steps_of
+from reproduction.steps import Settings, first_frames, is_possible, steps_of
 from reproduction.tables import BY_NAME, TABLES
 
 WORK = Path("runs/reproduction")
@@ -176,7 +176,11 @@ def print_commands(chosen: Chosen, settings: Settings) -> None:
 def run(chosen: Chosen, settings: Settings) -> int:
     """Do every step, and write the tables of all that is there by then, also after a failure."""
     failure = None
-    for table, rows in chosen:
+    for table, every in chosen:
+        rows = [row for row in every if is_possible(row, settings)]
+        for row in every:
+            if row not in rows:
+                print(f"left out: {row.title}: no masks in {first_frames(row, settings)}")
         try:
             runner.run(step for row in rows for step in steps_of(row, settings))
         except CommandFailed as error:

@@ -62,7 +62,10 @@ class Row:
     """What is tested; None: the original SAM 2, or nothing that was trained."""
     shots: int = 1
     given_masks: bool = False
-    """The first frame's true mask is given, so that nothing but SAM 2's tracking is tested."""
+    """The first frame's mask is given: SAM 2 carries it on."""
+    masks_of: str = ""
+    """The other method whose masks of the first frame are given; empty: the true ones, so that
+    nothing but SAM 2's tracking is tested."""
     counted: Callable[[], Mapping[str, Value]] | None = None
     """What needs no data, by column: parameters, operations, classes."""
 
@@ -85,7 +88,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table (or figure 9) of the paper, without the rows of other methods."""
+    """A table (or figure 9) of the paper; of other methods only rows whose masks can be given."""
 
     name: str
     title: str

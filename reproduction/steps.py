@@ -172,6 +172,7 @@ def evaluation_step(row: Row, fold: int | None, seed: int | None, settings: Sett
 def evaluation_folder(row: Row, fold: int | None, seed: int | None, settings: Settings) -> Path:
     """Where the evaluation of a row on one fold with one seed writes."""
     test = f"{row.benchmark}-{row.shots}shot" + ("-given" if row.given_masks else "")
+    test += f"-{row.masks_of}" if row.masks_of else ""
     folder = settings.work / "evaluate" / _name_of(row.training, settings) / test
     folder = folder if fold is None else folder / f"fold{fold}"
     return folder if seed is None else folder / f"seed{seed}"
@@ -197,13 +198,26 @@ def _video_evaluation(
         machine = ("--lvos_path", settings.data / ("DAVIS" if settings.smoke else "LVOS"))
     elif row.given_masks:
         machine = ("--icvos_path", settings.data / "IC-VOS")
-        recipe += ("--first_frame", "oracle", "--image_size", 512)
+        recipe += ("--image_size", 512)
+        machine += ("--first_frame", first_frames(row, settings))
     else:
         machine = ("--icvos_path", settings.data / "IC-VOS", "--coco_path", settings.data)
         recipe += ("--nshot", row.shots, "--seed", seed)
     if row.training is None:
         recipe += ("--sam2_cfg", SAM_2, *(["--shrunk"] if settings.smoke else []))
     return recipe, machine
+
+
+def first_frames(row: Row, settings: Settings) -> Path | str:
+    """Where the given masks lie; drawn videos lie as such masks do."""
+    if not row.masks_of:
+        return "oracle"
+    return settings.data / ("IC-VOS" if settings.smoke else f"first_frames/{row.masks_of}")
+
+
+def is_possible(row: Row, settings: Settings) -> bool:
+    """Whether a row can be measured: another method's masks have to be there."""
+    return not row.masks_of or settings.smoke or Path(first_frames(row, settings)).is_dir()
 
 
 def _data_steps(row: Row, settings: Settings) -> Iterator[Step]:

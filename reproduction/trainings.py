@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from model.dc_sam.config import HYPER_PARAMETERS
 from reproduction.recipe import Training
 
 COMMON = {
@@ -16,7 +17,7 @@ COMMON = {
 }
 SAM_1 = {"sam_version": 1, "sam_model": "vit_h"}
 SAM_2 = {"sam_version": 2, "sam_model": "sam2.1_hiera_l"}
-SCHEDULES = {"pascal": {"epochs": 100, "lr": 2e-4}, "coco": {"epochs": 50, "lr": 1e-4}}
+SCHEDULES = {benchmark: HYPER_PARAMETERS["paper"][benchmark] for benchmark in ("pascal", "coco")}
 
 NO_NEGATIVE_BRANCH = {"no_negative_branch": True}
 NO_SAM_FUSION = {"no_sam_fusion": True}
@@ -60,6 +61,12 @@ BY_QUERIES = {
 }
 
 
+def _schedule(stage: str) -> dict[str, object]:
+    """A stage's flags without the batch, which a recipe states as a whole."""
+    numbers = HYPER_PARAMETERS["paper"][stage]
+    return {name: value for name, value in numbers.items() if name != "bsz"}
+
+
 def pretraining(name: str, parts: str) -> Training:
     """The first step for videos: images of all 80 classes."""
     return Training(
@@ -72,14 +79,10 @@ def pretraining(name: str, parts: str) -> Training:
             **SAM_2,
             **COMMON,
             "train_parts": parts,
-            "epochs": 40,
-            "episodes_per_epoch": 32_000,
-            "max_iterations": 40_000,
-            "lr": 1e-4,
-            "sam_lr": 1.0,
+            **_schedule("video_images"),
         },
         batch=32,
-        batch_per_gpu=8,
+        batch_per_gpu=HYPER_PARAMETERS["paper"]["video_images"]["bsz"],
     )
 
 
@@ -94,14 +97,11 @@ def fine_tuning(name: str, learns: Mapping[str, object], start: Training) -> Tra
             "weight_decay": 1e-5,
             "seed": 0,
             **learns,
+            **_schedule("mask_tubes"),
             "epochs": 4,
-            "episodes_per_epoch": 10_000,
-            "max_iterations": 10_000,
-            "lr": 1e-5,
-            "sam_lr": 1.0,
         },
         batch=4,
-        batch_per_gpu=1,
+        batch_per_gpu=HYPER_PARAMETERS["paper"]["mask_tubes"]["bsz"],
         start=start,
     )
 

@@ -8,7 +8,14 @@ import eval_image
 import eval_video
 import train_image
 import train_video
-from reproduction.steps import Settings, Step, evaluation_step, steps_of, training_steps
+from reproduction.steps import (
+    Settings,
+    Step,
+    evaluation_step,
+    is_possible,
+    steps_of,
+    training_steps,
+)
 from reproduction.tables import BY_NAME, TABLES
 
 SCRIPTS = {
@@ -25,6 +32,8 @@ def parse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     def run(step: Step) -> dict[str, object]:
         words = step.words
         for flag, path in pairwise(words):
+            if flag == "--first_frame" and path != "oracle":
+                Path(path).mkdir(parents=True, exist_ok=True)
             if flag in ("--ckpt", "--sam2_checkpoint"):
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
                 Path(path).touch()
@@ -102,6 +111,16 @@ def test_given_masks_are_evaluated_once(tmp_path):
     row = BY_NAME["table13"].rows[2]
     (step,) = steps_of(row, settings(tmp_path, seeds=(0, 1, 2)))
     assert step.folder == tmp_path / "evaluate" / "original" / "lvos-1shot-given"
+
+
+def test_masks_of_another_method_are_carried_on_where_they_are_there(parse, tmp_path):
+    row = next(row for row in BY_NAME["table4"].rows if row.name == "pfenet")
+    given = settings(tmp_path)
+    assert not is_possible(row, given)
+    (step,) = steps_of(row, given)
+    assert parse(step)["first_frame"] == str(tmp_path / "data" / "first_frames" / "pfenet")
+    assert is_possible(row, given)
+    assert step.folder == tmp_path / "evaluate" / "original" / "icvos-1shot-given-pfenet"
 
 
 def test_a_smoke_run_keeps_what_is_ablated(parse, tmp_path):

@@ -82,16 +82,23 @@ def test_the_loss_is_the_mean_over_frames_and_if_asked_for_of_the_first_pseudo_m
     model, tubes = in_training(), random_tubes(3, batch=2, length=2)
     frames = segment(model, tubes)
     each = [
-        mask_loss(frame.raw_logits, tubes.masks[:, t], tubes.ignore[:, t], "release").mean()
+        mask_loss(frame.raw_logits, tubes.masks[:, t], tubes.ignore[:, t]).mean()
         for t, frame in enumerate(frames)
     ]
     expected = {"mask": sum(each) / 2}
-    truth = (tubes.masks[:, 0], tubes.ignore[:, 0], "release")
+    truth = (tubes.masks[:, 0], tubes.ignore[:, 0])
     pseudo = {"pseudo_mask": 0.3 * mask_loss(frames[0].pseudo_logits, *truth).mean()}
-    alone = losses(model, tubes, LossOptions("release"))
-    both = losses(model, tubes, LossOptions("release", pseudo_weight=0.3))
+    alone = losses(model, tubes, LossOptions())
+    both = losses(model, tubes, LossOptions(pseudo_weight=0.3))
     torch.testing.assert_close(alone, expected)
     torch.testing.assert_close(both, expected | pseudo)
+
+
+def test_the_releases_loss_sums_over_the_frames_of_a_clip_before_it_divides():
+    model, tubes = in_training(), random_tubes(3, batch=2, length=2)
+    logits = torch.stack([frame.raw_logits for frame in segment(model, tubes)], dim=1)
+    expected = mask_loss(logits, tubes.masks, tubes.ignore, "release").mean()
+    torch.testing.assert_close(losses(model, tubes, LossOptions("release"))["mask"], expected)
 
 
 def test_gradients_of_the_last_frame_flow_through_the_memory_to_the_prompts():
