@@ -134,15 +134,6 @@ def test_a_tube_is_made_of_its_episode(sampler):
         assert not (tube.masks.bool() & tube.ignore).any()
 
 
-def test_still_tubes_are_the_episodes(sampler):
-    keys = sampler.training_keys(0)[:2]
-    tube = MaskTubeDataset(sampler.split, keys, SIDE, seed=0, epoch=0, still=True)[1]
-    episode = EpisodeDataset(sampler.split, keys, SIDE)[1]
-    assert torch.equal(tube.frames, episode.query_image[:, None])
-    assert torch.equal(tube.masks, episode.query_mask[:, None])
-    assert torch.equal(tube.ignore, episode.query_ignore[:, None])
-
-
 def test_batches_are_joined(sampler):
     tubes = dataset(sampler)
     batch = MaskTubes.join([tubes[0], tubes[1]])
