@@ -1,4 +1,4 @@
-"""Evaluate a method on few-shot segmentation: mIoU and FB-IoU on classes it never saw.
+"""Evaluate a method on few-shot segmentation: mIoU and FB-IoU on a fold's tested classes.
 
     python eval_image.py --ckpt runs/image/last.safetensors --datapath Datasets
 
@@ -15,6 +15,7 @@ from typing import Any
 
 from common.cli import checked_options, option, run_script, script_parser
 from common.distributed import DEVICES, process_group
+from common.errors import UsageError
 from common.files import digest
 from common.logger import quiet_libraries, write_json
 from common.settings import claim_folder
@@ -27,7 +28,8 @@ from evaluation.contact_sheet import episode_sheet
 from evaluation.episodes import TestedData, TestedEpisodes
 from evaluation.exposure import Exposure
 from evaluation.image import MethodSegmenter, evaluate
-from model.checkpoint import load_method
+from model.checkpoint import entry_of, frozen_fingerprint, load_method
+from model.method import Method
 
 THRESHOLD_EPISODES = 200
 """Training episodes on which the threshold of the prior-mask baseline is chosen."""
@@ -77,6 +79,7 @@ def main() -> int:
     with process_group(options.device) as processes:
         model, facts = load_method(options.ckpt, processes.device)
         data = data.completed(facts, options.ckpt)
+        refuse_what_it_cannot(model, data, options)
         folder = options.folder(data)
         benchmark = open_benchmark(
             data, processes, lambda b: [b.validation, *([b.training] if options.baselines else [])]
@@ -90,6 +93,7 @@ def main() -> int:
         settings = {
             **tested.facts,
             "weights": digest(options.ckpt),
+            "frozen": frozen_fingerprint(model),
             "precision": options.precision,
         }
         if processes.is_main:
@@ -108,6 +112,7 @@ def main() -> int:
             **scores.results(class_names),
             **exposure.results(facts, class_names),
             **settings,
+            "method": entry_of(facts, options.ckpt).title,
             "checkpoint": str(options.ckpt),
             "checkpoint_version": facts["version"],
         }
@@ -117,7 +122,7 @@ def main() -> int:
             )
             training = EpisodeDataset(benchmark.training, chosen_on.keys, size)
             results["baselines"] = score_baselines(
-                model.backbone, training, episodes, processes, options.nworker
+                model.image_features, training, episodes, processes, options.nworker
             )
         results["seconds"] = round(time.time() - start, 1)
         if processes.is_main:
@@ -129,13 +134,24 @@ def main() -> int:
     return 0
 
 
+def refuse_what_it_cannot(model: Method, data: TestedData, options: EvaluationOptions) -> None:
+    """Check before work begins.
+
+    Raises:
+        UsageError: the flags ask for what the method cannot do.
+    """
+    model.refuse_shots(data.nshot)
+    if options.baselines and model.image_features is None:
+        raise UsageError(f"--baselines: {model.name} has no backbone for them to work on")
+
+
 def parse_options() -> tuple[TestedData, EvaluationOptions]:
     groups = (TestedData, EvaluationOptions)
     return checked_options(groups, script_parser(__doc__, groups).parse_args())
 
 
 def print_results(results: dict[str, Any], exposure: Exposure, folder: Path) -> None:
-    lines = [(f"DC-SAM, {results['shots']}-shot", results["miou"])]
+    lines = [(f"{results['method']}, {results['shots']}-shot", results["miou"])]
     lines += list(results.get("baselines", {}).items())
     print(f"\nmIoU on {results['episodes']} episodes, {exposure}")
     for name, miou in lines:

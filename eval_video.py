@@ -42,9 +42,9 @@ from evaluation.item_log import ItemLog
 from evaluation.item_results import ResultFolder
 from evaluation.video import VideoMethod, evaluate_items
 from evaluation.video_results import score_table, summarise, video_sheet
-from model.checkpoint import fingerprint, load_method
-from model.dc_sam.config import SAM_MODELS, build_segmenter, segmenter_weights
-from model.sam.video_predictor import WIRINGS
+from model.checkpoint import fingerprint, frozen_fingerprint, load_method
+from model.sam.variants import SAM_MODELS, build_segmenter, segmenter_weights
+from model.sam.video_predictor import PACKAGE_VIDEO, STREAMING, WIRINGS
 
 
 @dataclass(frozen=True)
@@ -196,14 +196,15 @@ def load(
 ) -> tuple[VideoMethod, dict[str, Any]]:
     """What segments the videos, and what the checkpoint's header says."""
     size, facts, method = None, {}, None
-    wiring = "streaming" if data.benchmark == "icvos" else "package"
+    wiring = STREAMING if data.benchmark == "icvos" else PACKAGE_VIDEO
     if options.ckpt:
         method, facts = load_method(options.ckpt, processes.device)
         if not method.has_memory:
             raise UsageError(f"--ckpt {options.ckpt}: videos need SAM 2, not the first SAM")
+        method.refuse_shots(data.nshot)
         segmenter = method.promptable
-        if facts["model"].get("wiring") == "release":
-            wiring = "release"
+        if method.video_wiring != STREAMING:
+            wiring = method.video_wiring
         if data.benchmark == "icvos":
             size = method.image_size
     else:
@@ -216,7 +217,7 @@ def load(
     loaded = VideoMethod(
         segmenter,
         method,
-        wiring=WIRINGS[options.wiring or wiring],
+        wiring=WIRINGS[options.wiring] if options.wiring else wiring,
         side=options.image_size or size or segmenter.image_size,
         prompt_every=options.prompt_every,
         precision=options.precision,
@@ -235,7 +236,9 @@ def settings_of(
         "data": str(data.root.resolve()),
         "split": data.split,
         "weights": digest(weights) if weights else options.variant,
-        "frozen": fingerprint({"segmenter": method.segmenter}),
+        "frozen": frozen_fingerprint(method.method)
+        if method.method
+        else fingerprint({"segmenter": method.segmenter}),
         "first_frame": data.begins_with,
         "nshot": data.nshot,
         "max_frames": data.frames,

@@ -4,10 +4,11 @@
     python predict.py --ckpt FILE --reference dog.jpg dog_mask.png --target walk.mp4 --output out
 
 Several references of a class are several shots; several classes (of an indexed mask, or by
---class_name) compete for every pixel. Videos need a checkpoint with SAM 2; with --frames a folder
-of pictures is a video, too. The output folder gets masks/ (indexed PNG, at the targets' own size),
-overlays/, coco.json and a record of every picture and video: what has one is skipped when the
-command is given again. torchrun or --shard spread the targets over processes or machines.
+--class_name) share the pixels by the highest logit. Videos need a checkpoint with SAM 2; with
+--frames a folder of pictures is a video, too. The output folder gets masks/ (indexed PNG, at the
+targets' own size), overlays/, coco.json and a record of every picture and video: what has one is
+skipped when the command is given again. torchrun or --shard spread the targets over processes or
+machines.
 """
 
 import warnings
@@ -26,6 +27,7 @@ from labelling.options import Examples, PredictionOptions
 from labelling.references import name_classes, read_reference
 from labelling.targets import list_targets
 from model import InContextSegmenter
+from model.checkpoint import frozen_fingerprint
 
 
 def main() -> int:
@@ -34,6 +36,7 @@ def main() -> int:
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
     with process_group(options.device) as processes:
         targets = list_targets(examples.target, options.output, options.frames)
+        processes.wait()  # all name targets by the same records
         references = [read_reference(image, mask) for image, mask in examples.reference]
         classes, shots = name_classes(examples, references)
         segmenter = InContextSegmenter.from_checkpoint(
@@ -44,7 +47,7 @@ def main() -> int:
         threshold = options.threshold(segmenter.is_calibrated)
         written = (options.overlays, options.polygons, options.labelme)
         folder = LabelFolder(options.output, classes, segmenter.is_calibrated, *written)
-        folder.claim(settings(examples, options, threshold))
+        folder.claim(settings(examples, options, segmenter, threshold))
         concepts = {
             class_id: segmenter.learn(*zip(*shots[class_id], strict=True), name)
             for class_id, name in classes.items()
@@ -108,10 +111,16 @@ def parse_options() -> tuple[Examples, PredictionOptions]:
     return examples, options
 
 
-def settings(examples: Examples, options: PredictionOptions, threshold: float) -> dict[str, Any]:
+def settings(
+    examples: Examples,
+    options: PredictionOptions,
+    segmenter: InContextSegmenter,
+    threshold: float,
+) -> dict[str, Any]:
     """What decides the results, but for the targets themselves."""
     return {
         "checkpoint": digest(options.ckpt),
+        "frozen": frozen_fingerprint(segmenter.method),
         "references": [[digest(image), digest(mask)] for image, mask in examples.reference],
         "presence": threshold,
         "prompt_every": options.prompt_every,

@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 
-from common.cli import checked_options, early_flag, run_script, script_parser, to_json
+from common.cli import checked_options, early_flags, run_script, script_parser, to_json
 from common.distributed import Processes, process_group
 from common.logger import RunLogger, quiet_libraries
 from common.run_options import RunOptions
-from common.settings import claim_folder
+from common.settings import claim_run
 from common.trainer import Trainer, TrainingOptions
 from data.benchmarks import Benchmark, open_benchmark
 from data.episode import EpisodeDataset
@@ -33,6 +33,7 @@ from model.registry import DEFAULT_METHOD, METHODS
 from model.weights import load_strictly
 
 PRESETS = ("paper", "tiny")
+TRAINABLE = tuple(name for name, entry in METHODS.items() if entry.hyper_parameters)
 
 
 def main() -> int:
@@ -42,6 +43,7 @@ def main() -> int:
         benchmark = open_benchmark(data, processes, lambda b: [b.training, b.held_out])
         torch.manual_seed(training.seed)
         model = METHODS[model_options.method].build(model_options).to(processes.device)
+        model.refuse_shots(data.nshot)
         sampler, validation = training_samplers(
             benchmark, data.nshot, training.seed, run.episodes_per_epoch
         )
@@ -57,8 +59,10 @@ def main() -> int:
             "training_episodes": episode_hash(sampler.training_keys(0)),
         }
         deciding = {**training.deciding(trainer.update_size), **run.deciding}
+        deciding |= {"method": facts["method"], "frozen": facts["frozen"]}
         groups = (facts["model"], facts["data"], facts["losses"], deciding)
-        claim_folder(run.folder, {name: value for group in groups for name, value in group.items()})
+        settings = {name: value for group in groups for name, value in group.items()}
+        claim_run(run.folder, settings, run.resume, processes)
         if run.resume:
             weights = trainer.resume(run.folder)
             load_strictly(model, weights, run.folder, learnable_weights(model))
@@ -94,16 +98,19 @@ def main() -> int:
 
 
 def parse_options() -> tuple[DataOptions, Any, LossOptions, TrainingOptions, RunOptions]:
-    method = early_flag("method", tuple(METHODS), DEFAULT_METHOD)
-    preset = early_flag("preset", PRESETS, "paper")
-    benchmark = early_flag("benchmark", BENCHMARKS, "pascal")
-    groups = (DataOptions, METHODS[method].options, LossOptions, TrainingOptions, RunOptions)
+    early = early_flags(
+        method=(TRAINABLE, DEFAULT_METHOD),
+        preset=(PRESETS, "paper"),
+        benchmark=(BENCHMARKS, "pascal"),
+    )
+    method = METHODS[early["method"]]
+    groups = (DataOptions, method.options, LossOptions, TrainingOptions, RunOptions)
     choices = {
-        "method": (tuple(METHODS), DEFAULT_METHOD, "method to train"),
+        "method": (TRAINABLE, DEFAULT_METHOD, "method to train"),
         "preset": (PRESETS, "paper", "defaults of the paper, or of tiny models for a laptop"),
     }
     parser = script_parser(__doc__, groups, choices)
-    parser.set_defaults(**METHODS[method].hyper_parameters[preset][benchmark])
+    parser.set_defaults(**method.hyper_parameters[early["preset"]][early["benchmark"]])
     return checked_options(groups, parser.parse_args())
 
 
@@ -125,10 +132,11 @@ def train_one_epoch(
         batch, last = batch.to(trainer.device), trainer.ends_update(number)
         dropout = episode_dropout(model, trainer.seeds(batch.indices), batch.shots)
         with trainer.synchronised(last):
-            with trainer.autocast(), dropout:
-                query = encoder.encode(batch.query_names, batch.query_image)
+            with trainer.autocast():  # of its own: autocast would reuse casts without gradients
                 support_images = batch.support_images.flatten(0, 1)
                 support = encoder.encode(batch.support_names, support_images, support_only=True)
+                query = encoder.encode(batch.query_names, batch.query_image)
+            with trainer.autocast(), dropout:
                 losses = trainer.losses(query, support, batch, options)
                 loss = sum(losses.values())
             trainer.scaler.scale(loss / accumulate).backward()

@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.cli import checked_options, early_flag, option, run_script, script_parser, to_json
+from common.cli import checked_options, early_flags, option, run_script, script_parser, to_json
 from common.distributed import Processes, process_group
 from common.errors import UsageError
 from common.logger import RunLogger, quiet_libraries
 from common.run_options import RunOptions
-from common.settings import claim_folder
+from common.settings import claim_run
 from common.trainer import Trainer, TrainingOptions
 from data.benchmarks import open_benchmark
 from data.classes import SAMPLERS
@@ -50,8 +50,12 @@ PRESETS = tuple(HYPER_PARAMETERS)
 class StageOptions:
     """What is trained on, and what learns."""
 
-    benchmark: str = option("coco_all", "images, or mask tubes made of them", tuple(STAGES))
-    data_type: str | None = option(None, "the same in other words", ("image", "video"))
+    benchmark: str = option(
+        "coco_all", "what is trained on: images, or mask tubes made of them", tuple(STAGES)
+    )
+    data_type: str | None = option(
+        None, "images or videos, the same as --benchmark says", ("image", "video")
+    )
     datapath: Path = option(Path("Datasets"), "folder that holds COCO2014/")
     nshot: int = option(1, "support images in an episode, 1 to 10")
     sampler: str | None = option(
@@ -60,12 +64,13 @@ class StageOptions:
     ckpt: Path | None = option(None, "checkpoint to go on from, with its model flags")
     train_parts: str | None = option(
         None,
-        "what of SAM 2 learns: decoder, memory, decoder,memory or none (default: decoder on "
+        "parts of SAM 2 that learn: decoder, memory, decoder,memory or none (default: decoder on "
         "images, both on mask tubes)",
     )
     sam_lr: float = option(1.0, "learning rate of SAM 2's weights or adapters, a factor of --lr")
     lora: bool = option(
-        False, "on mask tubes: instead, low-rank adapters on SAM 2's decoder and memory learn"
+        False,
+        "train low-rank adapters on SAM 2's decoder and memory instead of them, on mask tubes",
     )
 
     @property
@@ -122,6 +127,7 @@ def main() -> int:
     with process_group(training.device) as processes:
         benchmark = open_benchmark(stage.data, processes, lambda b: [b.training, b.held_out])
         model, model_options, tuned = build(stage, model_options, training, processes)
+        model.refuse_shots(stage.nshot)
         learning = {name for name, p in model.named_parameters() if p.requires_grad}
         sampler, validation = training_samplers(
             benchmark, stage.nshot, training.seed, run.episodes_per_epoch
@@ -129,7 +135,7 @@ def main() -> int:
         computed = TubeLoss(model) if stage.tubes else model
         rates = {"segmenter.": stage.sam_lr}
         trainer = Trainer(model, training, processes, sampler.episodes_per_epoch, computed, rates)
-        kept = learning | tuned
+        saved = learning | tuned
         facts = {
             "method": model.name,
             "model": model_options.to_json(),
@@ -137,14 +143,16 @@ def main() -> int:
             "stage": {**to_json(stage), "datapath": None, "ckpt": stage.ckpt and stage.ckpt.name},
             "losses": to_json(losses),
             "training": to_json(training),
-            "frozen": frozen_fingerprint(model, kept),
+            "frozen": frozen_fingerprint(model, saved),
             "training_episodes": episode_hash(sampler.training_keys(0)),
         }
         deciding = {**training.deciding(trainer.update_size), **run.deciding}
+        deciding |= {"method": facts["method"], "frozen": facts["frozen"]}
         groups = (facts["model"], facts["data"], facts["stage"], facts["losses"], deciding)
-        claim_folder(run.folder, {name: value for group in groups for name, value in group.items()})
+        settings = {name: value for group in groups for name, value in group.items()}
+        claim_run(run.folder, settings, run.resume, processes)
         if run.resume:
-            load_strictly(model, trainer.resume(run.folder), run.folder, kept)
+            load_strictly(model, trainer.resume(run.folder), run.folder, saved)
         encoder = FeatureStore(model) if run.store_features else Encoder(model)
         log = RunLogger(run.folder, processes)
         while not trainer.finished:
@@ -164,7 +172,7 @@ def main() -> int:
             if processes.is_main:
                 log.picture(record["update"], "held-out classes", sheet)
             facts["metrics"] = record
-            weights = {name: v for name, v in model.state_dict().items() if name in kept}
+            weights = {name: v for name, v in model.state_dict().items() if name in saved}
             trainer.finish_epoch(run.folder, weights, facts, record["held_out_miou"])
         log.close()
         if processes.is_main:
@@ -175,21 +183,25 @@ def main() -> int:
 def parse_options() -> tuple[
     StageOptions, DcSamOptions, LossOptions, TrainingOptions, VideoRunOptions
 ]:
-    preset = early_flag("preset", PRESETS, "paper")
-    benchmark = early_flag("benchmark", tuple(STAGES), "coco_all")
-    data_type = early_flag("data_type", ("image", "video"), STAGES[benchmark])
-    tubes = "video" in (data_type, STAGES[benchmark])
+    early = early_flags(
+        preset=(PRESETS, "paper"),
+        benchmark=(tuple(STAGES), "coco_all"),
+        data_type=(("image", "video"), None),
+    )
+    tubes = "video" in (early["data_type"], STAGES[early["benchmark"]])
     groups = (StageOptions, DcSamOptions, LossOptions, TrainingOptions, VideoRunOptions)
     about = "defaults of the paper, or of tiny models for a laptop"
     parser = script_parser(__doc__, groups, {"preset": (PRESETS, "paper", about)})
-    parser.add_argument("--sam2_checkpoint", dest="sam_weights", type=Path, help="--sam_weights")
+    parser.add_argument(
+        "--sam2_checkpoint", dest="sam_weights", type=Path, help="file of SAM 2, as --sam_weights"
+    )
     parser.add_argument(
         "--sam2_cfg",
         dest="sam_model",
         type=lambda name: Path(name).name.removesuffix(".yaml"),
-        help="--sam_model, also as the name of its configuration file",
+        help="variant of SAM 2, as --sam_model, or the name of its configuration file",
     )
-    numbers = HYPER_PARAMETERS[preset]["mask_tubes" if tubes else "video_images"]
+    numbers = HYPER_PARAMETERS[early["preset"]]["mask_tubes" if tubes else "video_images"]
     parser.set_defaults(sam_version=2, **numbers)
     flags = parser.parse_args()
     options = checked_options(groups, flags)
@@ -261,14 +273,12 @@ def train_one_epoch(
         batch, last = batch.to(trainer.device), trainer.ends_update(number)
         dropout = episode_dropout(model, trainer.seeds(batch.indices), batch.shots)
         with trainer.synchronised(last):
-            with trainer.autocast(), dropout:
+            with trainer.autocast():  # of its own: autocast would reuse casts without gradients
                 support_images = batch.support_images.flatten(0, 1)
                 support = encoder.encode(batch.support_names, support_images, support_only=True)
-                if tubes:
-                    losses = trainer.losses(support, batch, options)
-                else:
-                    query = encoder.encode(batch.query_names, batch.query_image)
-                    losses = trainer.losses(query, support, batch, options)
+                queries = [] if tubes else [encoder.encode(batch.query_names, batch.query_image)]
+            with trainer.autocast(), dropout:
+                losses = trainer.losses(*queries, support, batch, options)
                 loss = sum(losses.values())
             trainer.scaler.scale(loss / accumulate).backward()
         totals.append(loss.item())

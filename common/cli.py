@@ -63,10 +63,12 @@ def script_parser(
     """A script's parser: its docstring, the flags of options dataclasses, the launcher's flag.
 
     Args:
-        choices: flags that decide about others (see `early_flag`) -> values, default and help.
+        choices: flags that decide about others (see `early_flags`) -> values, default and help.
     """
     parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # `early_flags` has to see what is parsed
     )
     for name, (values, default, text) in (choices or {}).items():
         parser.add_argument(
@@ -105,18 +107,25 @@ class _WeightsFolder(argparse.Action):
         os.environ["DCSAM_WEIGHTS"] = str(values.resolve())
 
 
-def early_flag(name: str, choices: Sequence[str], default: str) -> str:
-    """The value of a flag that decides which other flags there are, or their defaults.
+def early_flags(**flags: tuple[Sequence[str], str | None]) -> dict[str, str | None]:
+    """The values of flags that decide which other flags there are, or their defaults.
 
-    What is wrong with it is told when all flags are parsed.
+    What is wrong with them is told when all flags are parsed.
+
+    Args:
+        flags: by name, the values that there are and the default.
     """
     only = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    only.add_argument(f"--{name}", default=default)
+    for name in flags:
+        only.add_argument(f"--{name}")
     try:
-        chosen = getattr(only.parse_known_args()[0], name)
-    except argparse.ArgumentError:  # without a value
-        return default
-    return chosen if chosen in choices else default
+        given = vars(only.parse_known_args()[0])
+    except argparse.ArgumentError:  # one is without a value
+        given = {}
+    return {
+        name: given[name] if given.get(name) in choices else default
+        for name, (choices, default) in flags.items()
+    }
 
 
 def checked_options(groups: Sequence[type], namespace: argparse.Namespace) -> tuple[Any, ...]:

@@ -4,8 +4,25 @@ import json
 from pathlib import Path
 from typing import Any
 
+from common.distributed import Processes
 from common.errors import UsageError
 from common.logger import write_json
+
+SETTINGS = "settings.json"
+
+
+def claim_run(folder: Path, settings: dict[str, Any], resuming: bool, processes: Processes) -> None:
+    """Write a training run's settings, or compare them where it goes on.
+
+    Raises:
+        UsageError: the run was begun with other settings, or the folder cannot be written.
+    """
+    if processes.is_main:
+        if resuming:
+            claim_folder(folder, settings)
+        else:
+            write_json(folder / SETTINGS, settings)
+    processes.wait()
 
 
 def claim_folder(folder: Path, settings: dict[str, Any]) -> None:
@@ -14,7 +31,7 @@ def claim_folder(folder: Path, settings: dict[str, Any]) -> None:
     Raises:
         UsageError: the folder holds results of other settings, or cannot be written.
     """
-    file = folder / "settings.json"
+    file = folder / SETTINGS
     try:
         found = json.loads(file.read_text()) if file.exists() else settings
         differing = [name for name in settings if found.get(name) != settings[name]]

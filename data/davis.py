@@ -63,6 +63,9 @@ def _listed(path: Path, frames: Path) -> list[str]:
         names = path.read_text().split()
     except OSError as error:
         raise UsageError(f"cannot read the list of videos {path}: {error.strerror}") from None
+    outside = [name for name in names if Path(name).name != name]
+    if outside:
+        raise UsageError(f"{path} names no video of this folder: {name_some(outside)}")
     missing = [str(frames / name) for name in names if not (frames / name).is_dir()]
     if missing:
         raise UsageError(f"{path} names {len(missing)} videos without frames: {name_some(missing)}")

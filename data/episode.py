@@ -43,11 +43,6 @@ class Batch:
     """B x K x H x W, float32, exactly 0 or 1, never empty."""
 
     @property
-    def size(self) -> int:
-        """B."""
-        return len(self.keys)
-
-    @property
     def shots(self) -> int:
         """K."""
         return self.support_masks.shape[1]

@@ -1,6 +1,6 @@
-"""What is followed in videos, item by item: IC-VOS, DAVIS and LVOS seen alike.
+"""What is segmented in videos, item by item: IC-VOS, DAVIS and LVOS seen alike.
 
-An item is one class of one video (IC-VOS), or all objects of one video, which compete for its
+An item is one class of one video (IC-VOS), or all objects of one video, which share its
 pixels (DAVIS, LVOS). Its label map of a frame is H0 x W0 uint8: 0 outside, a label inside each
 object, 255 where pixels do not count.
 """
@@ -24,7 +24,7 @@ from data.videos import AnnotatedVideo
 
 @dataclass(frozen=True)
 class VideoItem(ABC):
-    """What is followed in a video, and where its truth lies."""
+    """What is segmented in a video, and where its truth lies."""
 
     name: str
     """Unique in the benchmark: the video, or the video, a slash and the class id."""
@@ -179,7 +179,7 @@ class ItemSource(ABC):
         return found.hexdigest()
 
     def by_video(self, names: Sequence[str]) -> list[list[str]]:
-        """Items which are followed together, because they are in one video."""
+        """Items which are segmented together, because they are in one video."""
         videos: dict[str, list[str]] = {}
         for name in names:
             videos.setdefault(name.partition("/")[0], []).append(name)

@@ -111,11 +111,13 @@ class LabelFolder:
             masks = [(self.classes[c], labels == c) for c in self.found(labels)]
             write_json(files["labelme"], labelme_file(masks, place, labels.shape))
         image = {"file_name": str(target.path)}
-        self.finish(target, source, [self.entry(image, files["masks"], labels, scores)])
+        entry = self.entry(image, files["masks"], labels, scores, self.calibrated)
+        self.finish(target, source, [entry])
 
     def finish(self, target: Target, source: Source, frames: list[dict[str, Any]]) -> None:
         """Write a target's record, with what `begin` and `entry` returned."""
-        record = Record(target.name, source, frames, target.is_video, self.calibrated)
+        calibrated = self.calibrated and not target.is_video  # SAM 2's own score is as it is
+        record = Record(target.name, source, frames, target.is_video, calibrated)
         write_record(self.path, record)
 
     def found(self, labels: np.ndarray) -> list[int]:
@@ -123,13 +125,19 @@ class LabelFolder:
         return [class_id for class_id in self.classes if (labels == class_id).any()]
 
     def entry(
-        self, image: dict[str, Any], mask: Path, labels: np.ndarray, scores: dict[int, float]
+        self,
+        image: dict[str, Any],
+        mask: Path,
+        labels: np.ndarray,
+        scores: dict[int, float],
+        calibrated: bool,
     ) -> dict[str, Any]:
         """The part of coco.json of a picture or frame.
 
         Args:
             image: "file_name", absolute, and of a video's frame its number, "frame".
             mask: where the labels were written.
+            calibrated: whether scores are probabilities.
         """
         by_name = {self.classes[c]: round(score, 4) for c, score in scores.items()}
         image = {
@@ -137,7 +145,7 @@ class LabelFolder:
             "mask": mask.relative_to(self.path).as_posix(),
             "height": labels.shape[0],
             "width": labels.shape[1],
-            "presence" if self.calibrated else "score": by_name,
+            "presence" if calibrated else "score": by_name,
         }
         annotations = [coco_annotation(labels == c, c, scores[c]) for c in self.found(labels)]
         return {"image": image, "annotations": annotations}
@@ -211,7 +219,7 @@ class VideoResults:
         if self._overlay:
             picture = preview(frame, labels.shape)
             self._overlay.write(label_overlay(picture, labels, self.folder.found(labels)))
-        self._entries.append(self.folder.entry(image, mask, labels, scores))
+        self._entries.append(self.folder.entry(image, mask, labels, scores, False))
 
     def __enter__(self) -> "VideoResults":
         return self

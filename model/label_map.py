@@ -1,4 +1,4 @@
-"""Masks at a picture's own size, where several concepts compete for every pixel.
+"""Masks at a picture's own size: the argmax over concepts.
 
 Shapes: C concepts, S the network's image size, H and W a picture's own size.
 """
@@ -24,7 +24,7 @@ class ConceptMask(NamedTuple):
     mask: np.ndarray
     """H x W bool."""
     score: float
-    """How likely it is that the concept is in the picture, in [0, 1]; see `model.presence`."""
+    """In [0, 1]: a picture's presence (see `model.presence`), or SAM 2's score of a frame."""
 
 
 class LabelMap(NamedTuple):

@@ -12,9 +12,12 @@ from typing import Any, Protocol, Self
 from torch import Tensor, nn
 
 from common.cli import option
+from common.errors import UsageError
+from model.backbones.backbone import Backbone
 from model.losses import LOSSES
 from model.presence import PresenceScale
 from model.sam.segmenter import Segmenter
+from model.sam.video_predictor import STREAMING, FramePrediction, VideoWiring
 
 
 class Features(Protocol):
@@ -80,12 +83,8 @@ class Prediction:
 class VideoState(Protocol):
     """A running video: all that is remembered of it."""
 
-    def step(self, images: Tensor) -> Any:
-        """Segment the next frame, 1 x 3 x H x W.
-
-        Returns:
-            For N objects `logits`, N x H x W, and `object_logit`, N, above 0 where one is there.
-        """
+    def step(self, images: Tensor) -> FramePrediction:
+        """Segment the next frame, 1 x 3 x H x W."""
 
 
 class Method(nn.Module):
@@ -109,6 +108,16 @@ class Method(nn.Module):
         return False
 
     @property
+    def video_wiring(self) -> VideoWiring:
+        """How SAM 2 propagates its masks, unless another way is asked for."""
+        return STREAMING
+
+    @property
+    def image_features(self) -> Backbone | None:
+        """The frozen network on whose features training-free baselines work; None: it has none."""
+        return None
+
+    @property
     def promptable(self) -> Segmenter | None:
         """The SAM that draws masks from clicks and boxes; None: it has none."""
         return None
@@ -117,6 +126,15 @@ class Method(nn.Module):
     def most_shots(self) -> int | None:
         """How many references of one concept it takes; None: any number."""
         return None
+
+    def refuse_shots(self, shots: int) -> None:
+        """Check before work begins.
+
+        Raises:
+            UsageError: the method does not take so many references.
+        """
+        if self.most_shots is not None and shots > self.most_shots:
+            raise UsageError(f"this model takes {self.most_shots} reference at most, not {shots}")
 
     def encode(self, images: Tensor, support_only: bool = False) -> Features:
         """Take in normalised images, B x 3 x H x W, through the frozen networks.
@@ -143,13 +161,18 @@ class Method(nn.Module):
         raise NotImplementedError
 
     def video(
-        self, supports: Sequence[Support], prompt_every: int = 0, length: int | None = None
+        self,
+        supports: Sequence[Support],
+        prompt_every: int = 0,
+        length: int | None = None,
+        wiring: VideoWiring = STREAMING,
     ) -> VideoState:
         """Begin a video in which concepts, each of one support (B = 1), are looked for.
 
         Args:
             prompt_every: prompt again every so many frames; 0: only on the first.
             length: frames of the video, where it is known.
+            wiring: how SAM 2 propagates masks.
         """
         raise NotImplementedError
 

@@ -142,11 +142,11 @@ class InContextSegmenter:
         threshold: float = 0.0,
         sizes: Sequence[Size] | None = None,
     ) -> list[LabelMap]:
-        """Let several concepts compete for every pixel of each picture: the highest logit wins.
+        """Segment several concepts: the highest logit above 0 has a pixel.
 
         Args:
             concepts: 1 to 255.
-            threshold: concepts with a presence score below it do not compete.
+            threshold: concepts with a presence score below it are left out.
             sizes: of the results, where the pictures were made smaller before (default: the
                 pictures' own).
 
@@ -193,7 +193,7 @@ class InContextSegmenter:
         prompt_every: int = 0,
         threshold: float = 0.0,
     ) -> Iterator[ConceptMask] | Iterator[LabelMap]:
-        """Propagate one concept through a video, or several that compete for every pixel.
+        """Propagate one concept through a video, or several with at most one at each pixel.
 
         Frames are taken one at a time, and each one's result comes before the next frame is taken.
         The score is SAM 2's own estimate that the object is in the frame; below 0.5 nothing is
@@ -237,8 +237,8 @@ class InContextSegmenter:
         """
         if not self.method.has_memory:
             raise UsageError(
-                "videos need a checkpoint with SAM 2: this one uses the first SAM, which has no "
-                "memory (train_video.py trains one that has)"
+                "videos need a checkpoint with SAM 2: this one has no memory (train_video.py "
+                "trains one that has)"
             )
 
     @torch.no_grad()
@@ -286,9 +286,8 @@ class InContextSegmenter:
     def _learn(
         self, pixels: list[np.ndarray], masks: list[np.ndarray], name: str
     ) -> LearnedConcept:
-        side, most = self.image_size, self.method.most_shots
-        if most is not None and len(pixels) > most:
-            raise ValueError(f"this checkpoint takes {most} reference, not {len(pixels)}")
+        self.method.refuse_shots(len(pixels))
+        side = self.image_size
         pictures = np.stack([squash(image, side) for image in pixels])
         small = torch.stack([squash_mask(mask, side, keep_small=True) for mask in masks])
         batch = torch.stack([normalize(picture) for picture in pictures])
@@ -300,7 +299,9 @@ class InContextSegmenter:
 
 def _checked(concepts: Sequence[LearnedConcept]) -> Sequence[LearnedConcept]:
     if not 0 < len(concepts) < 256:
-        raise ValueError(f"between 1 and 255 concepts can compete, not {len(concepts)}")
+        raise ValueError(
+            f"between 1 and 255 concepts can be segmented together, not {len(concepts)}"
+        )
     return concepts
 
 

@@ -37,7 +37,9 @@ class PresenceScale:
 
     def __call__(self, signals: Tensor) -> Tensor:
         """Signals, N x 3, to scores, N, in [0, 1]."""
-        return (signals @ signals.new_tensor(self.weights) + self.bias).sigmoid()
+        # no matrix product: autocast would round it
+        weighted = signals.float() * signals.new_tensor(self.weights, dtype=torch.float32)
+        return (weighted.sum(dim=1) + self.bias).sigmoid()
 
 
 def presence_signals(

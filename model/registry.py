@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.dc_sam.config import HYPER_PARAMETERS, DcSamOptions, build_dc_sam, restore_dc_sam
+from model.dc_sam.export_steps import STEPS
 from model.dc_sam.released_names import read_release
 from model.method import Method
 
@@ -16,7 +17,8 @@ from model.method import Method
 class Entry:
     """How a method is configured, built and restored."""
 
-    about: str
+    title: str
+    """What people call it."""
     options: Any
     """Dataclass of its flags, with `method`, `problems`, `to_json` and `from_json`."""
     build: Callable[[Any], Method]
@@ -27,16 +29,19 @@ class Entry:
     """Preset -> benchmark or stage -> defaults of flags; empty where it does not train."""
     read_published: Callable[[Path], tuple[Any, dict[str, Tensor]]]
     """Options and weights of a checkpoint of the method's own published program."""
+    export_steps: Mapping[str, Callable[[Any, int], nn.Module]]
+    """Name -> from a method and the side of pictures, a step to export; in the order of use."""
 
 
 METHODS: dict[str, Entry] = {
     "dc_sam": Entry(
-        about="dual consistency prompts for SAM and SAM 2",
+        title="DC-SAM",
         options=DcSamOptions,
         build=build_dc_sam,
         restore=restore_dc_sam,
         hyper_parameters=HYPER_PARAMETERS,
         read_published=read_release,
+        export_steps=STEPS,
     ),
 }
 DEFAULT_METHOD = "dc_sam"

@@ -152,6 +152,8 @@ def _how_to_get(path: Path, name: str | None) -> str:
     if not known:
         return f"no such weights file: {path}"
     file, address = OFFICIAL[known[0]]
+    if not address.startswith("https://"):
+        return f"no such weights file: {path}; get {file} by hand from {address}"
     return (
         f"no such weights file: {path}; `python -m tools.weights fetch {known[0]}` gets {file} "
         f"from {address}"

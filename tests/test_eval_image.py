@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 import eval_image
 from common.checkpoint import read_facts, save_checkpoint
 from data.synthetic.image_sets import write_voc
+from tests.helpers import save_tiny_checkpoint
 
 
 @pytest.fixture
@@ -112,6 +113,16 @@ def test_a_checkpoint_of_another_configuration_is_refused(script, flags, trained
 
     assert outcome.code == 2
     assert "of another shape: generator." in outcome.error
+
+
+def test_more_shots_than_a_checkpoint_takes_are_refused(script, generated, tmp_path):
+    checkpoint = save_tiny_checkpoint(tmp_path / "release.safetensors", wiring="release")
+    data = ("--datapath", generated, "--benchmark", "pascal", "--fold", 0, "--device", "cpu")
+
+    outcome = script(eval_image, "--ckpt", checkpoint, *data, "--nshot", 5)
+
+    assert outcome.code == 2
+    assert "takes 1 reference at most, not 5" in outcome.error
 
 
 @pytest.mark.parametrize("content", [b"", b"not safetensors at all" * 10])

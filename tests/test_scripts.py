@@ -3,6 +3,8 @@ import sys
 
 import pytest
 
+import train_image
+
 MODULES = [
     *("train_image", "eval_image", "train_video", "eval_video", "predict"),
     *("reproduce", "app"),
@@ -14,7 +16,7 @@ MODULES = [
         "tools.pretrain.report",
     ),
     *("tools.import_checkpoint", "tools.publish"),
-    *("tools.calibrate", "tools.demo", "tools.weights"),
+    *("tools.calibrate", "tools.demo", "tools.weights", "tools.export_onnx"),
 ]
 
 
@@ -28,3 +30,20 @@ def test_help_is_given(name, monkeypatch, capsys):
 
     assert stop.value.code == 0
     assert "usage" in capsys.readouterr().out
+
+
+def test_help_shows_the_flags_of_the_chosen_method(script):
+    outcome = script(train_image, "--help", "--method", "dc_sam")
+    assert outcome.code == 0
+    assert "What the model is made of (DC-SAM)" in outcome.output
+    assert "--num_query" in outcome.output
+    unknown = script(train_image, "--method", "other")
+    assert unknown.code == 2
+    assert "invalid choice: 'other'" in unknown.error
+
+
+def test_a_flag_that_decides_about_others_cannot_be_shortened(script):
+    # the defaults of PASCAL would be taken for COCO
+    outcome = script(train_image, "--bench", "coco")
+    assert outcome.code == 2
+    assert "--bench" in outcome.error

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from common.cli import checked_options, option, run_script, script_parser
@@ -32,8 +33,10 @@ from common.files import temporary_beside
 from common.logger import quiet_libraries, write_json
 from common.pixels import IMAGE_MEAN, IMAGE_STD
 from model.checkpoint import load_method
-from model.dc_sam.export_steps import STEPS, Step, Values
+from model.registry import METHODS
 
+Values = dict[str, Tensor]
+"""Named tensors that a step is given or gives."""
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 TOLERANCE = 1e-3
 """The largest difference allowed between any number of onnxruntime's and of PyTorch's."""
@@ -83,10 +86,11 @@ def main() -> int:
     options = parse_options()
     quiet_libraries()
     model, facts = load_method(options.ckpt, torch.device("cpu"))
-    if model.most_shots is not None and options.nshot > model.most_shots:
-        raise UsageError("models with the release's wiring take one reference: leave --nshot at 1")
+    model.refuse_shots(options.nshot)
     side = model.image_size
-    graphs = {name: step(model, side) for name, step in STEPS.items()}
+    graphs = {name: step(model, side) for name, step in METHODS[model.name].export_steps.items()}
+    if not graphs:
+        raise UsageError(f"{model.name} cannot be exported yet")
     folder = temporary_beside(options.output)
     try:
         folder.mkdir()
@@ -131,7 +135,7 @@ def parse_options() -> ExportOptions:
 
 
 @torch.no_grad()
-def steady_episodes(graphs: dict[str, Step], shots: int) -> list[dict[str, Example]]:
+def steady_episodes(graphs: dict[str, nn.Module], shots: int) -> list[dict[str, Example]]:
     """Random episodes with what every graph is given and gives.
 
     The method decides: which token attends to which, which pixel is in the mask. Where a decision
@@ -154,7 +158,7 @@ def steady_episodes(graphs: dict[str, Step], shots: int) -> list[dict[str, Examp
 
 
 def random_episode(
-    graphs: dict[str, Step], shots: int, generator: torch.Generator
+    graphs: dict[str, nn.Module], shots: int, generator: torch.Generator
 ) -> dict[str, Example]:
     """Noise for pictures and rectangles for masks, taken through all steps."""
     side = graphs["encode"].side
@@ -179,7 +183,7 @@ def random_episode(
     return episode
 
 
-def is_steady(graph: Step, example: Example, generator: torch.Generator) -> bool:
+def is_steady(graph: nn.Module, example: Example, generator: torch.Generator) -> bool:
     """Whether a little noise on what a graph is given changes little of what it gives."""
     disturbed = {
         name: value * (1 + DISTURBANCE * torch.randn(value.shape, generator=generator))
@@ -192,7 +196,7 @@ def is_steady(graph: Step, example: Example, generator: torch.Generator) -> bool
     )
 
 
-def write_graph(graph: Step, example: Example, path: Path) -> int:
+def write_graph(graph: nn.Module, example: Example, path: Path) -> int:
     """Trace a graph and write it, without the inputs it has no use for; returns its opset."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter about its own parts

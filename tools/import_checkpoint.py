@@ -11,8 +11,8 @@ from pathlib import Path
 
 from common.checkpoint import save_checkpoint
 from common.cli import refuse_problems, run_script
-from model.dc_sam.config import SAM_MODELS
 from model.dc_sam.released_names import read_release
+from model.sam.variants import SAM_MODELS
 
 
 def parse_options() -> argparse.Namespace:

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from common.checkpoint import read_facts, read_weights, save_checkpoint
-from common.cli import run_script
+from common.cli import add_weights_flag, run_script
 from common.errors import UsageError
 from common.files import digest, temporary_beside, write_atomically
 from common.sums import SUMS, check_sum, read_sums, write_sums
@@ -44,7 +44,7 @@ def parse_options() -> argparse.Namespace:
     add("runs", type=Path, nargs="*", metavar="RUN", help="folder of a run to pack")
     add("--output", type=Path, metavar="FOLDER", help="new folder to write")
     add(
-        "--weights",
+        "--which",
         choices=("last", "best"),
         default="last",
         help="which weights of a run are packed (default: %(default)s)",
@@ -55,6 +55,7 @@ def parse_options() -> argparse.Namespace:
     add("--generated", action="store_true", help="say that it was trained on generated images")
     add("--half", action="store_true", help="store weights in half precision: half the size")
     add("--verify", type=Path, metavar="FOLDER", help="released folder to check")
+    add_weights_flag(parser)
     options = parser.parse_args()
     if bool(options.runs) == bool(options.verify):
         parser.error("name the folder of at least one RUN, or a folder to --verify")
@@ -80,7 +81,7 @@ def pack(options: argparse.Namespace) -> None:
     output: Path = options.output
     if output.exists():
         raise UsageError(f"{output} is there already: choose another folder, or delete it")
-    sources = [run / f"{options.weights}.safetensors" for run in options.runs]
+    sources = [run / f"{options.which}.safetensors" for run in options.runs]
     parts = read_parts(sources)
     about = read_text(options.about).strip() if options.about else ""
     card = write_card(

@@ -8,21 +8,17 @@ from torch import Tensor
 
 from common.cli import option, to_json
 from common.errors import UsageError
-from common.files import ROOT
 from model.backbones.backbone import BUILDERS, SHRUNK, Backbone, build_backbone
 from model.dc_sam.network import DcSam
 from model.dc_sam.prompt_generator import PAPER, RELEASE_SAM1, RELEASE_SAM2, PromptGenerator
-from model.sam import sam1, sam2
 from model.sam.adapters import adapter_names, add_adapters
-from model.sam.segmenter import Segmenter
-from model.weights import load_strictly, official_path, read_weights, weights_folder
-
-TINY_WEIGHTS = {
-    1: ROOT / "segment-anything" / "tiny_sam.safetensors",
-    2: ROOT / "segment-anything-2" / "tiny_sam2.safetensors",
-}
-SAM_MODELS = {1: tuple(sam1.SIZES), 2: sam2.NAMES}
-DEFAULT_SAM_MODEL = {1: "vit_h", 2: "sam2.1_hiera_l"}
+from model.sam.variants import (
+    DEFAULT_SAM_MODEL,
+    SAM_MODELS,
+    build_segmenter,
+    segmenter_weights,
+)
+from model.weights import load_strictly, official_path, weights_folder
 
 _TINY_MODEL = {
     "backbone": "tiny",
@@ -93,19 +89,23 @@ class DcSamOptions:
     random_weights: bool = option(False, "untrained frozen parts, to try things without files")
     shrunk: bool = option(
         False,
-        "the same classes with few layers and random weights, to try a configuration in seconds",
+        "take the same classes with few layers and random weights, to try things in seconds",
     )
     image_size: int = option(512, "side to which images are squashed")
     num_query: int = option(25, "prompt tokens in each branch")
     fusion: str = option(
         "full",
-        "what is fused: backbone and SAM features, or prior masks and SAM features",
+        "features that are fused: of backbone and SAM, or prior masks and SAM's",
         ("full", "prior"),
     )
-    prior: bool = option(False, "the same as --fusion prior")
-    segmenter_fusion: bool = option(True, "ablation: no SAM features", flag="--no_sam_fusion")
-    negative_branch: bool = option(True, "ablation: one branch", flag="--no_negative_branch")
-    cyclic: bool = option(True, "ablation: plain cross-attention", flag="--no_cyclic")
+    prior: bool = option(False, "fuse prior masks and SAM features, the same as --fusion prior")
+    segmenter_fusion: bool = option(
+        True, "leave SAM features out of the fusion (ablation)", flag="--no_sam_fusion"
+    )
+    negative_branch: bool = option(
+        True, "leave the negative branch out (ablation)", flag="--no_negative_branch"
+    )
+    cyclic: bool = option(True, "use plain cross-attention (ablation)", flag="--no_cyclic")
     position: str = option(
         "sine", "position encoding: sine on keys, or SAM's own on keys and values", ("sine", "sam")
     )
@@ -172,22 +172,6 @@ class DcSamOptions:
             flag = "--shrunk" if self.shrunk else "--random_weights"
             found.append(f"{flag} leaves no use for --backbone_weights or --sam_weights")
         return found
-
-
-def segmenter_weights(version: int, name: str) -> Path:
-    """Where the weights of a variant of SAM (1) or SAM 2 (2) belong."""
-    return TINY_WEIGHTS[version] if name == "tiny" else official_path(name)
-
-
-def build_segmenter(
-    version: int, name: str, weights: Path | None, shrunk: bool = False
-) -> Segmenter:
-    """Build SAM (1) or SAM 2 (2), with random weights if there is no file."""
-    segmenter = sam1.Sam(name, shrunk=shrunk) if version == 1 else sam2.Sam2(name, shrunk)
-    if weights is not None:
-        state = {k: v.float() for k, v in read_weights(weights, name).items()}
-        load_strictly(segmenter.official, state, weights)
-    return segmenter
 
 
 def build_generator(options: DcSamOptions, middle_channels: int, channels: int) -> PromptGenerator:

@@ -21,7 +21,7 @@ from model.method import LabelledEpisodes, LossOptions, Method, Prediction
 from model.presence import PresenceScale, presence_signals
 from model.sam.sam2 import ObjectMask, Sam2
 from model.sam.segmenter import POINT_NEGATIVE, POINT_POSITIVE, Segmenter, SegmenterFeatures
-from model.sam.video_predictor import STREAMING, VideoPredictor, VideoWiring
+from model.sam.video_predictor import RELEASE_VIDEO, STREAMING, VideoPredictor, VideoWiring
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,14 @@ class DcSam(Method):
     @property
     def has_memory(self) -> bool:
         return isinstance(self.segmenter, Sam2)
+
+    @property
+    def video_wiring(self) -> VideoWiring:
+        return STREAMING if self.generator.wiring.negative_sees_query else RELEASE_VIDEO
+
+    @property
+    def image_features(self) -> Backbone:
+        return self.backbone
 
     @property
     def promptable(self) -> Segmenter:
@@ -253,7 +261,7 @@ class DcSam(Method):
 
 @dataclass(frozen=True)
 class SupportPrompter:
-    """Finds concepts in a frame: several of one support each in one video, or B in B videos."""
+    """Segments concepts in a frame: several of one support each in one video, or B in B videos."""
 
     model: DcSam
     supports: Sequence[Support]

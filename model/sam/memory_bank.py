@@ -22,7 +22,7 @@ class FrameMemory:
     """B x M x S x S; None once only the pointer can be reached."""
 
     def rounded(self) -> "FrameMemory":
-        """With the features in bfloat16, as SAM 2 keeps them while it follows a video."""
+        """With the features in bfloat16, as SAM 2 keeps them while it propagates."""
         return replace(self, features=self.features.to(torch.bfloat16))
 
 

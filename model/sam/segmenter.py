@@ -36,11 +36,6 @@ class SegmenterFeatures:
             tuple(level.expand(batch, -1, -1, -1) for level in self.levels),
         )
 
-    def detach(self) -> "SegmenterFeatures":
-        return SegmenterFeatures(
-            self.embedding.detach(), tuple(level.detach() for level in self.levels)
-        )
-
 
 class DecodedMasks(NamedTuple):
     """Everything the mask decoder says about one prompt: the single mask, then three proposals."""

@@ -42,7 +42,7 @@ WIRINGS = {"streaming": STREAMING, "release": RELEASE_VIDEO, "package": PACKAGE_
 
 
 class Prompter(Protocol):
-    """Finds the objects in a frame as in an image."""
+    """Segments the objects in a frame as in an image."""
 
     def __call__(
         self, images: Tensor, features: SegmenterFeatures
@@ -128,10 +128,14 @@ class VideoPredictor:
             masks: object, 0 to N - 1 -> its mask on this frame, of 0 and 1 and of any size.
 
         Raises:
-            ValueError: masks are given where there is a prompter.
+            ValueError: masks are given where there is a prompter, or of an object for a second
+                time.
         """
         if masks and self.prompter:
             raise ValueError("a video is prompted or given masks, not both")
+        known = {row for rows, _ in self.banks for row in rows}
+        if masks and known & masks.keys():
+            raise ValueError(f"the mask of object {min(known & masks.keys())} was given before")
         with torch.set_grad_enabled(self.training and torch.is_grad_enabled()):
             features = self.segmenter.encode(images)
             parts: list[tuple[list[int], ObjectMask]] = []
@@ -158,7 +162,7 @@ class VideoPredictor:
         return self.index == 0 or bool(again)
 
     def _propagate(self, features: SegmenterFeatures, bank: MemoryBank) -> ObjectMask:
-        """Find a bank's objects by what is remembered."""
+        """Segment a bank's objects by what is remembered."""
         conditioned = self.segmenter.attend_memory(
             features.expand(bank.batch),
             bank,
@@ -210,11 +214,14 @@ class VideoPredictor:
         """All objects in their order, at the frame's size."""
         rows = [row for some, _ in parts for row in some]
         absent = [row for row in range(self.count) if row not in rows]  # not given yet
-        order = torch.tensor([*rows, *absent]).argsort()
+        places = [*rows, *absent]
 
         def whole(values: list[Tensor], shape: tuple[int, ...]) -> Tensor:
             missing = torch.full((len(absent), *shape), ABSENT_LOGIT, device=self.segmenter.device)
-            return torch.cat([*values, missing])[order]
+            joined = torch.cat([*values, missing])
+            if places == sorted(places):
+                return joined
+            return joined[[places.index(row) for row in range(self.count)]]
 
         large = [
             F.interpolate(

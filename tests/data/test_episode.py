@@ -18,7 +18,7 @@ def test_a_batch_has_the_shapes_and_values_it_promises(validation):
     keys = EpisodeSampler(validation, 2, seed=0).evaluation_keys(3)
     dataset = EpisodeDataset(validation, keys, image_size=96, keep_original=True)
     batch = Episode.join([dataset[index] for index in range(3)])
-    assert batch.size == 3
+    assert len(batch.keys) == 3
     assert batch.query_image.shape == (3, 3, 96, 96)
     assert batch.support_images.shape == (3, 2, 3, 96, 96)
     assert batch.query_mask.shape == batch.query_ignore.shape == (3, 96, 96)

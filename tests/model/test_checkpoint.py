@@ -16,8 +16,8 @@ from model.checkpoint import (
     options_of,
     restore_method,
 )
-from model.dc_sam.config import build_segmenter
 from model.presence import PresenceScale
+from model.sam.variants import build_segmenter
 from tests.helpers import TINY, tiny_model
 
 CPU = torch.device("cpu")

@@ -136,7 +136,7 @@ def test_the_order_of_shots_does_not_matter(segmenter):
 def test_a_method_that_takes_one_reference_refuses_two(tmp_path):
     path = save_tiny_checkpoint(tmp_path / "last.safetensors", wiring="release")
     segmenter = InContextSegmenter.from_checkpoint(path, device="cpu")
-    with pytest.raises(ValueError, match="takes 1 reference, not 2"):
+    with pytest.raises(ValueError, match="takes 1 reference at most, not 2"):
         segmenter.learn([picture(0)] * 2, [mask()] * 2)
 
 

@@ -188,7 +188,7 @@ def test_wrong_use_is_told_in_one_line(
     released = checkpoint(tmp_path, wiring="release")
     outcome = script(export, "--ckpt", released, "--output", tmp_path / "out", "--nshot", "2")
     assert outcome.code == 2
-    assert "one reference" in outcome.error
+    assert "1 reference at most" in outcome.error
     monkeypatch.setattr(export, "PACKAGES", ("onnx", "no_such_package"))
     outcome = script(export, "--ckpt", SHIPPED, "--output", tmp_path / "out")
     assert outcome.code == 2

@@ -112,7 +112,7 @@ def test_licences_are_those_of_the_parts(
 
 
 def test_a_released_model_can_be_loaded(trained: Path, tmp_path: Path, script: Callable):
-    flags = ("--output", tmp_path / "out", "--weights", "last")
+    flags = ("--output", tmp_path / "out", "--which", "last")
     outcome = script(release, trained.parent, *flags)
     assert outcome.code == 0
     assert "has no results.json" in outcome.error

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from data.synthetic.style import SIDE
-from model.dc_sam.config import build_segmenter
 from model.losses import mask_loss
 from model.sam.sam2 import ObjectMask, Sam2
+from model.sam.variants import build_segmenter
 from tools.pretrain import segmenter as pictures
 from tools.pretrain.clips import ClipBatches, Clips
 from tools.pretrain.loop import loader, pretraining_parser, train
@@ -96,9 +96,9 @@ def main() -> int:
 
     def both(batch: tuple[Clips, Prompts], step: int) -> tuple[Tensor, dict[str, Tensor]]:
         moving, still = batch
-        loss, followed = losses(segmenter, moving, given=step % 2 == 0)
+        loss, propagated = losses(segmenter, moving, given=step % 2 == 0)
         picture_loss, seen = pictures.losses(segmenter, still)
-        return loss + 0.5 * picture_loss, {"IoU on clips": followed, "on pictures": seen["IoU"]}
+        return loss + 0.5 * picture_loss, {"IoU on clips": propagated, "on pictures": seen["IoU"]}
 
     train(segmenter, segmenter.official, zip(clips, scenes, strict=True), both, options)
     return 0

@@ -13,8 +13,8 @@ from tqdm import tqdm
 from common.pixels import normalize
 from data.synthetic.drawing import random_scene
 from data.synthetic.style import BENCHMARK_PAIRS, SIDE
-from model.dc_sam.config import TINY_WEIGHTS, build_segmenter
 from model.sam.segmenter import POINT_NEGATIVE, POINT_POSITIVE, Segmenter
+from model.sam.variants import TINY_WEIGHTS, build_segmenter
 
 PROMPTS = {"1 click": (1, 0), "3 + 3 clicks": (3, 3), "8 + 8 clicks": (8, 8)}
 """Clicks inside and outside of the object."""

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from data.synthetic.style import SIDE
-from model.dc_sam.config import build_segmenter
 from model.losses import mask_loss
 from model.sam.segmenter import Segmenter
+from model.sam.variants import build_segmenter
 from tools.pretrain.loop import loader, pretraining_parser, train
 from tools.pretrain.scenes import PromptBatches, Prompts
 

@@ -6,10 +6,11 @@ from safetensors.torch import save_file
 
 from common.errors import UsageError
 from model.backbones.backbone import BUILDERS
-from model.dc_sam.config import DcSamOptions, build_dc_sam, build_segmenter
+from model.dc_sam.config import DcSamOptions, build_dc_sam
 from model.dc_sam.prompt_generator import PAPER, RELEASE_SAM1, RELEASE_SAM2
 from model.sam.sam1 import Sam
 from model.sam.sam2 import Sam2
+from model.sam.variants import build_segmenter
 from tests.helpers import tiny_model
 
 
@@ -18,7 +19,7 @@ def test_random_weights_need_no_files(version: int, monkeypatch: pytest.MonkeyPa
     def refuse(*_: object) -> None:
         raise AssertionError("a file was looked for")
 
-    monkeypatch.setattr("model.dc_sam.config.read_weights", refuse)
+    monkeypatch.setattr("model.sam.variants.read_weights", refuse)
     monkeypatch.setattr("model.backbones.backbone.read_weights", refuse)
     model = tiny_model(version)
     assert (model.backbone.name, model.segmenter.name) == ("tiny", "tiny")

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from common.pixels import squash_image
-from model.dc_sam.config import build_segmenter, segmenter_weights
 from model.sam.clicks import PromptedPicture
+from model.sam.variants import build_segmenter, segmenter_weights
 
 Y, X = np.mgrid[:96, :160]
 DISC = (X - 50) ** 2 + (Y - 40) ** 2 < 24**2

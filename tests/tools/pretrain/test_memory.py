@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from data.synthetic.style import SIDE
-from model.dc_sam.config import build_segmenter
 from model.sam.sam2 import ObjectMask
+from model.sam.variants import build_segmenter
 from tools.pretrain.clips import ClipBatches
 from tools.pretrain.memory import frame_loss, losses
 

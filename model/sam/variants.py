@@ -1,0 +1,31 @@
+"""Which SAM and SAM 2 there are, where their weights belong, and how they are built."""
+
+from pathlib import Path
+
+from common.files import ROOT
+from model.sam import sam1, sam2
+from model.sam.segmenter import Segmenter
+from model.weights import load_strictly, official_path, read_weights
+
+TINY_WEIGHTS = {
+    1: ROOT / "segment-anything" / "tiny_sam.safetensors",
+    2: ROOT / "segment-anything-2" / "tiny_sam2.safetensors",
+}
+SAM_MODELS = {1: tuple(sam1.SIZES), 2: sam2.NAMES}
+DEFAULT_SAM_MODEL = {1: "vit_h", 2: "sam2.1_hiera_l"}
+
+
+def segmenter_weights(version: int, name: str) -> Path:
+    """Where the weights of a variant of SAM (1) or SAM 2 (2) belong."""
+    return TINY_WEIGHTS[version] if name == "tiny" else official_path(name)
+
+
+def build_segmenter(
+    version: int, name: str, weights: Path | None, shrunk: bool = False
+) -> Segmenter:
+    """Build SAM (1) or SAM 2 (2), with random weights if there is no file."""
+    segmenter = sam1.Sam(name, shrunk=shrunk) if version == 1 else sam2.Sam2(name, shrunk)
+    if weights is not None:
+        state = {k: v.float() for k, v in read_weights(weights, name).items()}
+        load_strictly(segmenter.official, state, weights)
+    return segmenter
