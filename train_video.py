@@ -273,11 +273,10 @@ def train_one_epoch(
         batch, last = batch.to(trainer.device), trainer.ends_update(number)
         dropout = episode_dropout(model, trainer.seeds(batch.indices), batch.shots)
         with trainer.synchronised(last):
-            with trainer.autocast():  # of its own: autocast would reuse casts without gradients
+            with trainer.autocast(), dropout:
                 support_images = batch.support_images.flatten(0, 1)
                 support = encoder.encode(batch.support_names, support_images, support_only=True)
                 queries = [] if tubes else [encoder.encode(batch.query_names, batch.query_image)]
-            with trainer.autocast(), dropout:
                 losses = trainer.losses(*queries, support, batch, options)
                 loss = sum(losses.values())
             trainer.scaler.scale(loss / accumulate).backward()
