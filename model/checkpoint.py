@@ -26,13 +26,16 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not path.is_file() or _is_own(path):
         return read_facts(path), read_weights(path)
     options, weights = METHODS[DEFAULT_METHOD].read_published(path)
-    facts = {
-        "method": DEFAULT_METHOD,
+    return {**imported_facts(options, path), "version": code_version()}, weights
+
+
+def imported_facts(options: Any, path: Path) -> dict[str, Any]:
+    """What is known of a checkpoint of a published program: not what it was trained on."""
+    return {
+        "method": options.method,
         "model": options.to_json(),
         "imported_from": path.name,
-        "version": code_version(),
     }
-    return facts, weights
 
 
 def entry_of(facts: dict[str, Any], source: object) -> Entry:

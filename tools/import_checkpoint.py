@@ -1,4 +1,4 @@
-"""Turn a checkpoint of the released program, or of VRP-SAM, into one of this project.
+"""Turn a checkpoint of the released program into one of this project.
 
     python -m tools.import_checkpoint best.pt --out pascal_fold0.safetensors --sam_model vit_h
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from common.checkpoint import save_checkpoint
 from common.cli import refuse_problems, run_script
+from model.checkpoint import imported_facts
 from model.dc_sam.released_names import read_release
 from model.sam.variants import SAM_MODELS
 
@@ -40,12 +41,7 @@ def main() -> int:
     flags = parse_options()
     options, weights = read_release(flags.checkpoint, flags.sam_model)
     refuse_problems(options)
-    facts = {
-        "method": options.method,
-        "model": options.to_json(),
-        "imported_from": flags.checkpoint.name,
-    }
-    save_checkpoint(flags.out, weights, facts)
+    save_checkpoint(flags.out, weights, imported_facts(options, flags.checkpoint))
     print(
         f"{flags.out}: {len(weights)} tensors; {options.backbone}, {options.segmenter}, "
         f"{options.num_query} prompts per branch, wiring of the {options.wiring}"

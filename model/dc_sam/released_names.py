@@ -1,4 +1,4 @@
-"""Checkpoints of the released program, and of VRP-SAM, under the names used here.
+"""Checkpoints of the released program under the names used here.
 
 Such a file holds the learned prompt generator and the frozen backbone; one of the video model also
 holds all of SAM 2, some of which was trained.
@@ -93,8 +93,7 @@ def released_options(state: Mapping[str, Tensor], sam_model: str | None = None) 
         segmenter_fusion=fused == 3 or not reduced,
         negative_branch=two_branches,
         cyclic=two_branches,
-        # VRP-SAM draws no mask between its stages, so that nothing shifts its prompts, and it
-        # has PFENet's normalised prior, as the paper does.
+        # with one branch no mask is decoded between the stages, so that nothing shifts prompts
         wiring="release" if two_branches else "paper",
     )
 
