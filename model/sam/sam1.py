@@ -3,6 +3,7 @@
 The state dict has the names of the official checkpoint files.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -142,15 +143,35 @@ class Sam(Segmenter):
     def encode_images(self, images: Tensor) -> SegmenterFeatures:
         return SegmenterFeatures(self.image_encoder(images))
 
-    def decode_all(self, features: SegmenterFeatures, tokens: Tensor) -> DecodedMasks:
-        """The package's decoder repeats one image per prompt; here every prompt has its own."""
+    def decode_all(
+        self, features: SegmenterFeatures, tokens: Tensor, dense: Tensor | None = None
+    ) -> DecodedMasks:
+        return self.decode_with(self.mask_decoder.transformer, features, tokens, dense)
+
+    def decode_with(
+        self,
+        transformer: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]],
+        features: SegmenterFeatures,
+        tokens: Tensor,
+        dense: Tensor | None = None,
+    ) -> DecodedMasks:
+        """`decode_all` with another transformer in the place of the decoder's own.
+
+        The package's decoder repeats one image per prompt; here every prompt has its own.
+
+        Args:
+            transformer: from the image and its position, each B x C x S x S, and the decoder's
+                tokens before the prompt's, B x N x C, to tokens and image tokens, B x S*S x C.
+        """
         decoder, encoder = self.mask_decoder, self.prompt_encoder
         batch = tokens.shape[0]
         outputs = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
         tokens = torch.cat([outputs.expand(batch, -1, -1), tokens], dim=1)
-        image = features.embedding + encoder.no_mask_embed.weight.view(1, -1, 1, 1)
+        if dense is None:
+            dense = encoder.no_mask_embed.weight.view(1, -1, 1, 1)
+        image = features.embedding + dense
         position = self.dense_position().expand(batch, -1, -1, -1)
-        tokens, image_tokens = decoder.transformer(image, position, tokens)
+        tokens, image_tokens = transformer(image, position, tokens)
         image = image_tokens.transpose(1, 2).unflatten(2, image.shape[-2:])
         pixels = decoder.output_upscaling(image)  # B C/8 4S 4S
         filters = torch.stack(

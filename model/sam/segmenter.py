@@ -83,9 +83,20 @@ class Segmenter(nn.Module):
         """Encode images which already have the encoder's size."""
         raise NotImplementedError
 
-    def decode_all(self, features: SegmenterFeatures, tokens: Tensor) -> DecodedMasks:
-        """All masks for sparse prompt tokens, B x any number x C, with no mask prompt."""
+    def decode_all(
+        self, features: SegmenterFeatures, tokens: Tensor, dense: Tensor | None = None
+    ) -> DecodedMasks:
+        """All masks for sparse prompt tokens.
+
+        Args:
+            tokens: B x any number x C.
+            dense: mask prompts as `embed_masks` gives them; None: there are none.
+        """
         raise NotImplementedError
+
+    def embed_masks(self, logits: Tensor) -> Tensor:
+        """Dense prompts, B x C x S x S, of masks at low resolution, B x 1 x 4S x 4S."""
+        return self.prompt_encoder.mask_downscaling(logits)
 
     def select(self, decoded: DecodedMasks, fallback: bool) -> tuple[Tensor, Tensor]:
         """The one mask to use and its estimated quality: B x 1 x 4S x 4S and B x 1.

@@ -78,3 +78,31 @@ def test_decoding_equals_the_package_called_once_per_image():
         )
         torch.testing.assert_close(logits[one], masks, atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(decoded.quality[one, :1], quality, atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_mask_prompts_equal_the_packages():
+    torch.manual_seed(0)
+    segmenter = Sam("tiny").eval()
+    features = segmenter.encode(torch.randn(2, 3, 128, 128))
+    points = torch.tensor([[[20.0, 30.0], [0, 0]], [[70.0, 110.0], [0, 0]]])
+    labels = torch.tensor([[1, -1], [0, -1]])
+    masks = torch.randn(2, 1, 64, 64)
+
+    decoded = segmenter.decode_all(
+        features, segmenter.point_tokens(points, labels), segmenter.embed_masks(masks)
+    )
+
+    encoder = segmenter.prompt_encoder
+    for i in range(2):
+        one = slice(i, i + 1)
+        sparse, dense = encoder((points[one, :1], labels[one, :1]), None, masks[one])
+        logits, quality = segmenter.mask_decoder(
+            image_embeddings=features.embedding[one],
+            image_pe=encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=True,
+        )
+        torch.testing.assert_close(decoded.logits[one, 1:], logits, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(decoded.quality[one, 1:], quality, atol=1e-5, rtol=1e-4)
