@@ -12,44 +12,7 @@ from torch import Tensor, nn
 
 from common.errors import UsageError
 from common.files import ROOT
-
-_TORCHVISION = "https://download.pytorch.org/models"
-_META = "https://dl.fbaipublicfiles.com"
-_DEEP_STEM = (
-    "the Google Drive folder named in the README of the DC-SAM release "
-    "(torchvision's own file is accepted too: {})"
-)
-
-OFFICIAL = {
-    "vgg16": ("vgg16_bn-6c64b313.pth", f"{_TORCHVISION}/vgg16_bn-6c64b313.pth"),
-    "resnet50": ("resnet50_v2.pth", _DEEP_STEM.format(f"{_TORCHVISION}/resnet50-11ad3fa6.pth")),
-    "resnet101": ("resnet101_v2.pth", _DEEP_STEM.format(f"{_TORCHVISION}/resnet101-cd907fc2.pth")),
-    "swin_b": ("swin_b-68c6b09e.pth", f"{_TORCHVISION}/swin_b-68c6b09e.pth"),
-    **{
-        name: (file, f"{_META}/dinov2/dinov2_vitb14/{file}")
-        for name, file in {
-            "dinov2_b": "dinov2_vitb14_pretrain.pth",
-            "dinov2_b_reg": "dinov2_vitb14_reg4_pretrain.pth",
-        }.items()
-    },
-    **{
-        name: (file, f"{_META}/segment_anything/{file}")
-        for name, file in {
-            "vit_b": "sam_vit_b_01ec64.pth",
-            "vit_l": "sam_vit_l_0b3195.pth",
-            "vit_h": "sam_vit_h_4b8939.pth",
-        }.items()
-    },
-    **{
-        f"{version}_hiera_{letter}": (
-            f"{version}_hiera_{size}.pt",
-            f"{_META}/segment_anything_2/{date}/{version}_hiera_{size}.pt",
-        )
-        for version, date in {"sam2": "072824", "sam2.1": "092824"}.items()
-        for letter, size in {"t": "tiny", "s": "small", "b+": "base_plus", "l": "large"}.items()
-    },
-}
-"""Model name -> name of its official file and the address it comes from."""
+from model.official import OFFICIAL
 
 
 def weights_folder() -> Path:
@@ -58,8 +21,13 @@ def weights_folder() -> Path:
 
 
 def official_path(name: str) -> Path:
-    """Where the official file of a model, one of `OFFICIAL`, belongs."""
-    return weights_folder() / OFFICIAL[name][0]
+    """Where the official file of a model, one of `OFFICIAL`, lies or belongs.
+
+    A file of another name with the same weights counts where the file itself is absent.
+    """
+    official = OFFICIAL[name]
+    places = [weights_folder() / file for file in (official.file, *official.other_names)]
+    return next((path for path in places if path.is_file()), places[0])
 
 
 def read_weights(path: Path, name: str | None = None) -> dict[str, Tensor]:
@@ -146,17 +114,21 @@ def compare_names(
 
 
 def _how_to_get(path: Path, name: str | None) -> str:
+    """What to do about a missing file, in one line: which it is, from where, to which folder."""
     known = [n for n in OFFICIAL if n == name] or [
-        n for n in OFFICIAL if OFFICIAL[n][0] == path.name
+        n for n, f in OFFICIAL.items() if path.name in (f.file, *f.other_names)
     ]
     if not known:
         return f"no such weights file: {path}"
-    file, address = OFFICIAL[known[0]]
-    if not address.startswith("https://"):
-        return f"no such weights file: {path}; get {file} by hand from {address}"
+    official = OFFICIAL[known[0]]
+    if official.by_hand:
+        return (
+            f"no such weights file: {path}; get {official.file} by hand from {official.page} "
+            f"and put it into {path.parent}"
+        )
     return (
-        f"no such weights file: {path}; `python -m tools.weights fetch {known[0]}` gets {file} "
-        f"from {address}"
+        f"no such weights file: {path}; `python -m tools.weights fetch {known[0]}` gets "
+        f"{official.file} from {official.source}"
     )
 
 

@@ -46,16 +46,11 @@ def main() -> int:
         for name in flags.names:
             print(fetch(name, flags.weights))
         return 0
-    for name, (file, address) in OFFICIAL.items():
-        state = "there" if (flags.weights / file).is_file() else "absent"
-        how = address if is_address(address) else f"by hand, from {address}"
-        print(f"{name:<20}{file:<36}{state:<8}{how}")
+    for name, official in OFFICIAL.items():
+        state = "there" if (flags.weights / official.file).is_file() else "absent"
+        how = official.address or f"by hand, from {official.source}"
+        print(f"{name:<22}{official.file:<52}{state:<8}{how}")
     return 0
-
-
-def is_address(text: str) -> bool:
-    """Whether a file can be fetched by a program; else the text says where people find it."""
-    return text.startswith(("https://", "http://"))
 
 
 def fetch(name: str, folder: Path) -> Path:
@@ -64,12 +59,13 @@ def fetch(name: str, folder: Path) -> Path:
     Raises:
         UsageError: it has no address, or could not be fetched whole.
     """
-    file, address = OFFICIAL[name]
+    official = OFFICIAL[name]
+    file, address = official.file, official.address
     path = folder / file
     if path.is_file():
         return path
-    if not is_address(address):
-        raise UsageError(f"get {file} from {address} and save it as {path}")
+    if address is None:
+        raise UsageError(f"get {file} from {official.source} and save it as {path}")
     temporary = temporary_beside(path)
     try:
         download_url_to_file(address, str(temporary))

@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from common.errors import UsageError
-from model.weights import OFFICIAL, load_strictly, official_path, read_weights
+from model.weights import load_strictly, official_path, read_weights
 
 STATE = {"weight": torch.tensor([[1.0, 2.0]]), "bias": torch.tensor([3.0])}
 WRAPPED = (STATE, {"model": STATE}, {"state_dict": STATE, "epoch": 3})
@@ -136,6 +136,17 @@ def test_official_files_belong_in_the_folder_of_weights(
     assert official_path("sam2_hiera_b+") == tmp_path / path.name
 
 
-def test_every_address_ends_in_the_file_unless_a_person_has_to_look_for_it():
-    for name, (file, address) in OFFICIAL.items():
-        assert address.endswith(f"/{file}") or name in ("resnet50", "resnet101"), name
+def test_a_file_of_another_name_counts_where_the_first_is_absent(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv("DCSAM_WEIGHTS", str(tmp_path))
+    assert official_path("dinov3_l").name == "vit_large_patch16_dinov3_qkvb.lvd1689m.safetensors"
+    (tmp_path / "dinov3_vitl16_pretrain_lvd1689m-8aa4cbdd.pth").touch()
+    assert official_path("dinov3_l").name == "dinov3_vitl16_pretrain_lvd1689m-8aa4cbdd.pth"
+
+
+def test_a_file_that_only_a_person_can_get_is_named_with_page_and_folder(tmp_path: Path):
+    with pytest.raises(UsageError) as caught:
+        read_weights(tmp_path / "resnet50_v2.pth", "resnet50")
+    assert re.search(r"resnet50_v2.pth by hand from .*Google Drive folder", str(caught.value))
+    assert str(caught.value).endswith(f"and put it into {tmp_path}")

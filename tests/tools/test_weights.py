@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from model.official import OfficialFile
 from tools import weights
 
 CONTENT = b"weights" * 1000
@@ -36,9 +37,14 @@ def official(server, monkeypatch: pytest.MonkeyPatch) -> Path:
     }
     for name in names.values():
         (folder / name).write_bytes(CONTENT)
-    known = {name: (file, f"{address}/{file}") for name, file in names.items()}
-    known["absent"] = ("absent.pt", f"{address}/absent.pt")
-    known["resnet50"] = ("resnet50_v2.pth", "the Google Drive folder of the release")
+    names["absent"] = "absent.pt"
+    known = {
+        name: OfficialFile(file, "MIT", "", "a page", address=f"{address}/{file}")
+        for name, file in names.items()
+    }
+    known["resnet50"] = OfficialFile(
+        "resnet50_v2.pth", "MIT", "", "the Google Drive folder of the release"
+    )
     monkeypatch.setattr(weights, "OFFICIAL", known)
     return folder
 
@@ -48,7 +54,7 @@ def test_a_file_is_fetched_once(name: str, official, script, tmp_path: Path):
     outcome = script(weights, "fetch", name, "--weights", tmp_path / "new")
     assert outcome.code == 0, outcome.error
     (path,) = (tmp_path / "new").iterdir()
-    assert path.name == weights.OFFICIAL[name][0]
+    assert path.name == weights.OFFICIAL[name].file
     assert path.read_bytes() == CONTENT
     assert path.stat().st_mode & 0o044  # others may read it
     (official / path.name).unlink()

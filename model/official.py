@@ -1,0 +1,235 @@
+"""The official files of the foundation models, backbones and methods: what, whence, on what terms.
+
+A file's name, address, licence, size and hash stand here and nowhere else. What no publisher gives
+is None: sizes are then asked of the server, and nothing is checked that is not known.
+"""
+
+import re
+from dataclasses import dataclass
+
+_HASH = re.compile(r"([-_])([0-9a-f]{6,})\.pth$")
+"""At the end of a name: the start of its SHA-256 (torchvision: after "-") or MD5 (SAM: "_")."""
+
+APACHE = "Apache-2.0"
+BSD_IMAGENET = "BSD-3-Clause (torchvision), trained on ImageNet"
+DINOV3_LICENCE = "DINOv3 License (Meta; passed on only with its text, no military use)"
+NONE_STATED = "none stated: ask the authors before passing it on"
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file of a repository on the Hugging Face hub."""
+
+    repository: str
+    file: str
+
+    @property
+    def page(self) -> str:
+        """Where a person reads about it and accepts its terms."""
+        return f"https://huggingface.co/{self.repository}"
+
+
+@dataclass(frozen=True)
+class OfficialFile:
+    """One official file, as its publisher offers it."""
+
+    file: str
+    """Its name in the folder of weights."""
+    licence: str
+    """In few words; the page has the text."""
+    purpose: str
+    """What it is good for: the network, and the methods that read it."""
+    page: str
+    """Where a person finds it: the publisher's page."""
+    address: str | None = None
+    """Where a program gets it by https."""
+    hub: HubFile | None = None
+    """The same bytes on the hub, looked for in its cache; fetched from there without `address`."""
+    size: int | None = None
+    """Bytes, where published."""
+    sha256: str | None = None
+    """Hash of the content, where published in full; one in the name needs no entry."""
+    other_names: tuple[str, ...] = ()
+    """Files with the same weights that are accepted in its place, whatever names tensors have."""
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether only a person can get it."""
+        return self.address is None and self.hub is None
+
+    @property
+    def source(self) -> str:
+        """From where it comes, to be read by people."""
+        return self.address or (self.hub.page if self.hub else self.page)
+
+    def hash_of(self, name: str) -> tuple[str, str] | None:
+        """Kind of hash ("sha256" or "md5") and its published start or whole, for one of its names.
+
+        Args:
+            name: `file` or one of `other_names`.
+        """
+        if name == self.file and self.sha256:
+            return "sha256", self.sha256
+        found = _HASH.search(name)
+        return (("sha256" if found[1] == "-" else "md5"), found[2]) if found else None
+
+
+def _sam() -> dict[str, OfficialFile]:
+    sizes = {
+        "vit_b": ("sam_vit_b_01ec64.pth", 375_042_383),
+        "vit_l": ("sam_vit_l_0b3195.pth", 1_249_524_607),
+        "vit_h": ("sam_vit_h_4b8939.pth", 2_564_550_879),
+    }
+    return {
+        name: OfficialFile(
+            file,
+            APACHE,
+            f"SAM {name.replace('vit_', 'ViT-').upper()}: dc_sam, vrp_sam, persam, matcher, clicks",
+            "https://github.com/facebookresearch/segment-anything",
+            address=f"https://dl.fbaipublicfiles.com/segment_anything/{file}",
+            size=size,
+        )
+        for name, (file, size) in sizes.items()
+    } | {
+        "vit_t": OfficialFile(
+            "mobile_sam.pt",
+            APACHE,
+            "MobileSAM, SAM with a small encoder: persam on slow machines",
+            "https://github.com/ChaoningZhang/MobileSAM",
+            address="https://raw.githubusercontent.com/ChaoningZhang/MobileSAM/master/weights/"
+            "mobile_sam.pt",
+        )
+    }
+
+
+def _sam2() -> dict[str, OfficialFile]:
+    dates = {"sam2": "072824", "sam2.1": "092824"}
+    letters = {"t": "tiny", "s": "small", "b+": "base_plus", "l": "large"}
+    uses = {"sam2": "SAM 2.0: sansa, videos", "sam2.1": "SAM 2.1: dc_sam, videos of any method"}
+    return {
+        f"{version}_hiera_{letter}": OfficialFile(
+            f"{version}_hiera_{size}.pt",
+            APACHE,
+            uses[version],
+            "https://github.com/facebookresearch/sam2",
+            address="https://dl.fbaipublicfiles.com/segment_anything_2/"
+            f"{date}/{version}_hiera_{size}.pt",
+            hub=HubFile(
+                f"facebook/{version}-hiera-{size.replace('_', '-')}", f"{version}_hiera_{size}.pt"
+            ),
+        )
+        for version, date in dates.items()
+        for letter, size in letters.items()
+    }
+
+
+def _dinov2() -> dict[str, OfficialFile]:
+    uses = {
+        "s": "quick trials",
+        "b": "dc_sam with --prior, segic, sine",
+        "l": "matcher, segic, sine, vrp_sam",
+        "g": "segic",
+    }
+    return {
+        f"dinov2_{letter}{suffix}": OfficialFile(
+            f"dinov2_vit{letter}14_{registers}pretrain.pth",
+            APACHE,
+            f"DINOv2 ViT-{letter}/14{' with registers' if suffix else ''}: "
+            + (
+                uses[letter] if not suffix else "dc_sam with --prior" if letter == "b" else "trials"
+            ),
+            "https://github.com/facebookresearch/dinov2",
+            address=f"https://dl.fbaipublicfiles.com/dinov2/dinov2_vit{letter}14/"
+            f"dinov2_vit{letter}14_{registers}pretrain.pth",
+        )
+        for letter in "sblg"
+        for suffix, registers in {"": "", "_reg": "reg4_"}.items()
+    }
+
+
+def _dinov3() -> dict[str, OfficialFile]:
+    sizes = {
+        "s": ("small", "08c60483"),
+        "b": ("base", "73cec8be"),
+        "l": ("large", "8aa4cbdd"),
+    }
+    found = {}
+    for letter, (size, digest) in sizes.items():
+        model = f"vit_{size}_patch16_dinov3_qkvb.lvd1689m"
+        found[f"dinov3_{letter}"] = OfficialFile(
+            f"{model}.safetensors",
+            DINOV3_LICENCE,
+            f"DINOv3 ViT-{letter.upper()}/16: insid3",
+            "https://ai.meta.com/resources/models-and-libraries/dinov3-downloads/",
+            hub=HubFile(f"timm/{model}", "model.safetensors"),
+            # Meta's own file, which a person gets by e-mail after filling in a form
+            other_names=(f"dinov3_vit{letter}16_pretrain_lvd1689m-{digest}.pth",),
+        )
+    return found
+
+
+def _backbones() -> dict[str, OfficialFile]:
+    torchvision = "https://download.pytorch.org/models"
+    folder = (
+        "the Google Drive folder named in the README of the DC-SAM release, which PFENet "
+        "(https://github.com/dvlab-research/PFENet) names too"
+    )
+    deep_stem = {
+        f"resnet{depth}": OfficialFile(
+            f"resnet{depth}_v2.pth",
+            NONE_STATED,
+            f"ResNet-{depth} with a deep stem: dc_sam, vrp_sam",
+            folder,
+        )
+        for depth in (50, 101)
+    }
+    files = {
+        "vgg16": ("vgg16_bn-6c64b313.pth", "VGG-16 with BatchNorm: dc_sam, vrp_sam"),
+        "swin_b": ("swin_b-68c6b09e.pth", "Swin-B: dc_sam"),
+        "resnet50_torchvision": (
+            "resnet50-11ad3fa6.pth",
+            "ResNet-50 with a 7x7 stem: dc_sam by --backbone_weights",
+        ),
+        "resnet101_torchvision": (
+            "resnet101-cd907fc2.pth",
+            "ResNet-101 with a 7x7 stem: dc_sam by --backbone_weights",
+        ),
+    }
+    return deep_stem | {
+        name: OfficialFile(
+            file,
+            BSD_IMAGENET,
+            purpose,
+            "https://docs.pytorch.org/vision/stable/models.html",
+            address=f"{torchvision}/{file}",
+        )
+        for name, (file, purpose) in files.items()
+    }
+
+
+def _sansa() -> dict[str, OfficialFile]:
+    trained = {f"coco_fold{fold}": f"COCO-20i fold {fold}" for fold in range(4)}
+    trained |= {f"lvis_fold{fold}": f"LVIS-92i fold {fold}" for fold in range(10)}
+    trained |= {
+        "fss": "FSS-1000",
+        "generalist": "many data sets, in-context masks",
+        "universal": "many data sets, points, boxes and scribbles too",
+    }
+    files = {"fss": "adapter_fss_fold0.pth"}
+    other = {"fss": ("adapter_fss.pth",)}
+    return {
+        f"sansa_{name}": OfficialFile(
+            files.get(name, f"adapter_{name}.pth"),
+            NONE_STATED,
+            f"sansa's adapters on SAM 2.0 large, trained on {text}",
+            "https://github.com/ClaudiaCuttano/SANSA (the download folders of its README)",
+            other_names=other.get(name, ()),
+        )
+        for name, text in trained.items()
+    }
+
+
+OFFICIAL: dict[str, OfficialFile] = (
+    _backbones() | _dinov2() | _dinov3() | _sam() | _sam2() | _sansa()
+)
+"""Model name -> its official file."""

@@ -1,0 +1,52 @@
+from model.official import OFFICIAL, OfficialFile
+
+FILES = OFFICIAL.values()
+
+
+def test_every_address_is_https_and_ends_in_the_file():
+    for official in FILES:
+        if official.address is not None:
+            assert official.address.startswith("https://")
+            assert official.address.endswith(f"/{official.file}")
+
+
+def test_a_file_on_the_hub_has_its_own_name_or_safetensors():
+    for official in FILES:
+        if official.hub is not None:
+            assert official.hub.file == official.file or official.file.endswith(".safetensors")
+            assert official.source == (official.address or official.hub.page)
+
+
+def test_no_two_models_share_a_file():
+    names = [name for official in FILES for name in (official.file, *official.other_names)]
+    assert len(names) == len(set(names))
+
+
+def test_everything_says_its_licence_its_purpose_and_its_page():
+    for official in FILES:
+        assert official.licence
+        assert official.purpose
+        assert "https://" in official.page
+
+
+def test_the_start_of_a_hash_stands_in_the_name():
+    sam = OFFICIAL["vit_b"]
+    assert sam.hash_of(sam.file) == ("md5", "01ec64")
+    (name,) = OFFICIAL["dinov3_s"].other_names
+    assert OFFICIAL["dinov3_s"].hash_of(name) == ("sha256", "08c60483")
+    assert OFFICIAL["vgg16"].hash_of("vgg16_bn-6c64b313.pth") == ("sha256", "6c64b313")
+    assert OFFICIAL["dinov2_b"].hash_of(OFFICIAL["dinov2_b"].file) is None
+
+
+def test_a_whole_hash_counts_for_the_file_itself_alone():
+    official = OfficialFile(
+        "a-123456.pth", "", "", "", sha256="f" * 64, other_names=("b_654321.pth",)
+    )
+    assert official.hash_of("a-123456.pth") == ("sha256", "f" * 64)
+    assert official.hash_of("b_654321.pth") == ("md5", "654321")
+
+
+def test_files_that_only_people_can_get_are_told_apart():
+    by_hand = {name for name, official in OFFICIAL.items() if official.by_hand}
+    assert by_hand == {"resnet50", "resnet101"} | {n for n in OFFICIAL if n.startswith("sansa_")}
+    assert len(by_hand) == 2 + 4 + 10 + 3
