@@ -25,7 +25,7 @@ from labelling.label_folder import LabelFolder
 from labelling.loop import Labelling
 from labelling.options import Examples, PredictionOptions
 from labelling.references import name_classes, read_reference
-from labelling.targets import list_targets
+from labelling.targets import list_targets, tell_left_out
 from model import InContextSegmenter
 from model.checkpoint import frozen_fingerprint
 
@@ -36,6 +36,9 @@ def main() -> int:
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
     with process_group(options.device) as processes:
         targets = list_targets(examples.target, options.output, options.frames)
+        if processes.is_main:
+            for line in tell_left_out(examples.target, options.output, options.frames):
+                print(line)
         processes.wait()  # all name targets by the same records
         references = [read_reference(image, mask) for image, mask in examples.reference]
         classes, shots = name_classes(examples, references)

@@ -4,6 +4,7 @@ Nothing heavy is imported here, so that worker processes start quickly.
 """
 
 import math
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,14 +12,23 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
+from pillow_heif import register_heif_opener
 
 from common.errors import UsageError
+
+register_heif_opener()  # telephones save HEIC; AVIF and JPEG 2000 Pillow knows itself
 
 IGNORED = 255
 """The mask value of pixels that count neither in the loss nor in the metric."""
 
 LARGE = 32_000_000
 """Pixels above which people's photographs are made smaller while they are read."""
+
+UNREADABLE = (
+    *(OSError, SyntaxError, ValueError, EOFError, RuntimeError, LookupError, ArithmeticError),
+    *(MemoryError, struct.error, Image.DecompressionBombError),
+)
+"""What the decoders of Pillow and its plug-ins raise for a broken file."""
 
 PAPER = (255, 255, 255)
 """The colour behind transparent places."""
@@ -56,7 +66,7 @@ def open_image(path: Path, kind: str = "image") -> Iterator[Image.Image]:
         raise
     except FileNotFoundError:
         raise UsageError(f"no such {kind}: {path}") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise UsageError(f"cannot read the {kind} {path}: {error}") from None
 
 

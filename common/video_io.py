@@ -20,14 +20,22 @@ from PIL import Image
 from common.errors import UsageError
 from common.files import publish, temporary_beside, write_atomically
 from common.images import read_image
-from common.mp4 import has_boxes, is_cut_short
+from common.video_file import decode_video, probe_video
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
+IMAGE_SUFFIXES = frozenset(
+    [
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"),
+        *(".ppm", ".pgm", ".heic", ".heif", ".hif", ".avif", ".jp2", ".j2k", ".jpx"),
+    ]
+)
 VIDEO_SUFFIXES = frozenset(
-    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv"}
+    [
+        *(".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv"),
+        *(".mts", ".m2ts"),
+    ]
 )
 
-# FFmpeg and OpenCV would write their own lines about a broken file beside ours
+# FFmpeg and OpenCV would write lines of their own beside ours
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
 
@@ -41,7 +49,7 @@ class FrameReader:
     Attributes:
         path: the folder or file.
         size: height and width of every frame.
-        count: number of frames; None where a video file does not tell.
+        count: number of frames.
         current: the frame that came last, H x W x 3 uint8; None before the first.
         names: the images' names without suffix in a folder, None for a video file.
         frames_per_second: as a video file says, None for a folder.
@@ -70,7 +78,7 @@ class FrameReader:
             self.size = read_image(self._images[0], upright).shape[:2]
         elif self.path.is_file():
             self._images = self.names = None
-            self.count, self.frames_per_second, self.size = _probe_video(self.path)
+            self.count, self.frames_per_second, self.size = probe_video(self.path)
         else:
             raise UsageError(f"no such folder of frames or video file: {self.path}")
 
@@ -114,7 +122,8 @@ class FrameReader:
         if self._images is not None:
             named = ((str(image), read_image(image, self._upright)) for image in self._images)
         else:
-            named = _decode_video(self.path, self.count)
+            frames = enumerate(decode_video(self.path, self.count))
+            named = ((f"frame {number} of {self.path}", frame) for number, frame in frames)
         for name, frame in named:
             if frame.shape[:2] != self.size:
                 raise UsageError(
@@ -254,39 +263,6 @@ def write_indexed_mask(path: Path, mask: np.ndarray) -> None:
     image = Image.fromarray(mask.astype(np.uint8))
     image.putpalette(davis_palette().tobytes())
     write_atomically(path, lambda temporary: image.save(temporary, format="PNG"))
-
-
-def _probe_video(path: Path) -> tuple[int | None, float | None, tuple[int, int]]:
-    """Frame count, frames per second, and height and width of a video file."""
-    if is_cut_short(path):
-        raise UsageError(f"the video {path} is truncated: copy or download it again")
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    try:
-        opened, frame = capture.read() if capture.isOpened() else (False, None)
-        if not opened:
-            raise UsageError(f"cannot read a frame of {path}: not a video, or damaged")
-        count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        rate = capture.get(cv2.CAP_PROP_FPS)
-        return (count if count > 0 else None), (rate if rate > 0 else None), frame.shape[:2]
-    finally:
-        capture.release()
-
-
-def _decode_video(path: Path, count: int | None) -> Iterator[tuple[str, np.ndarray]]:
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    decoded = 0
-    try:
-        while True:
-            succeeded, frame = capture.read()
-            if not succeeded:
-                break
-            yield f"frame {decoded} of {path}", cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
-            decoded += 1
-    finally:
-        capture.release()
-    # only MP4 counts its frames exactly; an edit list may leave out a few at its ends
-    if count is not None and has_boxes(path) and decoded < count - 2:
-        raise UsageError(f"the video {path} is damaged: only {decoded} of {count} frames decode")
 
 
 def _natural_order(path: Path) -> tuple[list[tuple[int, str]], str]:

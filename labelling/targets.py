@@ -8,8 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import UsageError
+from common.images import open_image
 from common.video_io import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from labelling.records import read_records
+
+NAMED = 20
+"""So many things of a kind that are left out are named; of more, the number."""
+
+_FOREIGN = "left out, neither picture nor video ({}): {}"
+_HIDDEN = "left out, hidden ({}): {}"
+_FOLDERS = 'left out, folders ("FOLDER/**/*" goes into them) ({}): {}'
+_MOVING = "of animated pictures only the first frame is labelled ({}): {}"
 
 
 @dataclass(frozen=True)
@@ -62,18 +71,35 @@ def find_paths(sources: Sequence[str], frames: bool = False) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for source in sources:
-        path = Path(source)
-        if path.is_dir() and not (frames and _holds_images(path)):
-            paths = sorted(p for p in path.iterdir() if _is_wanted(p, frames))
-        elif path.exists():
-            paths = [path]
-        else:
-            matches = map(Path, glob.glob(str(source), recursive=True))
-            paths = sorted(p for p in matches if _is_wanted(p, frames))
+        paths = [path for path in _candidates(source, frames) if _is_chosen(path, source, frames)]
         if not paths:
             raise UsageError(f"no image or video found: {source}")
         found |= dict.fromkeys(paths)
     return list(found)
+
+
+def tell_left_out(sources: Sequence[str], output: Path, frames: bool = False) -> list[str]:
+    """Lines about what folders and patterns name but `list_targets` leaves out.
+
+    Args:
+        output: the folder of all results, of which nothing is told.
+        frames: as for `list_targets`.
+    """
+    inside, kinds = output.resolve(), (_FOREIGN, _HIDDEN, _FOLDERS, _MOVING)
+    found: dict[str, dict[Path, None]] = {kind: {} for kind in kinds}
+    for source in sources:
+        for path in _candidates(source, frames):
+            if path.resolve().is_relative_to(inside):
+                continue
+            if _is_chosen(path, source, frames):
+                kind = _MOVING if _is_animated(path) else None
+            elif path.is_dir():
+                kind = _FOLDERS if Path(source).is_dir() else None  # ** goes into folders
+            else:
+                kind = _HIDDEN if path.name.startswith(".") else _FOREIGN
+            if kind:
+                found[kind][_place(path)] = None
+    return [kind.format(len(paths), _enumerated(paths)) for kind, paths in found.items() if paths]
 
 
 def name_targets(paths: Sequence[Path], recorded: Iterable[Target] = ()) -> list[Target]:
@@ -126,6 +152,36 @@ def _place(path: Path) -> Path:
 def _without_suffix(path: Path) -> Path:
     known = path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES
     return path.with_suffix("") if known else path
+
+
+def _candidates(source: str, frames: bool) -> list[Path]:
+    """What a source names, wanted or not, in fixed order."""
+    path = Path(source)
+    if path.is_dir() and not (frames and _holds_images(path)):
+        return sorted(path.iterdir())
+    return [path] if path.exists() else sorted(map(Path, glob.glob(str(source), recursive=True)))
+
+
+def _is_chosen(path: Path, source: str, frames: bool) -> bool:
+    """Whether a candidate is labelled: what is named alone always is."""
+    return path == Path(source) or _is_wanted(path, frames)
+
+
+def _is_animated(path: Path) -> bool:
+    """Whether a picture moves, which is looked up for GIF only: there it is the rule."""
+    if path.suffix.lower() != ".gif":
+        return False
+    try:
+        with open_image(path) as stored:
+            return stored.is_animated
+    except UsageError:
+        return False  # told when it is read
+
+
+def _enumerated(paths: Iterable[Path]) -> str:
+    names = [path.name for path in paths]
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def _is_wanted(path: Path, frames: bool) -> bool:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from common.cli import option
 from common.errors import UsageError
-from common.images import upright_size
+from common.images import UNREADABLE, upright_size
 from common.video_io import FrameReader
 
 
@@ -42,10 +42,10 @@ class PageLimits:
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
                 with Image.open(path) as stored:
                     height, width = upright_size(stored)
-        except (OSError, SyntaxError, ValueError):
-            raise UsageError(f"{path.name} is not a picture that can be read") from None
         except Image.DecompressionBombError:
             raise UsageError(self._too_large(path, "")) from None
+        except UNREADABLE:
+            raise UsageError(f"{path.name} is not a picture that can be read") from None
         if height * width > self.max_megapixels * 1e6:
             raise UsageError(self._too_large(path, f": it has {height * width / 1e6:.0f}"))
         return height, width

@@ -223,3 +223,20 @@ def test_masks_that_cannot_teach_are_refused(script, flags, tmp_path, value):
     assert outcome.code == 2
     assert "mask.png" in outcome.error
     assert len(outcome.error.strip().splitlines()) == 1
+
+
+def test_what_a_folder_holds_besides_is_named_and_broken_files_stop_nothing(
+    script, flags, tmp_path
+):
+    photos = tmp_path / "photos"
+    (photos / "notes.txt").write_text("bring milk")
+    (photos / "broken.heic").write_bytes(b"no picture")
+    Image.fromarray(coloured_cells(7)).save(photos / "telephone.heic")
+
+    outcome = script(predict, *flags)
+
+    assert outcome.code == 1
+    assert "left out, neither picture nor video (1): notes.txt" in outcome.output
+    assert "broken.heic" in outcome.error
+    assert "4 labelled, 0 were done before, 1 failed" in outcome.output
+    assert read_labels(tmp_path / "out" / "masks" / "telephone.png").shape == (50, 70)

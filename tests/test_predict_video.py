@@ -1,5 +1,7 @@
 import json
+import re
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -172,11 +174,21 @@ def test_finished_videos_are_skipped_and_interrupted_ones_start_again(
 
 def test_a_bad_video_is_reported_and_the_rest_goes_on(script, flags, tmp_path):
     (tmp_path / "clips" / "a.avi").write_bytes(b"no video")
+    whole = tmp_path / "whole.mpg"
+    with av.open(str(whole), "w") as container:
+        stream = container.add_stream("mpeg2video", rate=25, width=64, height=48)
+        for number in range(12):
+            cells = coloured_cells(number, (64, 48))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(cells, format="rgb24")))
+        container.mux(stream.encode())
+    content = whole.read_bytes()
+    (tmp_path / "clips" / "cut.mpg").write_bytes(content[: len(content) // 3])
     outcome = script(predict, *flags)
     assert outcome.code == 1
     assert "a.avi: not a video, or damaged" in outcome.error
+    assert re.search(r"cut\.mpg is truncated", outcome.error)
     assert "Traceback" not in outcome.error
-    assert "1 labelled, 0 were done before, 1 failed" in outcome.output
+    assert "1 labelled, 0 were done before, 2 failed" in outcome.output
     assert len(json.loads((tmp_path / "out" / "coco.json").read_text())["images"]) == FRAMES
 
 

@@ -22,6 +22,32 @@ def test_formats_and_depths_show_the_same_picture(tmp_path, name):
     assert np.array_equal(read_image(path), np.repeat(GREY[..., None], 3, axis=2))
 
 
+@pytest.mark.parametrize(
+    "suffix",
+    ["heic", "heif", "hif", "avif", "gif", "jp2", "j2k", "jpx", "jfif", "jpe", "jpg", "pgm"],
+)
+def test_files_of_telephones_and_old_programs_are_read(tmp_path, suffix):
+    path = tmp_path / f"photo.{suffix}"
+    colours = np.array([[[240, 10, 10], [10, 240, 10]], [[10, 10, 240], [20, 20, 20]]], np.uint8)
+    photo = Image.fromarray(colours).resize((64, 48), Image.Resampling.NEAREST)
+    exif = photo.getexif()
+    exif[ORIENTATION] = 6
+    can_turn = suffix in ("heic", "heif", "hif", "avif", "jfif", "jpe", "jpg")
+    stored = photo.convert("L") if suffix == "pgm" else photo
+    kind = {"hif": "HEIF", "j2k": "JPEG2000", "jpx": "JPEG2000"}.get(suffix)
+    stored.save(path, kind, **({"exif": exif.tobytes()} if can_turn else {}))
+    expected = np.array(stored.convert("RGB"))
+    expected = np.rot90(expected, -1) if can_turn else expected
+
+    found = read_photo(path)
+
+    assert found.size == found.pixels.shape[:2] == expected.shape[:2]
+    assert np.abs(found.pixels.astype(int) - expected).mean() < 8
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UsageError, match=rf"cannot read the image .*photo\.{suffix}"):
+        read_image(path)
+
+
 def test_sixteen_bit_colours_lose_their_lower_half(tmp_path):
     deep = np.random.default_rng(0).integers(0, 65536, (4, 5, 3)).astype(np.uint16)
     cv2.imwrite(str(tmp_path / "deep.png"), deep[..., ::-1])

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from common.errors import UsageError
-from labelling.targets import Target, find_paths, list_targets, name_targets
+from labelling.targets import Target, find_paths, list_targets, name_targets, tell_left_out
 
 
 @pytest.fixture
@@ -103,3 +103,38 @@ def test_results_are_no_targets(tmp_path):
     assert (found.path, found.name) == (photos / "a.png", "a")
     with pytest.raises(UsageError, match="no image or video found outside"):
         list_targets([str(inside)], photos / "out")
+
+
+def test_what_is_left_out_is_counted_and_named(tmp_path):
+    names = ["a.png", "b.txt", "c.pdf", ".hidden.png", "deep/d.png", "deep/e.txt", "out/f.txt"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    folder, out = str(tmp_path), tmp_path / "out"
+    assert tell_left_out([folder], out) == [
+        "left out, neither picture nor video (2): b.txt, c.pdf",
+        "left out, hidden (1): .hidden.png",
+        'left out, folders ("FOLDER/**/*" goes into them) (1): deep',
+    ]
+    assert tell_left_out([f"{folder}/**/*"], out) == [
+        "left out, neither picture nor video (3): b.txt, c.pdf, e.txt"
+    ]
+    assert tell_left_out([f"{folder}/a.png", f"{folder}/b.txt", f"{folder}/*.png"], out) == []
+    assert tell_left_out([folder], out, frames=True) == []  # the folder is one video
+
+
+def test_of_many_things_that_are_left_out_some_are_named(tmp_path):
+    for number in range(23):
+        (tmp_path / f"{number:02d}.txt").write_bytes(b"")
+    [line] = tell_left_out([str(tmp_path)], tmp_path / "out")
+    assert line.startswith("left out, neither picture nor video (23): 00.txt, 01.txt")
+    assert line.endswith("19.txt and 3 more")
+
+
+def test_an_animated_picture_is_told(tmp_path):
+    first, second = (Image.new("L", (4, 4), shade) for shade in (0, 255))
+    first.save(tmp_path / "still.gif")
+    first.save(tmp_path / "moving.gif", save_all=True, append_images=[second])
+    (tmp_path / "broken.gif").write_bytes(b"GIF89a")
+    [line] = tell_left_out([str(tmp_path)], tmp_path / "out")
+    assert line == "of animated pictures only the first frame is labelled (1): moving.gif"
