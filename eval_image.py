@@ -102,8 +102,9 @@ def main() -> int:
             tested.write(options.episodes or folder / "episodes.jsonl")
             for line in tested.left_out:
                 print(line)
-        size = model.image_size
-        episodes = EpisodeDataset(benchmark.validation, tested.keys, size, keep_original=True)
+        episodes = EpisodeDataset(
+            benchmark.validation, tested.keys, model.geometry, keep_original=True
+        )
         segmenter = MethodSegmenter(model, options.precision)
         scores = evaluate(segmenter, episodes, processes, options.nworker)
         exposure = Exposure.of_fold(facts, data.benchmark, data.fold)
@@ -120,7 +121,7 @@ def main() -> int:
             chosen_on = TestedEpisodes.draw(
                 benchmark.training, data.nshot, options.seed, THRESHOLD_EPISODES
             )
-            training = EpisodeDataset(benchmark.training, chosen_on.keys, size)
+            training = EpisodeDataset(benchmark.training, chosen_on.keys, model.geometry)
             results["baselines"] = score_baselines(
                 model.image_features, training, episodes, processes, options.nworker
             )

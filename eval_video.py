@@ -26,6 +26,7 @@ from common.cli import checked_options, option, run_script, script_parser
 from common.distributed import DEVICES, Processes, process_group
 from common.errors import UsageError
 from common.files import digest
+from common.geometry import Geometry
 from common.logger import quiet_libraries, write_json
 from common.settings import claim_folder
 from common.trainer import PRECISIONS
@@ -124,7 +125,8 @@ def main() -> int:
         benchmark = open_video_benchmark(data, processes)
         folder = ResultFolder(
             options.folder(data),
-            method.side if data.benchmark == "icvos" else None,
+            method.geometry,
+            data.benchmark == "icvos",
             data.frames,
             options.save_masks,
             options.save_overlays,
@@ -195,7 +197,7 @@ def load(
     data: VideoDataOptions, options: EvaluationOptions, processes: Processes
 ) -> tuple[VideoMethod, dict[str, Any]]:
     """What segments the videos, and what the checkpoint's header says."""
-    size, facts, method = None, {}, None
+    geometry, facts, method = None, {}, None
     wiring = STREAMING if data.benchmark == "icvos" else PACKAGE_VIDEO
     if options.ckpt:
         method, facts = load_method(options.ckpt, processes.device)
@@ -206,7 +208,7 @@ def load(
         if method.video_wiring != STREAMING:
             wiring = method.video_wiring
         if data.benchmark == "icvos":
-            size = method.image_size
+            geometry = method.geometry
     else:
         weights = options.sam2_checkpoint or segmenter_weights(2, options.variant)
         torch.manual_seed(0)  # random weights are the same in every process
@@ -214,11 +216,13 @@ def load(
             2, options.variant, None if options.shrunk else weights, options.shrunk
         )
         segmenter = segmenter.eval().to(processes.device)
+    if options.image_size:
+        geometry = Geometry(options.image_size)
     loaded = VideoMethod(
         segmenter,
         method,
         wiring=WIRINGS[options.wiring] if options.wiring else wiring,
-        side=options.image_size or size or segmenter.image_size,
+        geometry=geometry or Geometry(segmenter.image_size),
         prompt_every=options.prompt_every,
         precision=options.precision,
         device=processes.device,
@@ -243,7 +247,7 @@ def settings_of(
         "nshot": data.nshot,
         "max_frames": data.frames,
         "void": data.void,
-        "image_size": method.side,
+        "image_size": method.geometry.side,
         "wiring": options.wiring,
         "prompt_every": options.prompt_every,
         "precision": options.precision,

@@ -71,7 +71,7 @@ def main() -> int:
         while not trainer.finished:
             start = time.time()
             keys = sampler.training_keys(trainer.epoch)
-            episodes = EpisodeDataset(sampler.split, keys, model.image_size)
+            episodes = EpisodeDataset(sampler.split, keys, model.geometry)
             loss = train_one_epoch(trainer, episodes, encoder, losses)
             scores, sheet = held_out_images(
                 model, validation, run.validation_episodes, processes, training.nworker
@@ -133,9 +133,15 @@ def train_one_epoch(
         dropout = episode_dropout(model, trainer.seeds(batch.indices), batch.shots)
         with trainer.synchronised(last):
             with trainer.autocast(), dropout:
-                support_images = batch.support_images.flatten(0, 1)
-                support = encoder.encode(batch.support_names, support_images, support_only=True)
-                query = encoder.encode(batch.query_names, batch.query_image)
+                support = encoder.encode(
+                    batch.support_names,
+                    batch.support_images.flatten(0, 1),
+                    support_only=True,
+                    sizes=batch.support_sizes.flatten(0, 1),
+                )
+                query = encoder.encode(
+                    batch.query_names, batch.query_image, sizes=batch.query_sizes
+                )
                 losses = trainer.losses(query, support, batch, options)
                 loss = sum(losses.values())
             trainer.scaler.scale(loss / accumulate).backward()

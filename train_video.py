@@ -251,8 +251,8 @@ def training_data(
     """The episodes of the trainer's present epoch."""
     keys, seed = sampler.training_keys(trainer.epoch), trainer.options.seed
     if stage.tubes:
-        return MaskTubeDataset(sampler.split, keys, model.image_size, seed, trainer.epoch)
-    return EpisodeDataset(sampler.split, keys, model.image_size)
+        return MaskTubeDataset(sampler.split, keys, model.geometry, seed, trainer.epoch)
+    return EpisodeDataset(sampler.split, keys, model.geometry)
 
 
 def train_one_epoch(
@@ -274,8 +274,12 @@ def train_one_epoch(
         dropout = episode_dropout(model, trainer.seeds(batch.indices), batch.shots)
         with trainer.synchronised(last):
             with trainer.autocast(), dropout:
-                support_images = batch.support_images.flatten(0, 1)
-                support = encoder.encode(batch.support_names, support_images, support_only=True)
+                support = encoder.encode(
+                    batch.support_names,
+                    batch.support_images.flatten(0, 1),
+                    support_only=True,
+                    sizes=batch.support_sizes.flatten(0, 1),
+                )
                 queries = [] if tubes else [encoder.encode(batch.query_names, batch.query_image)]
                 losses = trainer.losses(*queries, support, batch, options)
                 loss = sum(losses.values())
@@ -310,7 +314,7 @@ def validate(
 
     model.eval()
     keys = sampler.evaluation_keys(count)
-    tubes = MaskTubeDataset(sampler.split, keys, model.image_size, training.seed, epoch=0)
+    tubes = MaskTubeDataset(sampler.split, keys, model.geometry, training.seed, epoch=0)
     return held_out_tubes(segment, tubes, processes, workers)
 
 

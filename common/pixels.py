@@ -27,11 +27,6 @@ def normalize(image: np.ndarray) -> Tensor:
     return (tensor - mean) / std
 
 
-def squash_image(image: np.ndarray, side: int) -> Tensor:
-    """`squash` an image and `normalize` it: 3 x side x side, float32."""
-    return normalize(squash(image, side))
-
-
 def squash_mask(mask: np.ndarray, side: int, keep_small: bool = False) -> Tensor:
     """Resize an H x W mask of 0 and 1 (or bool) to side x side float32, exactly 0 or 1 (nearest).
 

@@ -1,11 +1,12 @@
 """Episodes: one query image, K support images of the same class, and where the class is.
 
-Shapes: B batch, K shots, H and W the side to which images are squashed, H0 and W0 an image's own.
+Shapes: B batch, K shots, H and W the side of the square that a method takes, H0 and W0 an image's
+own.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Self, TypeVar
+from typing import NamedTuple, Self, TypeVar
 
 import numpy as np
 import torch
@@ -13,8 +14,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from common.errors import UsageError
+from common.geometry import Geometry
 from common.images import IGNORED
-from common.pixels import squash_image, squash_mask
 from data.benchmarks import Split
 
 
@@ -41,6 +42,10 @@ class Batch:
     """B x K x 3 x H x W, float32, normalised with ImageNet's mean and deviation."""
     support_masks: Tensor
     """B x K x H x W, float32, exactly 0 or 1, never empty."""
+    support_sizes: Tensor
+    """B x K x 2, int64: height and width of the support images as they were read."""
+    support_kinds: tuple[tuple[str, ...], ...]
+    """What each support mask was drawn of, one of `common.geometry.KINDS`; B times K."""
 
     @property
     def shots(self) -> int:
@@ -90,6 +95,8 @@ class Episode(Batch):
     """B x H x W, float32, exactly 0 or 1."""
     query_ignore: Tensor
     """B x H x W, bool: pixels that count neither in the loss nor in the metric."""
+    query_sizes: Tensor
+    """B x 2, int64: height and width of the query images as they were read."""
     original_masks: tuple[Tensor, ...] = ()
     """One for each query where they were asked for, H0 x W0 uint8: 0, 1, or 255 for ignored."""
 
@@ -114,7 +121,7 @@ class EpisodeDataset(Joinable[Episode]):
     Args:
         split: where the images are read.
         keys: which episodes.
-        image_size: the side H = W to which images and masks are squashed.
+        geometry: how images and masks come to the square H x W.
         keep_original: keep the query masks at their own size too.
 
     Raises:
@@ -124,7 +131,11 @@ class EpisodeDataset(Joinable[Episode]):
     join = staticmethod(Episode.join)
 
     def __init__(
-        self, split: Split, keys: Sequence[EpisodeKey], image_size: int, keep_original: bool = False
+        self,
+        split: Split,
+        keys: Sequence[EpisodeKey],
+        geometry: Geometry,
+        keep_original: bool = False,
     ) -> None:
         known = split.class_lists
         unknown = [n for key in keys for n in (key.query, *key.support) if n not in known]
@@ -135,25 +146,27 @@ class EpisodeDataset(Joinable[Episode]):
             )
         self.split = split
         self.keys = tuple(keys)
-        self.image_size = image_size
+        self.geometry = geometry
         self.keep_original = keep_original
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def __getitem__(self, index: int) -> Episode:
-        key = self.keys[index]
+        key, geometry = self.keys[index], self.geometry
         image, mask = self.split.read(key.query)
-        support = [
-            read_support(self.split, name, key.class_id, self.image_size) for name in key.support
-        ]
+        support = read_supports(self.split, key, geometry)
+        ignore = geometry.mask(mask == IGNORED).bool() | geometry.padding(mask.shape)
         original = np.where(mask == IGNORED, IGNORED, mask == key.class_id).astype(np.uint8)
         return Episode(
-            query_image=squash_image(image, self.image_size)[None],
-            query_mask=squash_mask(mask == key.class_id, self.image_size)[None],
-            query_ignore=squash_mask(mask == IGNORED, self.image_size).bool()[None],
-            support_images=torch.stack([image for image, _ in support])[None],
-            support_masks=torch.stack([mask for _, mask in support])[None],
+            query_image=geometry.image(image)[None],
+            query_mask=geometry.mask(mask == key.class_id)[None],
+            query_ignore=ignore[None],
+            query_sizes=torch.tensor([mask.shape]),
+            support_images=support.images,
+            support_masks=support.masks,
+            support_sizes=support.sizes,
+            support_kinds=(("mask",) * len(key.support),),
             class_ids=torch.tensor([key.class_id]),
             keys=(key,),
             indices=(index,),
@@ -162,17 +175,34 @@ class EpisodeDataset(Joinable[Episode]):
         )
 
 
-def read_support(split: Split, name: str, class_id: int, image_size: int) -> tuple[Tensor, Tensor]:
-    """A support image, 3 x H x W, and its mask, H x W, exactly 0 or 1 and never empty.
+class LabelledImages(NamedTuple):
+    """Support images at the size of the square."""
+
+    images: Tensor
+    """1 x K x 3 x H x W, normalised."""
+    masks: Tensor
+    """1 x K x H x W, exactly 0 or 1 and never empty."""
+    sizes: Tensor
+    """1 x K x 2, int64: height and width as they were read."""
+
+
+def read_supports(split: Split, key: EpisodeKey, geometry: Geometry) -> LabelledImages:
+    """Read the support images of an episode or item and their masks of its class.
 
     Raises:
-        UsageError: a file is missing or corrupt, or the image does not show the class.
+        UsageError: a file is missing or corrupt, or an image does not show the class.
     """
-    image, mask = split.read(name)
-    if not (mask == class_id).any():
-        raise UsageError(
-            f"empty support mask: {name} shows no pixel of class {class_id} "
-            f"({split.class_names.get(class_id)})"
-        )
-    marked = squash_mask(mask == class_id, image_size, keep_small=True)
-    return squash_image(image, image_size), marked
+    images, masks, sizes = [], [], []
+    for name in key.support:
+        image, mask = split.read(name)
+        if not (mask == key.class_id).any():
+            raise UsageError(
+                f"empty support mask: {name} shows no pixel of class {key.class_id} "
+                f"({split.class_names.get(key.class_id)})"
+            )
+        images.append(geometry.image(image))
+        masks.append(geometry.mask(mask == key.class_id, keep_small=True))
+        sizes.append(mask.shape)
+    return LabelledImages(
+        torch.stack(images)[None], torch.stack(masks)[None], torch.tensor([sizes])
+    )

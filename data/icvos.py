@@ -10,14 +10,12 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from common.errors import UsageError
 from data.benchmarks import Split
 from data.classes import COCO_CLASSES
 from data.coco import Coco
-from data.episode import EpisodeKey, read_support
+from data.episode import EpisodeKey
 from data.reader import Description
 from data.videos import FRAMES, MASKS, AnnotatedVideo, open_video
 
@@ -156,17 +154,6 @@ class Supports:
         random = np.random.default_rng((self.seed, class_id, zlib.crc32(video.encode())))
         chosen = random.choice(len(images), size=self.shots, replace=False)
         return EpisodeKey(class_id, video, tuple(images[i] for i in chosen))
-
-
-def read_supports(split: Split, key: EpisodeKey, image_size: int) -> tuple[Tensor, Tensor]:
-    """An item's support: images 1 x K x 3 x H x W, normalised, and masks 1 x K x H x W of 0 and 1.
-
-    Raises:
-        UsageError: an image is missing, corrupt or does not show the class.
-    """
-    support = [read_support(split, name, key.class_id, image_size) for name in key.support]
-    images, masks = zip(*support, strict=True)
-    return torch.stack(images)[None], torch.stack(masks)[None]
 
 
 def _classes_of(video: Path) -> list[int]:

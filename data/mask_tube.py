@@ -13,6 +13,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
+from common.geometry import Geometry
 from data.benchmarks import Split
 from data.episode import Batch, EpisodeDataset, EpisodeKey, Joinable
 
@@ -76,7 +77,7 @@ class MaskTubeDataset(Joinable[MaskTubes]):
     Args:
         split: where the images are read.
         keys: which episodes, those of one epoch.
-        image_size: the side H = W to which images and masks are squashed.
+        geometry: how images and masks come to the square H x W.
         seed, epoch: what the tubes are drawn from, with an episode's index.
 
     Raises:
@@ -89,11 +90,11 @@ class MaskTubeDataset(Joinable[MaskTubes]):
         self,
         split: Split,
         keys: Sequence[EpisodeKey],
-        image_size: int,
+        geometry: Geometry,
         seed: int,
         epoch: int,
     ) -> None:
-        self.episodes = EpisodeDataset(split, keys, image_size)
+        self.episodes = EpisodeDataset(split, keys, geometry)
         self.seed, self.epoch = seed, epoch
 
     def __len__(self) -> int:
@@ -110,6 +111,8 @@ class MaskTubeDataset(Joinable[MaskTubes]):
             ignore=moved[None, :, 1].bool(),
             support_images=episode.support_images,
             support_masks=episode.support_masks,
+            support_sizes=episode.support_sizes,
+            support_kinds=episode.support_kinds,
             class_ids=episode.class_ids,
             keys=episode.keys,
             indices=episode.indices,

@@ -1,6 +1,6 @@
 """Score anything that segments episodes: mIoU and FB-IoU at the network's size and the images' own.
 
-Shapes: B batch, H and W the side to which images are squashed.
+Shapes: B batch, H and W the side of the square that a method takes.
 """
 
 from abc import ABC, abstractmethod
@@ -15,9 +15,10 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from common.distributed import Processes
+from common.geometry import Geometry
 from common.images import IGNORED
 from common.trainer import autocast
-from data.episode import Batch, Episode, Joinable
+from data.episode import Batch, Episode, EpisodeDataset, Joinable
 from evaluation.iou import EpisodeScores
 from model.method import Method, Prediction
 
@@ -31,10 +32,14 @@ AnyBatch = TypeVar("AnyBatch", bound=Batch)
 def predict_episodes(method: Method, episodes: Episode, precision: str = "fp32") -> Prediction:
     """Segment the queries of episodes by their supports; each image is encoded once."""
     with autocast(episodes.class_ids.device, precision):
-        support = method.encode(episodes.support_images.flatten(0, 1), support_only=True)
+        support = method.encode(
+            episodes.support_images.flatten(0, 1),
+            support_only=True,
+            sizes=episodes.support_sizes.flatten(0, 1),
+        )
         return method.predict(
-            method.encode(episodes.query_image),
-            method.encode_support(support, episodes.support_masks),
+            method.encode(episodes.query_image, sizes=episodes.query_sizes),
+            method.encode_support(support, episodes.support_masks, episodes.support_kinds),
         )
 
 
@@ -61,6 +66,8 @@ class MethodSegmenter(EpisodeSegmenter):
 class Evaluation:
     """Scores of a set of episodes."""
 
+    geometry: Geometry
+    """How images came to the size which the network works at."""
     squashed: EpisodeScores = field(default_factory=EpisodeScores)
     """At the size which the network works at: the paper's protocol."""
     original: EpisodeScores = field(default_factory=EpisodeScores)
@@ -80,14 +87,14 @@ class Evaluation:
             episodes.indices, episodes.keys, logits, episodes.original_masks, strict=True
         ):
             truth = truth.to(one.device)[None]
-            full = F.interpolate(
-                one[None, None], truth.shape[-2:], mode="bilinear", align_corners=False
-            )
+            shown = self.geometry.crop(one[None, None], truth.shape[-2:])
+            full = F.interpolate(shown, truth.shape[-2:], mode="bilinear", align_corners=False)
             self.original.add([index], [key.class_id], full[0] > 0, truth == 1, truth == IGNORED)
 
     def gather(self, processes: Processes) -> "Evaluation":
         """Everybody's scores together."""
         return Evaluation(
+            self.geometry,
             EpisodeScores.merge(processes.gather(self.squashed.state())),
             EpisodeScores.merge(processes.gather(self.original.state())),
         )
@@ -124,7 +131,7 @@ def batches(
 @torch.no_grad()
 def evaluate(
     segmenter: EpisodeSegmenter,
-    episodes: Joinable[Episode],
+    episodes: EpisodeDataset,
     processes: Processes,
     workers: int = 0,
     title: str = "evaluating",
@@ -135,7 +142,7 @@ def evaluate(
         episodes: with masks at their original size.
         workers: processes that read episodes, beside this one.
     """
-    evaluation = Evaluation()
+    evaluation = Evaluation(episodes.geometry)
     for batch in batches(episodes, processes, workers, title):
         evaluation.add(batch, segmenter.segment(batch))
     return evaluation.gather(processes)

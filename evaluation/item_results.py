@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from common.geometry import Geometry
 from common.images import IGNORED
-from common.pixels import squash_mask
 from common.video_io import VideoWriter, write_indexed_mask
 from common.visualize import (
     PREDICTION_COLOUR,
@@ -35,8 +35,10 @@ class ResultFolder:
     """Where results go, and which."""
 
     path: Path
-    side: int | None
-    """Also score at this square size, and take that for the protocol's; None: only the original."""
+    geometry: Geometry
+    """How frames came to the network's square."""
+    square: bool
+    """Also score at the square size, and take that for the protocol's."""
     frames: int | None
     """At most so many of each video."""
     masks: bool = False
@@ -45,7 +47,8 @@ class ResultFolder:
     @property
     def squashed(self) -> str | None:
         """What the scores at the square size are called."""
-        return f"at_{self.side}x{self.side}" if self.side else None
+        side = self.geometry.side
+        return f"at_{side}x{side}" if self.square else None
 
     @property
     def sizes(self) -> tuple[str, ...]:
@@ -101,7 +104,9 @@ class ItemResults:
             UsageError: a file cannot be written.
         """
         item, given = self.item, self.item.given_on(frame.number)
-        objects = label_map(logits, range(len(item.labels)), frame.pixels.shape[:2])
+        size = frame.pixels.shape[:2]
+        shown = self.folder.geometry.crop(logits, size)
+        objects = label_map(shown, range(len(item.labels)), size)
         predicted = np.array([0, *item.labels], np.uint8)[objects]
         if given:  # somebody gave these masks: they are their own result
             predicted[np.isin(predicted, given)] = 0
@@ -110,7 +115,7 @@ class ItemResults:
             for label, one in zip(item.labels, logits, strict=True):
                 if item.is_scored(label, frame.number):
                     found = one.cpu().numpy() > 0
-                    if label in given and self.folder.side:
+                    if label in given and self.folder.square:
                         found = self._squashed(frame.given == label)
                     self._score(label, frame.truth, predicted, found)
         self._draw(frame, predicted)
@@ -128,11 +133,11 @@ class ItemResults:
         shown = bool(mask.any())
         ignore = None if IGNORED in self.item.labels else truth == IGNORED
         scores[ORIGINAL].add(predicted == label, mask, shown, ignore)
-        if self.folder.side:
+        if self.folder.square:
             scores[self.folder.squashed].add(found, self._squashed(mask), shown)
 
     def _squashed(self, mask: np.ndarray) -> np.ndarray:
-        return squash_mask(mask, self.folder.side).numpy() > 0
+        return self.folder.geometry.mask(mask).numpy() > 0
 
     def _draw(self, frame: Frame, predicted: np.ndarray) -> None:
         item, folder, pixels = self.item, self.folder, frame.pixels

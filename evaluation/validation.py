@@ -38,7 +38,7 @@ def held_out_images(
     """
     model.eval()
     keys = sampler.evaluation_keys(count)
-    episodes = EpisodeDataset(sampler.split, keys, model.image_size, keep_original=True)
+    episodes = EpisodeDataset(sampler.split, keys, model.geometry, keep_original=True)
     segmenter = MethodSegmenter(model)
     scores = evaluate(segmenter, episodes, processes, workers, "held-out classes")
     if not processes.is_main:

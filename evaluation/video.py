@@ -1,6 +1,6 @@
 """Segment the items of one video through its frames, and score them.
 
-Shapes: H0 and W0 a video's own height and width, S the side to which frames are squashed, N the
+Shapes: H0 and W0 a video's own height and width, S the side of the square that is taken, N the
 objects of all items of a video, in their order.
 """
 
@@ -14,14 +14,15 @@ import torch
 from torch import Tensor
 
 from common.errors import UsageError
-from common.pixels import squash_image
+from common.geometry import Geometry
 from common.trainer import autocast
 from data.benchmarks import Split
-from data.icvos import read_supports
+from data.episode import read_supports
 from data.video_benchmarks import VideoBenchmark
 from data.video_items import VideoItem
 from evaluation.item_log import Record
 from evaluation.item_results import Frame, ItemResults, ResultFolder
+from model.first_frame import first_frame_video
 from model.method import Method, Support
 from model.sam.sam2 import Sam2
 from model.sam.video_predictor import VideoPredictor, VideoWiring
@@ -34,8 +35,8 @@ class VideoMethod:
     segmenter: Sam2
     method: Method | None
     wiring: VideoWiring
-    side: int
-    """S."""
+    geometry: Geometry
+    """How frames come to the square S x S."""
     prompt_every: int
     precision: str
     device: torch.device
@@ -49,10 +50,11 @@ class VideoMethod:
         """
         if item.given:
             return None
-        images, masks = read_supports(split, item.support, self.side)
+        support = read_supports(split, item.support, self.geometry)
+        images = support.images[0].to(self.device)
         with autocast(self.device, self.precision):
-            encoded = self.method.encode(images[0].to(self.device), support_only=True)
-            return self.method.encode_support(encoded, masks.to(self.device))
+            encoded = self.method.encode(images, support_only=True, sizes=support.sizes[0])
+            return self.method.encode_support(encoded, support.masks.to(self.device))
 
 
 class RunningItems:
@@ -73,7 +75,12 @@ class RunningItems:
             self.video = VideoPredictor(method.segmenter, count, wiring=wiring, length=length)
         else:
             prompt_every, wiring = method.prompt_every, method.wiring
-            self.video = method.method.video(supports, prompt_every, length, wiring)
+            if method.method.has_memory:
+                self.video = method.method.video(supports, prompt_every, length, wiring)
+            else:
+                self.video = first_frame_video(
+                    method.method, supports, method.segmenter, prompt_every, length, wiring
+                )
 
     def step(self, frame: int, pixels: np.ndarray, given: Mapping[str, np.ndarray]) -> Tensor:
         """Segment the next frame.
@@ -85,14 +92,17 @@ class RunningItems:
         Returns:
             Logits, N x S x S.
         """
-        images = squash_image(pixels, self.method.side)[None].to(self.method.device)
+        images = self.method.geometry.image(pixels)[None].to(self.method.device)
         masks = {
             row: torch.from_numpy(given[item.name] == label)
             for row, (item, label) in enumerate(self.objects)
             if item.name in given and label in item.given_on(frame)
         }
+        sizes = torch.tensor([pixels.shape[:2]])
         with autocast(self.method.device, self.method.precision):
-            return self.video.step(images, masks).logits
+            if masks:
+                return self.video.step(images, masks, sizes=sizes).logits
+            return self.video.step(images, sizes=sizes).logits
 
 
 class Failures(dict[str, str]):

@@ -51,7 +51,7 @@ def score_table(results: Mapping[str, Any], folder: ResultFolder) -> str:
     lines = [f"{results['items']} items {'J&F':>20}{'J':>7}{'F':>7}"]
     sizes = {ORIGINAL: "original size"}
     if folder.squashed:
-        sizes = {folder.squashed: f"{folder.side} x {folder.side}", **sizes}
+        sizes = {folder.squashed: f"{folder.geometry.side} x {folder.geometry.side}", **sizes}
     for size, title in sizes.items():
         of_size = results.get(size, {})
         rows = {"all frames": of_size, "frames with the object": of_size.get(PRESENT)}

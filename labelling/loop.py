@@ -11,7 +11,6 @@ from tqdm import tqdm
 
 from common.errors import UsageError
 from common.images import read_photo
-from common.pixels import squash
 from common.video_io import FrameReader
 from labelling.label_folder import LabelFolder, VideoResults, preview
 from labelling.options import PredictionOptions
@@ -29,8 +28,8 @@ class OpenPicture:
     source: Source
     size: tuple[int, int]
     """Height and width of the picture."""
-    squashed: np.ndarray
-    """S x S x 3 uint8, what the network sees."""
+    small: np.ndarray
+    """h x w x 3 uint8, what the network sees."""
     preview: np.ndarray | None
     """What the overlay is drawn on."""
 
@@ -75,7 +74,7 @@ class Labelling:
         source = self.folder.begin(target)
         photo = read_photo(target.path)
         shown = preview(photo.pixels, photo.size) if self.folder.overlays else None
-        small = squash(photo.pixels, self.segmenter.image_size)
+        small = self.segmenter.geometry.picture(photo.pixels)
         return OpenPicture(target, source, photo.size, small, shown)
 
     def label_batch(self, reading: Sequence[Future[OpenPicture]]) -> int:
@@ -87,7 +86,7 @@ class Labelling:
             except UsageError as error:
                 failures += report(error)
         results = self.segmenter.segment_classes(
-            [picture.squashed for picture in pictures],
+            [picture.small for picture in pictures],
             list(self.concepts.values()),
             self.threshold,
             sizes=[picture.size for picture in pictures],

@@ -3,9 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from model.choice import available_methods
     from model.predictor import InContextSegmenter
 
-__all__ = ["InContextSegmenter"]
+__all__ = ["InContextSegmenter", "available_methods"]
 
 
 def __getattr__(name: str) -> Any:
@@ -14,4 +15,8 @@ def __getattr__(name: str) -> Any:
         from model.predictor import InContextSegmenter
 
         return InContextSegmenter
+    if name == "available_methods":
+        from model.choice import available_methods
+
+        return available_methods
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,13 +13,19 @@ class Encoder:
     def __init__(self, method: Method) -> None:
         self.method = method
 
-    def encode(self, names: Sequence[str], images: Tensor, support_only: bool = False) -> Features:
+    def encode(
+        self,
+        names: Sequence[str],
+        images: Tensor,
+        support_only: bool = False,
+        sizes: Tensor | None = None,
+    ) -> Features:
         """Features of a batch of images, B x 3 x H x W, each with the name of its file.
 
         Args:
-            support_only: see `Method.encode`.
+            support_only, sizes: see `Method.encode`.
         """
-        return self.method.encode(images, support_only)
+        return self.method.encode(images, support_only, sizes)
 
 
 class FeatureStore(Encoder):
@@ -33,9 +39,16 @@ class FeatureStore(Encoder):
         super().__init__(method)
         self._stored: dict[str, Features] = {}
 
-    def encode(self, names: Sequence[str], images: Tensor, support_only: bool = False) -> Features:
-        for name, image in zip(names, images, strict=True):
+    def encode(
+        self,
+        names: Sequence[str],
+        images: Tensor,
+        support_only: bool = False,
+        sizes: Tensor | None = None,
+    ) -> Features:
+        for row, name in enumerate(names):
             if name not in self._stored:
-                self._stored[name] = self.method.encode(image.unsqueeze(0))
+                size = None if sizes is None else sizes[row : row + 1]
+                self._stored[name] = self.method.encode(images[row : row + 1], sizes=size)
         features = [self._stored[name] for name in names]
         return features[0].join(features)

@@ -6,18 +6,21 @@ Shapes: B batch, K shots, H and W the side of the images.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self
 
 from torch import Tensor, nn
 
-from common.cli import option
+from common.cli import option, to_json
 from common.errors import UsageError
+from common.geometry import Geometry
 from model.backbones.backbone import Backbone
 from model.losses import LOSSES
 from model.presence import PresenceScale
 from model.sam.segmenter import Segmenter
 from model.sam.video_predictor import STREAMING, FramePrediction, VideoWiring
+from model.weights import weights_folder
 
 
 class Features(Protocol):
@@ -45,6 +48,8 @@ class LabelledEpisodes(Protocol):
     """B x K x H x W, exactly 0 or 1."""
     query_mask: Tensor
     """B x H x W, exactly 0 or 1."""
+    support_kinds: Sequence[Sequence[str]]
+    """What each support mask was drawn of, see `Method.encode_support`."""
     query_ignore: Tensor
     """B x H x W, bool: pixels that do not count."""
 
@@ -67,6 +72,45 @@ class LossOptions:
 
 
 @dataclass(frozen=True)
+class MethodOptions:
+    """What a method is made of: the base of the methods' own flags."""
+
+    method: ClassVar[str]
+    """The name in `model.registry`."""
+
+    def problems(self) -> list[str]:
+        """Every reason why these options cannot be used."""
+        return []
+
+    def files(self) -> tuple[str, ...]:
+        """Names in `model.weights.OFFICIAL` of the official files that building it reads."""
+        return ()
+
+    def to_json(self) -> dict[str, Any]:
+        """What a checkpoint's header says; of files it says their names."""
+        values = ((field.name, getattr(self, field.name)) for field in fields(self))
+        names = {name: value.name for name, value in values if isinstance(value, Path)}
+        return to_json(replace(self, **names))
+
+    @classmethod
+    def from_json(cls, stored: Any, source: object) -> Self:
+        """From a header; files are looked up in the folder of weights.
+
+        Raises:
+            UsageError: there are options which this program does not know.
+        """
+        hints = {field.name: field.type for field in fields(cls)}
+        if not isinstance(stored, dict) or not stored.keys() <= hints.keys():
+            raise UsageError(f"{source} does not describe a model that this version can build")
+        files = {
+            name: weights_folder() / Path(stored[name]).name
+            for name, hint in hints.items()
+            if hint == Path | None and stored.get(name)
+        }
+        return cls(**{**stored, **files})
+
+
+@dataclass(frozen=True)
 class Prediction:
     """A mask for each query image."""
 
@@ -78,13 +122,19 @@ class Prediction:
     """B, in [0, 1]: whether the image shows the object at all."""
     signals: Tensor
     """B x any number: what the presence was made of, for its calibration."""
+    objects: Sequence[Tensor] | None = None
+    """Of each query the separate objects, N x H x W bool; None: the method has no proposals."""
 
 
 class VideoState(Protocol):
     """A running video: all that is remembered of it."""
 
-    def step(self, images: Tensor) -> FramePrediction:
-        """Segment the next frame, 1 x 3 x H x W."""
+    def step(self, images: Tensor, *, sizes: Tensor | None = None) -> FramePrediction:
+        """Segment the next frame, 1 x 3 x H x W.
+
+        Args:
+            sizes: see `Method.encode`.
+        """
 
 
 class Method(nn.Module):
@@ -93,7 +143,9 @@ class Method(nn.Module):
     name: str
     """Its name in `model.registry`."""
     image_size: int
-    """H = W: the side to which images are squashed."""
+    """H = W: the side of the square that it takes."""
+    prompt_kinds: tuple[str, ...] = ("mask",)
+    """What may mark an object in a reference, of `common.geometry.KINDS`."""
     frozen_parts: tuple[str, ...] = ()
     """Names of the submodules whose weights come from official files and never change."""
 
@@ -103,8 +155,13 @@ class Method(nn.Module):
         """The checkpoint's calibration; None: there is none."""
 
     @property
+    def geometry(self) -> Geometry:
+        """How pictures come to its square, and maps back."""
+        return Geometry(self.image_size)
+
+    @property
     def has_memory(self) -> bool:
-        """Whether `video` works."""
+        """Whether `video` works: the method's own way through a video."""
         return False
 
     @property
@@ -123,6 +180,11 @@ class Method(nn.Module):
         return None
 
     @property
+    def knows_drawings_only(self) -> bool:
+        """Whether its networks are the tiny ones of this repository."""
+        return False
+
+    @property
     def most_shots(self) -> int | None:
         """How many references of one concept it takes; None: any number."""
         return None
@@ -136,20 +198,31 @@ class Method(nn.Module):
         if self.most_shots is not None and shots > self.most_shots:
             raise UsageError(f"this model takes {self.most_shots} reference at most, not {shots}")
 
-    def encode(self, images: Tensor, support_only: bool = False) -> Features:
+    def encode(
+        self, images: Tensor, support_only: bool = False, sizes: Tensor | None = None
+    ) -> Features:
         """Take in normalised images, B x 3 x H x W, through the frozen networks.
 
         Args:
             support_only: leave out what only queries need.
+            sizes: height and width of each image before it came to the square, int64 B x 2, for
+                methods whose square is padded; None: the squares are the images.
         """
         raise NotImplementedError
 
-    def encode_support(self, images: Features, masks: Tensor) -> Support:
+    def encode_support(
+        self,
+        images: Features,
+        masks: Tensor,
+        kinds: Sequence[Sequence[str]] | None = None,
+    ) -> Support:
         """Take in labelled pictures.
 
         Args:
             images: B*K encoded images.
-            masks: exactly 0 or 1, B x K x H x W.
+            masks: exactly 0 or 1, B x K x H x W: a mask, or where points or scribbles lie, or a
+                filled box.
+            kinds: which of `prompt_kinds` each of B x K is; None: all are masks.
 
         Raises:
             ValueError: a mask is empty.

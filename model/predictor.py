@@ -1,6 +1,6 @@
 """Label one picture, get the rest: any method as another program uses it.
 
-    segmenter = InContextSegmenter.from_checkpoint("last.safetensors")
+    segmenter = InContextSegmenter.from_method("insid3", size="base")
     concept = segmenter.learn(image, mask)
     mask, score = segmenter.segment(photo, concept)
     for mask, score in segmenter.segment_video("video.mp4", concept):
@@ -8,34 +8,51 @@
 
 Pictures are paths of files, Pillow images or arrays, as `common.images.rgb_pixels` takes them;
 masks come back as arrays of the picture's own size, upright as its EXIF data say.
-Shapes: B pictures, C concepts, K shots, S the network's image size, H and W a picture's own size.
+Shapes: B pictures, C concepts, K shots, S the side of the network's square, h and w the part of it
+that shows a picture, H and W a picture's own size.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from common.cli import refuse_problems
 from common.distributed import choose_device
 from common.errors import UsageError
 from common.images import open_image, read_image, rgb_pixels
-from common.pixels import normalize, squash, squash_mask
+from common.pixels import normalize, squash
 from common.trainer import PRECISIONS, autocast
 from common.video_io import FrameReader
 from model.checkpoint import load_method
+from model.choice import best_sam
+from model.first_frame import first_frame_video
 from model.label_map import ConceptMask, LabelMap, Size, label_map
 from model.method import Method, VideoState
-from model.reference import LearnedConcept, read_references
+from model.reference import LearnedConcept, Reference, read_references
+from model.registry import METHODS
 from model.sam.clicks import PromptedPicture
+from model.sam.segmenter import Segmenter
 
 Picture = Image.Image | np.ndarray | Path | str
 """A picture or mask; a path is that of its file."""
 Frames = Path | str | Iterable[Picture]
 """A video file, a folder of frames, or the frames themselves."""
+
+
+class Found(NamedTuple):
+    """Several concepts in one picture, before any threshold."""
+
+    logits: Tensor
+    """C x h x w, for `label_map`."""
+    scores: tuple[float, ...]
+    """The presence of each concept, in [0, 1]."""
+    objects: tuple[Tensor | None, ...]
+    """Of each concept the separate objects, N x h x w bool, where the method has proposals."""
 
 
 class InContextSegmenter:
@@ -52,8 +69,9 @@ class InContextSegmenter:
         """
         if precision not in PRECISIONS:
             raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, not {precision}")
-        self.method, self.image_size, self.precision = method, method.image_size, precision
+        self.method, self.geometry, self.precision = method, method.geometry, precision
         self.device = next(method.parameters()).device
+        self._sams: dict[tuple[int, ...], Segmenter] = {}
 
     @property
     def is_calibrated(self) -> bool:
@@ -76,37 +94,85 @@ class InContextSegmenter:
         with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they were
             return cls(load_method(Path(path), choose_device(device))[0], precision)
 
+    @classmethod
+    def from_method(
+        cls,
+        name: str,
+        device: str | torch.device = "auto",
+        precision: str = "fp32",
+        **options: Any,
+    ) -> "InContextSegmenter":
+        """Build a method from public weights, without a checkpoint.
+
+        Args:
+            name: such as "insid3"; see `available_methods`.
+            device: as for `from_checkpoint`.
+            options: the method's own, such as `size="base"`.
+
+        Raises:
+            UsageError: an official file is missing (the message says how to get it), the options
+                do not go together, or the method segments only what it was trained for.
+            ValueError: there is no such method, option or precision.
+        """
+        if name not in METHODS:
+            raise ValueError(f"unknown method {name!r}; there are {', '.join(METHODS)}")
+        entry = METHODS[name]
+        try:
+            chosen = entry.options(**options)
+        except TypeError as error:
+            raise ValueError(f"{entry.title}: {error}") from None
+        refuse_problems(chosen)
+        if not entry.ready:
+            raise UsageError(f"{entry.title} has to be trained: give a checkpoint of it")
+        with torch.random.fork_rng(devices=[]):
+            method = entry.build(chosen).eval().to(choose_device(device))
+        return cls(method, precision)
+
     def learn(
         self,
         images: Picture | Sequence[Picture],
         masks: Picture | Sequence[Picture],
         name: str = "object",
+        kinds: str | Sequence[str] = "mask",
     ) -> LearnedConcept:
         """Learn a concept from one reference picture and its mask, or from several (shots).
+
+        What a method does not take itself, of points, boxes and scribbles, a SAM turns into a mask.
 
         Args:
             images: one picture or K of them.
             masks: as many masks, each of its picture's size, with 0 outside the object and one
-                other value (or True) inside.
+                other value (or True) inside: on points, along strokes, or in a box.
             name: what the concept is called.
+            kinds: what marks the object, one of `common.geometry.KINDS`, or one for each picture.
 
         Raises:
-            UsageError: a file is missing or broken.
+            UsageError: a file is missing or broken, or a mask has to be made and no SAM is there.
             ValueError: images and masks do not match, or a mask is empty or has other values.
         """
         images = [images] if isinstance(images, Picture) else list(images)
         masks = [masks] if isinstance(masks, Picture) else list(masks)
-        if not images or len(images) != len(masks):
+        kinds = [kinds] * len(images) if isinstance(kinds, str) else list(kinds)
+        if not images or len({len(images), len(masks), len(kinds)}) > 1:
             raise ValueError(f"{len(images)} reference images but {len(masks)} masks")
-        pixels = [_pixels(image) for image in images]
-        marked = [_binary(mask) for mask in masks]
-        for picture, mask in zip(pixels, marked, strict=True):
-            if picture.shape[:2] != mask.shape:
-                raise ValueError(
-                    f"a mask of {mask.shape[1]} x {mask.shape[0]} pixels for an image of "
-                    f"{picture.shape[1]} x {picture.shape[0]}"
-                )
-        return self._learn(pixels, marked, name)
+        references = [
+            Reference(_pixels(image), _binary(mask), kind)
+            for image, mask, kind in zip(images, masks, kinds, strict=True)
+        ]
+        return self._learn(references, name)
+
+    def as_taken(self, reference: Reference) -> Reference:
+        """A reference with a mark that the method takes: where it does not, SAM's mask of it.
+
+        Raises:
+            UsageError: no SAM is there, or it finds nothing.
+        """
+        if reference.kind in self.method.prompt_kinds:
+            return reference
+        mask = self.prompted(reference.pixels).mask_of(reference.mark, reference.kind)
+        if not mask.any():
+            raise UsageError(f"SAM finds nothing at the {reference.kind} of a reference")
+        return Reference(reference.pixels, mask)
 
     def load(self, path: Path | str) -> LearnedConcept:
         """Read a concept that was saved, and learn it again with this model.
@@ -114,8 +180,8 @@ class InContextSegmenter:
         Raises:
             UsageError: the file is missing, broken or no concept.
         """
-        pictures, masks, name = read_references(Path(path))
-        return self._learn(list(pictures), list(masks), name)
+        name, references = read_references(Path(path))
+        return self._learn(references, name)
 
     def segment(
         self, picture: Picture, concept: LearnedConcept, threshold: float = 0.0
@@ -161,11 +227,10 @@ class InContextSegmenter:
             return []
         pixels = [_pixels(picture) for picture in pictures]
         sizes = sizes or [picture.shape[:2] for picture in pixels]
-        logits, scores = self.predict(pixels, concepts)
         results = []
-        for one, presences, size in zip(logits.unbind(1), scores.T.tolist(), sizes, strict=True):
-            present = [c for c, score in enumerate(presences) if score >= threshold]
-            results.append(LabelMap(label_map(one, present, size), tuple(presences)))
+        for found, size in zip(self.predict(pixels, concepts, sizes), sizes, strict=True):
+            present = [c for c, score in enumerate(found.scores) if score >= threshold]
+            results.append(LabelMap(label_map(found.logits, present, size), found.scores))
         return results
 
     @overload
@@ -207,13 +272,18 @@ class InContextSegmenter:
             threshold: frames with a score below it are empty; it counts from 0.5 on.
 
         Raises:
-            UsageError: the checkpoint uses the first SAM, or the video is missing or broken.
+            UsageError: the method has no memory and no SAM 2 is there, or the video is missing or
+                broken.
             ValueError: no concept, or too many, or `prompt_every` is negative.
         """
         self.require_memory()
         alone = isinstance(concepts, LearnedConcept)
         wanted = _checked([concepts] if alone else concepts)
-        video = self.method.video([concept.support for concept in wanted], prompt_every)
+        supports = [concept.support for concept in wanted]
+        if self.method.has_memory:
+            video = self.method.video(supports, prompt_every)
+        else:
+            video = first_frame_video(self.method, supports, self._beside(2), prompt_every)
         opened = FrameReader(Path(frames)) if isinstance(frames, Path | str) else frames
         maps = self._segment_frames(video, opened, threshold)
         return (ConceptMask(one.labels == 1, one.scores[0]) for one in maps) if alone else maps
@@ -221,25 +291,40 @@ class InContextSegmenter:
     def prompted(self, picture: Picture) -> PromptedPicture:
         """A picture in which clicks and boxes ask for masks, without any reference.
 
+        The SAM is the method's own, or the best whose official file is there.
+
         Raises:
-            UsageError: the method has no SAM that could be asked.
+            UsageError: there is none.
         """
-        if self.method.promptable is None:
-            raise UsageError(f"{self.method.name} takes no clicks: mark the object as a mask")
+        sam = self.method.promptable or self._beside(2, 1)
+        image = normalize(squash(_pixels(picture), sam.image_size))[None].to(self.device)
         with autocast(self.device, self.precision):
-            return PromptedPicture(self.method.promptable, self._tensor(_pixels(picture)))
+            return PromptedPicture(sam, image)
 
     def require_memory(self) -> None:
-        """Refuse a method that cannot segment videos.
+        """Check before work begins that videos can be segmented.
 
         Raises:
-            UsageError: it cannot.
+            UsageError: the method has no memory, and no SAM 2 is there to carry its masks on.
         """
         if not self.method.has_memory:
-            raise UsageError(
-                "videos need a checkpoint with SAM 2: this one has no memory (train_video.py "
-                "trains one that has)"
-            )
+            self._beside(2)
+
+    def _beside(self, *versions: int) -> Segmenter:
+        """The SAM beside the method, for clicks and for videos; it is read once.
+
+        Raises:
+            UsageError: there is none.
+        """
+        if versions not in self._sams:
+            found = best_sam(versions, tiny=self.method.knows_drawings_only)
+            if found is None:
+                raise UsageError(
+                    f"{self.method.name} needs a SAM 2 beside it for videos, clicks, boxes and "
+                    "scribbles: `python -m tools.weights fetch sam2.1_hiera_b+` gets one"
+                )
+            self._sams[versions] = found.to(self.device)
+        return self._sams[versions]
 
     @torch.no_grad()
     def _segment_frames(
@@ -247,54 +332,66 @@ class InContextSegmenter:
     ) -> Iterator[LabelMap]:
         for frame in frames:
             pixels = _pixels(frame)
-            image = self._tensor(pixels)
+            size = pixels.shape[:2]
+            image = self.geometry.image(pixels)[None].to(self.device)
             with autocast(self.device, self.precision):
-                prediction = video.step(image)
+                prediction = video.step(image, sizes=torch.tensor([size]))
             scores = prediction.object_logit.float().sigmoid().tolist()
             there = (prediction.object_logit > 0).tolist()
             present = [c for c, score in enumerate(scores) if there[c] and score >= threshold]
-            labels = label_map(prediction.logits, present, pixels.shape[:2])
+            shown = self.geometry.crop(prediction.logits, size)
+            labels = label_map(shown, present, size)
             yield LabelMap(labels, tuple(scores))
 
     @torch.no_grad()
     def predict(
-        self, pictures: Sequence[Picture], concepts: Sequence[LearnedConcept]
-    ) -> tuple[Tensor, Tensor]:
-        """Predictions before any threshold; each picture is encoded once.
+        self,
+        pictures: Sequence[Picture],
+        concepts: Sequence[LearnedConcept],
+        sizes: Sequence[Size] | None = None,
+    ) -> list[Found]:
+        """What is found in each picture, before any threshold; each is encoded once.
 
-        Returns:
-            Logits C x B x S x S, for `label_map`, and presence scores C x B.
+        Args:
+            sizes: see `segment_classes`.
         """
         pixels = [_pixels(picture) for picture in pictures]
-        batch = torch.cat([self._tensor(image) for image in pixels])
+        sizes = sizes or [picture.shape[:2] for picture in pixels]
+        batch = torch.stack([self.geometry.image(image) for image in pixels])
         with autocast(self.device, self.precision):
-            images = self.method.encode(batch)
+            images = self.method.encode(batch.to(self.device), sizes=torch.tensor(sizes))
             predictions = [
                 self.method.predict(images, concept.support.expand(len(pixels)))
                 for concept in concepts
             ]
-        return (
-            torch.stack([prediction.logits for prediction in predictions]),
-            torch.stack([prediction.presence for prediction in predictions]),
-        )
-
-    def _tensor(self, pixels: np.ndarray) -> Tensor:
-        """H x W x 3 uint8 as the method takes it, 1 x 3 x S x S."""
-        return normalize(squash(pixels, self.image_size))[None].to(self.device)
+        logits = torch.stack([prediction.logits for prediction in predictions], dim=1)
+        scores = torch.stack([prediction.presence for prediction in predictions], dim=1)
+        return [
+            Found(
+                self.geometry.crop(logits[row], size),
+                tuple(scores[row].tolist()),
+                tuple(
+                    None if one.objects is None else self.geometry.crop(one.objects[row], size)
+                    for one in predictions
+                ),
+            )
+            for row, size in enumerate(sizes)
+        ]
 
     @torch.no_grad()
-    def _learn(
-        self, pixels: list[np.ndarray], masks: list[np.ndarray], name: str
-    ) -> LearnedConcept:
-        self.method.refuse_shots(len(pixels))
-        side = self.image_size
-        pictures = np.stack([squash(image, side) for image in pixels])
-        small = torch.stack([squash_mask(mask, side, keep_small=True) for mask in masks])
-        batch = torch.stack([normalize(picture) for picture in pictures])
+    def _learn(self, references: Sequence[Reference], name: str) -> LearnedConcept:
+        self.method.refuse_shots(len(references))
+        kept = tuple(reference.reduced() for reference in references)
+        taken = [self.as_taken(reference) for reference in kept]
+        images = torch.stack([self.geometry.image(one.pixels) for one in taken])
+        marks = torch.stack([self.geometry.mark(one.mark, one.kind) for one in taken])
+        sizes = torch.tensor([one.mark.shape for one in taken])
         with autocast(self.device, self.precision):
-            images = self.method.encode(batch.to(self.device), support_only=True)
-            support = self.method.encode_support(images, small[None].to(self.device))
-        return LearnedConcept(name, pictures, small.byte().numpy(), support)
+            encoded = self.method.encode(images.to(self.device), support_only=True, sizes=sizes)
+            support = self.method.encode_support(
+                encoded, marks[None].to(self.device), [[one.kind for one in taken]]
+            )
+        return LearnedConcept(name, kept, support)
 
 
 def _checked(concepts: Sequence[LearnedConcept]) -> Sequence[LearnedConcept]:

@@ -1,7 +1,7 @@
 """Every method by name: the one place that knows all of them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +20,18 @@ class Entry:
     title: str
     """What people call it."""
     options: Any
-    """Dataclass of its flags, with `method`, `problems`, `to_json` and `from_json`."""
+    """Its flags, a `model.method.MethodOptions`."""
     build: Callable[[Any], Method]
     """From options: frozen parts with their weights, the learnable part seeded by torch."""
-    restore: Callable[[Any, dict[str, Tensor], object], Method]
-    """From options, a checkpoint's weights, and what to call it in messages."""
-    hyper_parameters: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    ready: bool = False
+    """Whether it segments as it is built, with public weights and without a checkpoint."""
+    restore: Callable[[Any, dict[str, Tensor], object], Method] | None = None
+    """From options, a checkpoint's weights, and what to call it in messages; None: it has none."""
+    hyper_parameters: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     """Preset -> benchmark or stage -> defaults of flags; empty where it does not train."""
-    read_published: Callable[[Path], tuple[Any, dict[str, Tensor]]]
-    """Options and weights of a checkpoint of the method's own published program."""
-    export_steps: Mapping[str, Callable[[Any, int], nn.Module]]
+    read_published: Callable[[Path], tuple[Any, dict[str, Tensor]]] | None = None
+    """Options and weights of a checkpoint of the method's own published program, if it has any."""
+    export_steps: Mapping[str, Callable[[Any, int], nn.Module]] = field(default_factory=dict)
     """Name -> from a method and the side of pictures, a step to export; in the order of use."""
 
 

@@ -12,7 +12,6 @@ from PIL import Image
 
 from common.errors import UsageError
 from common.images import LARGE, read_image
-from common.pixels import squash
 from common.video_io import VideoWriter, write_indexed_mask
 from common.visualize import overlay
 from labelling.annotations import coco_annotation, coco_file
@@ -51,10 +50,10 @@ def label_pictures(
             break
         report(number, len(session.targets))
         pixels = read_image(target.photo, largest=LARGE)
-        logits, scores = segmenter.predict([squash(pixels, segmenter.image_size)], [concept])
+        [found] = segmenter.predict([pixels], [concept])
         preview = session.store(fitted(pixels, PREVIEW_SIDE), "preview.png")
-        logits = logits[:, 0].float().cpu()
-        results.append(Found(target, preview, logits, scores.item(), segmenter.is_calibrated))
+        logits = found.logits.float().cpu()
+        results.append(Found(target, preview, logits, found.scores[0], segmenter.is_calibrated))
     return results
 
 

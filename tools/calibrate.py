@@ -79,7 +79,7 @@ def main() -> int:
             # where training has seen all classes, both splits are one: then these differ
             keys = sampler.evaluation_keys(2 * options.episodes)[place::2]
             keys += without_class(split, keys)
-            episodes = EpisodeDataset(split, keys, method.image_size)
+            episodes = EpisodeDataset(split, keys, method.geometry)
             measured.append(measure(method, episodes, options, processes))
         fitted, tested = measured
         scale = fit_presence(fitted)

@@ -1,16 +1,16 @@
 """What DC-SAM is made of and how it is trained: its flags, the paper's numbers, its builder."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import Tensor
 
-from common.cli import option, to_json
-from common.errors import UsageError
+from common.cli import option
 from model.backbones.backbone import BUILDERS, SHRUNK, Backbone, build_backbone
 from model.dc_sam.network import DcSam
 from model.dc_sam.prompt_generator import PAPER, RELEASE_SAM1, RELEASE_SAM2, PromptGenerator
+from model.method import MethodOptions
 from model.sam.adapters import adapter_names, add_adapters
 from model.sam.variants import (
     DEFAULT_SAM_MODEL,
@@ -18,7 +18,7 @@ from model.sam.variants import (
     build_segmenter,
     segmenter_weights,
 )
-from model.weights import load_strictly, official_path, weights_folder
+from model.weights import load_strictly, official_path
 
 _TINY_MODEL = {
     "backbone": "tiny",
@@ -67,11 +67,10 @@ new prompt generator would spoil SAM 2's decoder, and that of a trained one woul
 
 
 @dataclass(frozen=True)
-class DcSamOptions:
+class DcSamOptions(MethodOptions):
     """What the model is made of (DC-SAM)."""
 
     method: ClassVar[str] = "dc_sam"
-    """The name in `model.registry`."""
 
     backbone: str = option("resnet50", "network that gives frozen image features", tuple(BUILDERS))
     backbone_weights: Path | None = option(
@@ -127,32 +126,13 @@ class DcSamOptions:
         """The variant of SAM or SAM 2."""
         return self.sam_model or DEFAULT_SAM_MODEL[self.sam_version]
 
-    def to_json(self) -> dict[str, Any]:
-        """What a checkpoint's header says; of files it says their names."""
-        names = {field: path and path.name for field, path in self._files().items()}
-        return to_json(replace(self, **names))
-
-    @classmethod
-    def from_json(cls, stored: Any, source: object) -> "DcSamOptions":
-        """From a header; files are looked up in the folder of weights.
-
-        Raises:
-            UsageError: there are options which this program does not know.
-        """
-        if not isinstance(stored, dict) or not stored.keys() <= {f.name for f in fields(cls)}:
-            raise UsageError(f"{source} does not describe a model that this version can build")
-        files = {
-            name: weights_folder() / Path(stored[name]).name
-            for name in cls()._files()
-            if stored.get(name)
-        }
-        return cls(**{**stored, **files})
-
-    def _files(self) -> dict[str, Path | None]:
-        return {"backbone_weights": self.backbone_weights, "sam_weights": self.sam_weights}
+    def files(self) -> tuple[str, ...]:
+        if self.random:
+            return ()
+        names = {self.backbone: self.backbone_weights, self.segmenter: self.sam_weights}
+        return tuple(name for name, given in names.items() if not given and name != "tiny")
 
     def problems(self) -> list[str]:
-        """Every reason why these options cannot be used."""
         found = []
         if self.segmenter not in SAM_MODELS[self.sam_version]:
             names = ", ".join(SAM_MODELS[self.sam_version])

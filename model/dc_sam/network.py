@@ -88,12 +88,18 @@ class DcSam(Method):
         return self.segmenter
 
     @property
+    def knows_drawings_only(self) -> bool:
+        return self.segmenter.name == "tiny"
+
+    @property
     def most_shots(self) -> int | None:
         """The release's wiring refines negative prompts on the support's map, which has K of it."""
         return None if self.generator.wiring.negative_sees_query else 1
 
     @torch.no_grad()
-    def encode(self, images: Tensor, support_only: bool = False) -> EncodedImages:
+    def encode(
+        self, images: Tensor, support_only: bool = False, sizes: Tensor | None = None
+    ) -> EncodedImages:
         """Take in images, B x 3 x H x W: step 1."""
         return self.add_backbone(images, self.segmenter.encode(images), support_only)
 
@@ -106,7 +112,12 @@ class DcSam(Method):
         high = None if support_only else self.backbone.high(backbone.trunk, None)
         return EncodedImages(sam, backbone, high, images.shape[-2:])
 
-    def encode_support(self, images: EncodedImages, masks: Tensor) -> Support:
+    def encode_support(
+        self,
+        images: EncodedImages,
+        masks: Tensor,
+        kinds: Sequence[Sequence[str]] | None = None,
+    ) -> Support:
         """Take in the support, B*K images and their masks, B x K x H x W: steps 2 to 4.
 
         Raises:

@@ -10,6 +10,8 @@ from torch import Tensor
 from model.label_map import Size, label_map
 from model.sam.segmenter import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, POINT_POSITIVE, Segmenter
 
+MOST_CLICKS = 16
+"""Of a scribble: SAM was trained with a few."""
 _NO_POINT = -1
 """Label of the token that SAM expects after clicks without a box."""
 
@@ -22,6 +24,23 @@ class PromptedPicture:
         """Encode a normalised picture, 1 x 3 x H x W."""
         self._sam, self._device = sam, image.device
         self._features = sam.encode(image)
+
+    def mask_of(self, mark: np.ndarray, kind: str) -> np.ndarray:
+        """Decode the object that points, strokes or a filled box, H x W bool, mean: H x W bool.
+
+        Of strokes and of many points so many count as SAM can tell apart, evenly spread.
+
+        Args:
+            kind: "point", "scribble" or "box".
+        """
+        rows, columns = np.nonzero(mark)
+        size = np.array([mark.shape[1], mark.shape[0]])
+        if kind == "box":
+            corners = np.array([[columns.min(), rows.min()], [columns.max() + 1, rows.max() + 1]])
+            return self.mask(mark.shape, box=tuple((corners / size).flatten().tolist()))
+        spread = np.linspace(0, len(rows) - 1, min(len(rows), MOST_CLICKS)).round().astype(int)
+        places = np.stack([columns, rows], axis=1)[spread]
+        return self.mask(mark.shape, clicks=(places + 0.5) / size)
 
     @torch.no_grad()
     def mask(

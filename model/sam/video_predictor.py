@@ -117,7 +117,13 @@ class VideoPredictor:
         self.banks: list[tuple[list[int], MemoryBank]] = []
         """Objects that share a bank, and the bank."""
 
-    def step(self, images: Tensor, masks: Mapping[int, Tensor] | None = None) -> FramePrediction:
+    def step(
+        self,
+        images: Tensor,
+        masks: Mapping[int, Tensor] | None = None,
+        *,
+        sizes: Tensor | None = None,
+    ) -> FramePrediction:
         """Segment the next frame.
 
         Objects with a mask take it; the others are prompted where it is time for that, else
@@ -126,6 +132,7 @@ class VideoPredictor:
         Args:
             images: normalised, B x 3 x H x W.
             masks: object, 0 to N - 1 -> its mask on this frame, of 0 and 1 and of any size.
+            sizes: of frames that were padded; those here are squashed.
 
         Raises:
             ValueError: masks are given where there is a prompter, or of an object for a second

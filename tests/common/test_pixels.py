@@ -1,13 +1,14 @@
 import numpy as np
 import torch
 
-from common.pixels import squash_image, squash_mask
+from common.geometry import Geometry
+from common.pixels import squash_mask
 
 
 def test_an_image_of_one_colour_keeps_it_when_squashed():
     image = np.full((5, 9, 3), (255, 0, 51), dtype=np.uint8)
     expected = torch.tensor([(1 - 0.485) / 0.229, -0.456 / 0.224, (0.2 - 0.406) / 0.225])
-    torch.testing.assert_close(squash_image(image, 4), expected.view(3, 1, 1).expand(3, 4, 4))
+    torch.testing.assert_close(Geometry(4).image(image), expected.view(3, 1, 1).expand(3, 4, 4))
 
 
 def test_a_squashed_mask_takes_the_nearest_pixel():

@@ -4,6 +4,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from common.errors import UsageError
+from common.geometry import Geometry
 from data.benchmarks import make_benchmark
 from data.episode import Episode, EpisodeDataset, EpisodeKey
 from data.sampler import EpisodeSampler
@@ -16,7 +17,7 @@ def validation(generated):
 
 def test_a_batch_has_the_shapes_and_values_it_promises(validation):
     keys = EpisodeSampler(validation, 2, seed=0).evaluation_keys(3)
-    dataset = EpisodeDataset(validation, keys, image_size=96, keep_original=True)
+    dataset = EpisodeDataset(validation, keys, Geometry(96), keep_original=True)
     batch = Episode.join([dataset[index] for index in range(3)])
     assert len(batch.keys) == 3
     assert batch.query_image.shape == (3, 3, 96, 96)
@@ -38,18 +39,18 @@ def test_a_batch_has_the_shapes_and_values_it_promises(validation):
 
 def test_a_batch_at_the_images_own_size_is_the_mask_itself(validation):
     key = EpisodeSampler(validation, 1, seed=0).evaluation_keys(1)[0]
-    batch = EpisodeDataset(validation, [key], 128, keep_original=True)[0]
+    batch = EpisodeDataset(validation, [key], Geometry(128), keep_original=True)[0]
     _, mask = validation.read(key.query)
     assert np.array_equal(batch.query_mask[0].bool(), mask == key.class_id)
     assert np.array_equal(batch.query_ignore[0], mask == 255)
     assert np.array_equal(batch.original_masks[0] == 1, mask == key.class_id)
-    assert EpisodeDataset(validation, [key], 128)[0].original_masks == ()
+    assert EpisodeDataset(validation, [key], Geometry(128))[0].original_masks == ()
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
 def test_episodes_are_the_same_for_any_number_of_workers(validation):
     keys = EpisodeSampler(validation, 2, seed=0).training_keys(1)[:8]
-    dataset = EpisodeDataset(validation, keys, image_size=64, keep_original=True)
+    dataset = EpisodeDataset(validation, keys, Geometry(64), keep_original=True)
     expected = None
     for workers in (0, 1, 4):
         batches = list(DataLoader(dataset, 3, num_workers=workers, collate_fn=Episode.join))
@@ -65,7 +66,7 @@ def test_an_empty_support_mask_is_refused(make_voc):
     root = make_voc({"query": np.ones((64, 64)), "support": np.ones((64, 64))})
     split = make_benchmark("pascal", root, 0).validation
     with pytest.raises(UsageError, match=r"empty support mask: support .* class 2 \(bicycle\)"):
-        EpisodeDataset(split, [EpisodeKey(2, "query", ("support",))], 32)[0]
+        EpisodeDataset(split, [EpisodeKey(2, "query", ("support",))], Geometry(32))[0]
 
 
 def test_a_small_support_object_survives_the_squash(make_voc):
@@ -74,11 +75,11 @@ def test_a_small_support_object_survives_the_squash(make_voc):
     root = make_voc({"query": np.ones((64, 64)), "support": mask})
     (root / "benchmark.json").write_text('{"min_pixels": 1}')
     split = make_benchmark("pascal", root, 0).validation
-    episode = EpisodeDataset(split, [EpisodeKey(1, "query", ("support",))], 16)[0]
+    episode = EpisodeDataset(split, [EpisodeKey(1, "query", ("support",))], Geometry(16))[0]
     assert episode.support_masks.sum() == episode.support_masks[0, 0, 15, 15] == 1
 
 
 def test_episodes_of_other_images_are_refused(validation):
     query = next(iter(validation.class_lists))
     with pytest.raises(UsageError, match="the first is elsewhere"):
-        EpisodeDataset(validation, [EpisodeKey(4, query, ("elsewhere",))], 32)
+        EpisodeDataset(validation, [EpisodeKey(4, query, ("elsewhere",))], Geometry(32))

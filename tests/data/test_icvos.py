@@ -6,12 +6,13 @@ import pytest
 from PIL import Image
 
 from common.errors import UsageError
+from common.geometry import Geometry
+from data.episode import read_supports
 from data.icvos import (
     IcVos,
     Supports,
     check_shows_class,
     read_class_mask,
-    read_supports,
     support_split,
 )
 from data.sampler import read_keys, write_keys
@@ -130,7 +131,7 @@ def test_supports_show_the_class(split, shots: int):
     assert (key.class_id, key.query, len(set(key.support))) == (class_id, "clip", shots)
     assert all(class_id in split.class_lists[name] for name in key.support)
     assert all(name.startswith("val2014/") for name in key.support)
-    images, masks = read_supports(split, key, 64)
+    images, masks, _ = read_supports(split, key, Geometry(64))
     assert images.shape == (1, shots, 3, 64, 64)
     assert masks.shape == (1, shots, 64, 64)
     assert set(masks.unique().tolist()) == {0.0, 1.0}

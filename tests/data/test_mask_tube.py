@@ -3,6 +3,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from common.geometry import Geometry
 from data.benchmarks import make_benchmark
 from data.episode import EpisodeDataset
 from data.mask_tube import FRAMES, LARGEST_ANGLE, MaskTubeDataset, MaskTubes, mask_tube
@@ -102,7 +103,7 @@ def sampler(generated) -> EpisodeSampler:
 
 
 def dataset(sampler: EpisodeSampler, epoch: int = 0, seed: int = 5) -> MaskTubeDataset:
-    return MaskTubeDataset(sampler.split, sampler.training_keys(0)[:6], SIDE, seed, epoch)
+    return MaskTubeDataset(sampler.split, sampler.training_keys(0)[:6], Geometry(SIDE), seed, epoch)
 
 
 def test_a_tube_is_a_function_of_seed_epoch_and_index(sampler):
@@ -119,7 +120,7 @@ def test_a_tube_is_a_function_of_seed_epoch_and_index(sampler):
 
 def test_a_tube_is_made_of_its_episode(sampler):
     tubes = dataset(sampler)
-    episodes = EpisodeDataset(sampler.split, sampler.training_keys(0)[:6], SIDE)
+    episodes = EpisodeDataset(sampler.split, sampler.training_keys(0)[:6], Geometry(SIDE))
     assert len(tubes) == len(episodes) == 6
     for index in range(6):
         tube, episode = tubes[index], episodes[index]

@@ -12,11 +12,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from common.errors import UsageError
-from common.pixels import squash_image, squash_mask
+from common.geometry import Geometry
+from common.pixels import squash_mask
 from model import InContextSegmenter
 from model.label_map import label_map, resized_strips
 from model.method import Method, Prediction
-from tests.helpers import save_tiny_checkpoint
+from tests.helpers import save_tiny_checkpoint, tiny_model
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,9 +54,9 @@ def test_a_mask_is_the_models_at_the_pictures_own_size(segmenter, concept):
     method = segmenter.method
     with torch.no_grad():
         support = method.encode_support(
-            method.encode(squash_image(picture(0), 64)[None]), squash_mask(mask(), 64)[None, None]
+            method.encode(Geometry(64).image(picture(0))[None]), squash_mask(mask(), 64)[None, None]
         )
-        found = method.predict(method.encode(squash_image(photo, 64)[None]), support)
+        found = method.predict(method.encode(Geometry(64).image(photo)[None]), support)
     logits = F.interpolate(found.logits[None], (90, 40), mode="bilinear", align_corners=False)
 
     result, score = segmenter.segment(photo, concept)
@@ -127,7 +128,7 @@ def test_a_batch_gives_what_single_pictures_give(segmenter, concept):
 def test_the_order_of_shots_does_not_matter(segmenter):
     images, masks = [picture(0), picture(4)], [mask(), np.roll(mask(), 9, axis=1)]
     there = segmenter.learn(images, masks)
-    assert there.masks.shape == (2, 64, 64)
+    assert len(there.references) == 2
     back = segmenter.learn(images[::-1], masks[::-1])
     found, again = (segmenter.segment(picture(1), concept).score for concept in (there, back))
     assert found == pytest.approx(again, abs=1e-3)
@@ -140,16 +141,51 @@ def test_a_method_that_takes_one_reference_refuses_two(tmp_path):
         segmenter.learn([picture(0)] * 2, [mask()] * 2)
 
 
-def test_what_a_method_cannot_do_is_refused():
-    with pytest.raises(UsageError, match="takes no clicks"):
-        FIXED.prompted(BLANK)
-    with pytest.raises(UsageError, match="videos need"):
-        FIXED.segment_video([BLANK], RIVALS)
+def test_what_a_method_cannot_do_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv("DCSAM_WEIGHTS", str(tmp_path))
+    alone = InContextSegmenter(FIXED.method)
+    with pytest.raises(UsageError, match="needs a SAM 2 beside it for videos, clicks"):
+        alone.prompted(BLANK)
+    with pytest.raises(UsageError, match="needs a SAM 2 beside it for videos"):
+        alone.segment_video([BLANK], RIVALS)
     with pytest.raises(ValueError, match="precision is one of fp32, bf16, fp16, not int8"):
         InContextSegmenter(FIXED.method, "int8")
     for concepts in ([], RIVALS * 128):
         with pytest.raises(ValueError, match="between 1 and 255 concepts"):
             FIXED.segment_classes([BLANK], concepts)
+
+
+def test_methods_and_options_that_do_not_exist_are_named():
+    with pytest.raises(ValueError, match="unknown method 'psychic'; there are dc_sam"):
+        InContextSegmenter.from_method("psychic")
+    with pytest.raises(ValueError, match=r"DC-SAM: .*unexpected keyword argument 'size'"):
+        InContextSegmenter.from_method("dc_sam", size="base")
+    with pytest.raises(UsageError, match="DC-SAM has to be trained: give a checkpoint of it"):
+        InContextSegmenter.from_method("dc_sam", random_weights=True)
+
+
+@pytest.mark.parametrize("kind", ["point", "scribble", "box"])
+def test_what_is_no_mask_becomes_one_by_sam(segmenter, kind):
+    mark = np.zeros((50, 70), dtype=bool)
+    mark[10:30, 20 : 50 if kind == "box" else 22] = True
+    concept = segmenter.learn(picture(0), mark, kinds=kind)
+    [reference] = concept.references
+    assert reference.kind == kind
+    assert np.array_equal(reference.mark, mark)
+    taken = segmenter.as_taken(reference)
+    assert taken.kind == "mask"
+    expected = segmenter.prompted(picture(0)).mask_of(mark, kind)
+    assert np.array_equal(taken.mark, expected)
+
+
+def test_a_saved_concept_is_learned_by_another_model(segmenter, concept, tmp_path):
+    concept.save(tmp_path / "dog.concept")
+    other = InContextSegmenter(tiny_model(1, image_size=128))
+    again = other.load(tmp_path / "dog.concept")
+    fresh = other.learn(picture(0), mask())
+    found, expected = (other.segment(picture(1), one) for one in (again, fresh))
+    assert np.array_equal(found.mask, expected.mask)
+    assert found.score == expected.score
 
 
 def test_a_click_asks_the_methods_own_sam(segmenter):
@@ -179,7 +215,9 @@ class FixedMethod(Method):
         super().__init__()
         self.name, self.weight = "fixed", torch.nn.Parameter(torch.zeros(1))
 
-    def encode(self, images: Tensor, support_only: bool = False) -> Tensor:
+    def encode(
+        self, images: Tensor, support_only: bool = False, sizes: Tensor | None = None
+    ) -> Tensor:
         return images
 
     def predict(self, images: Tensor, support: Fixed) -> Prediction:
@@ -210,9 +248,9 @@ def test_an_absent_class_does_not_compete():
 
 
 def test_a_higher_threshold_of_the_logit_claims_fewer_pixels():
-    logits, _ = FIXED.predict([BLANK], RIVALS)
+    [found] = FIXED.predict([BLANK], RIVALS)
     for least, labels in ((2.5, [[1, 0], [2, 0]]), (-1.5, [[1, 2], [2, 1]])):
-        assert label_map(logits[:, 0], [0, 1], (2, 2), least).tolist() == labels
+        assert label_map(found.logits, [0, 1], (2, 2), least).tolist() == labels
 
 
 @pytest.mark.parametrize("size", [(37, 91), (8, 8), (5, 3)])

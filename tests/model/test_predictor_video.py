@@ -9,7 +9,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from common.errors import UsageError
-from common.pixels import squash_image
+from common.geometry import Geometry
 from common.video_io import VideoWriter
 from model.predictor import InContextSegmenter
 from tests.helpers import tiny_model
@@ -56,7 +56,7 @@ def test_masks_and_scores_are_those_of_the_methods_video(segmenter, concepts, pr
     found = list(segmenter.segment_video(FRAMES, concepts[0], prompt_every))
     assert len(found) == 5
     for image, (mask, score) in zip(FRAMES, found, strict=True):
-        expected = video.step(squash_image(image, SIDE)[None])
+        expected = video.step(Geometry(SIDE).image(image)[None])
         logits = F.interpolate(
             expected.logits[None], (HEIGHT, WIDTH), mode="bilinear", align_corners=False
         )
@@ -115,7 +115,7 @@ def test_concepts_compete_and_absent_ones_do_not(segmenter, concepts, monkeypatc
     logits = torch.tensor([[[9.0, 1], [-1, -1]], [[8, 2], [3, -2]]])
     answers = iter([[4.0, 0.2], [-0.1, 4.0], [4.0, 0.2], [4.0, 0.2]])
 
-    def step(_):
+    def step(_, sizes):
         return SimpleNamespace(logits=logits, object_logit=torch.tensor(next(answers)))
 
     monkeypatch.setattr(segmenter.method, "video", lambda *_: SimpleNamespace(step=step))
@@ -149,5 +149,16 @@ def test_what_cannot_be_segmented_is_refused_at_once(segmenter, concepts):
         segmenter.segment_video(FRAMES, [])
     with pytest.raises(ValueError, match="0 or more"):
         segmenter.segment_video(FRAMES, concepts, prompt_every=-1)
-    with pytest.raises(UsageError, match="videos need a checkpoint with SAM 2"):
-        InContextSegmenter(tiny_model(1)).segment_video(FRAMES, concepts)
+
+
+def test_a_method_without_memory_has_its_masks_carried_on_by_sam_2():
+    alone = InContextSegmenter(tiny_model(1))
+    concept = alone.learn(FRAMES[0], FRAMES[0][..., 0] > 90)
+    found = list(alone.segment_video(FRAMES, [concept]))
+    first = alone.segment(FRAMES[0], concept).mask
+    assert len(found) == len(FRAMES)
+    assert np.mean((found[0].labels == 1) != first) < 0.15
+
+    every = list(alone.segment_video(FRAMES, [concept], prompt_every=1))
+    for frame, one in zip(FRAMES, every, strict=True):
+        assert np.mean((one.labels == 1) != alone.segment(frame, concept).mask) < 0.15

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from common.pixels import squash_image
+from common.geometry import Geometry
 from model.sam.clicks import PromptedPicture
 from model.sam.variants import build_segmenter, segmenter_weights
 
@@ -16,7 +16,7 @@ def picture() -> PromptedPicture:
     """A bright disc on a dark ground."""
     image = np.where(DISC[..., None], (230, 60, 40), (40, 60, 90)).astype(np.uint8)
     sam = build_segmenter(1, "tiny", segmenter_weights(1, "tiny")).eval()
-    return PromptedPicture(sam, squash_image(image, 64)[None])
+    return PromptedPicture(sam, Geometry(64).image(image)[None])
 
 
 @pytest.mark.parametrize(
