@@ -16,12 +16,22 @@ DINOV3_LICENCE = "DINOv3 License (Meta; passed on only with its text, no militar
 NONE_STATED = "none stated: ask the authors before passing it on"
 
 
+def readable_size(size: int) -> str:
+    """Bytes in the unit that leaves one to three digits before the point."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
+        if size >= factor:
+            return f"{size / factor:.3g} {unit}"
+    return f"{size} bytes"
+
+
 @dataclass(frozen=True)
 class HubFile:
     """A file of a repository on the Hugging Face hub."""
 
     repository: str
     file: str
+    saved_as: str
+    """Its name in the folder of weights."""
 
     @property
     def page(self) -> str:
@@ -43,10 +53,13 @@ class OfficialFile:
     """Where a person finds it: the publisher's page."""
     address: str | None = None
     """Where a program gets it by https."""
-    hub: HubFile | None = None
-    """The same bytes on the hub, looked for in its cache; fetched from there without `address`."""
+    hubs: tuple[HubFile, ...] = ()
+    """Where the hub has these weights: all are looked for in its cache; without `address` the first
+    is where a program gets them."""
     size: int | None = None
-    """Bytes, where published."""
+    """Bytes, where known exactly: another size means that the file is broken."""
+    about: int | None = None
+    """Bytes by the count of its parameters, where the exact size is not known."""
     sha256: str | None = None
     """Hash of the content, where published in full; one in the name needs no entry."""
     other_names: tuple[str, ...] = ()
@@ -55,18 +68,31 @@ class OfficialFile:
     @property
     def by_hand(self) -> bool:
         """Whether only a person can get it."""
-        return self.address is None and self.hub is None
+        return self.address is None and not self.hubs
 
     @property
     def source(self) -> str:
         """From where it comes, to be read by people."""
-        return self.address or (self.hub.page if self.hub else self.page)
+        return self.address or (self.hubs[0].page if self.hubs else self.page)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name under which it is looked for, the best first."""
+        hubs = [hub.saved_as for hub in self.hubs]
+        return tuple(dict.fromkeys((self.file, *self.other_names, *hubs)))
+
+    @property
+    def size_text(self) -> str:
+        """Its size, to be read by people."""
+        if self.size is None and self.about is None:
+            return "size unknown"
+        return readable_size(self.size) if self.size else f"about {readable_size(self.about)}"
 
     def hash_of(self, name: str) -> tuple[str, str] | None:
         """Kind of hash ("sha256" or "md5") and its published start or whole, for one of its names.
 
         Args:
-            name: `file` or one of `other_names`.
+            name: one of `names`.
         """
         if name == self.file and self.sha256:
             return "sha256", self.sha256
@@ -98,13 +124,19 @@ def _sam() -> dict[str, OfficialFile]:
             "https://github.com/ChaoningZhang/MobileSAM",
             address="https://raw.githubusercontent.com/ChaoningZhang/MobileSAM/master/weights/"
             "mobile_sam.pt",
+            about=40_700_000,
         )
     }
 
 
 def _sam2() -> dict[str, OfficialFile]:
     dates = {"sam2": "072824", "sam2.1": "092824"}
-    letters = {"t": "tiny", "s": "small", "b+": "base_plus", "l": "large"}
+    sizes = {
+        "t": ("tiny", 156_000_000),
+        "s": ("small", 184_400_000),
+        "b+": ("base_plus", 323_600_000),
+        "l": ("large", 898_000_000),
+    }
     uses = {"sam2": "SAM 2.0: sansa, videos", "sam2.1": "SAM 2.1: dc_sam, videos of any method"}
     return {
         f"{version}_hiera_{letter}": OfficialFile(
@@ -114,56 +146,67 @@ def _sam2() -> dict[str, OfficialFile]:
             "https://github.com/facebookresearch/sam2",
             address="https://dl.fbaipublicfiles.com/segment_anything_2/"
             f"{date}/{version}_hiera_{size}.pt",
-            hub=HubFile(
-                f"facebook/{version}-hiera-{size.replace('_', '-')}", f"{version}_hiera_{size}.pt"
+            hubs=(
+                HubFile(
+                    f"facebook/{version}-hiera-{size.replace('_', '-')}",
+                    f"{version}_hiera_{size}.pt",
+                    f"{version}_hiera_{size}.pt",
+                ),
             ),
+            about=about,
         )
         for version, date in dates.items()
-        for letter, size in letters.items()
+        for letter, (size, about) in sizes.items()
     }
 
 
 def _dinov2() -> dict[str, OfficialFile]:
-    uses = {
-        "s": "quick trials",
-        "b": "dc_sam with --prior, segic, sine",
-        "l": "matcher, segic, sine, vrp_sam",
-        "g": "segic",
+    sizes = {
+        "s": ("matcher, quick", 88_300_000),
+        "b": ("dc_sam with --prior, matcher, quicker", 346_400_000),
+        "l": ("matcher as published, vrp_sam", 1_217_600_000),
+        "g": ("matcher, slow", 4_546_000_000),
     }
     return {
         f"dinov2_{letter}{suffix}": OfficialFile(
             f"dinov2_vit{letter}14_{registers}pretrain.pth",
             APACHE,
-            f"DINOv2 ViT-{letter}/14{' with registers' if suffix else ''}: "
-            + (
-                uses[letter] if not suffix else "dc_sam with --prior" if letter == "b" else "trials"
-            ),
+            f"DINOv2 ViT-{letter}/14: {uses}"
+            if not suffix
+            else f"DINOv2 ViT-{letter}/14 with registers: dc_sam with --prior (size b)",
             "https://github.com/facebookresearch/dinov2",
             address=f"https://dl.fbaipublicfiles.com/dinov2/dinov2_vit{letter}14/"
             f"dinov2_vit{letter}14_{registers}pretrain.pth",
+            about=about,
         )
-        for letter in "sblg"
+        for letter, (uses, about) in sizes.items()
         for suffix, registers in {"": "", "_reg": "reg4_"}.items()
     }
 
 
 def _dinov3() -> dict[str, OfficialFile]:
     sizes = {
-        "s": ("small", "08c60483"),
-        "b": ("base", "73cec8be"),
-        "l": ("large", "8aa4cbdd"),
+        "s": ("small", "08c60483", 86_400_000),
+        "b": ("base", "73cec8be", 342_700_000),
+        "l": ("large", "8aa4cbdd", 1_212_600_000),
     }
     found = {}
-    for letter, (size, digest) in sizes.items():
-        model = f"vit_{size}_patch16_dinov3_qkvb.lvd1689m"
+    for letter, (size, digest, about) in sizes.items():
+        timm, plain = (f"vit_{size}_patch16_dinov3{end}.lvd1689m" for end in ("_qkvb", ""))
+        meta = f"dinov3-vit{letter}16-pretrain-lvd1689m"
         found[f"dinov3_{letter}"] = OfficialFile(
-            f"{model}.safetensors",
+            f"{timm}.safetensors",
             DINOV3_LICENCE,
             f"DINOv3 ViT-{letter.upper()}/16: insid3",
             "https://ai.meta.com/resources/models-and-libraries/dinov3-downloads/",
-            hub=HubFile(f"timm/{model}", "model.safetensors"),
+            hubs=(
+                HubFile(f"timm/{timm}", "model.safetensors", f"{timm}.safetensors"),
+                HubFile(f"timm/{plain}", "model.safetensors", f"{plain}.safetensors"),
+                HubFile(f"facebook/{meta}", "model.safetensors", f"{meta}.safetensors"),
+            ),
             # Meta's own file, which a person gets by e-mail after filling in a form
             other_names=(f"dinov3_vit{letter}16_pretrain_lvd1689m-{digest}.pth",),
+            about=about,
         )
     return found
 
@@ -184,15 +227,17 @@ def _backbones() -> dict[str, OfficialFile]:
         for depth in (50, 101)
     }
     files = {
-        "vgg16": ("vgg16_bn-6c64b313.pth", "VGG-16 with BatchNorm: dc_sam, vrp_sam"),
-        "swin_b": ("swin_b-68c6b09e.pth", "Swin-B: dc_sam"),
+        "vgg16": ("vgg16_bn-6c64b313.pth", "VGG-16 with BatchNorm: dc_sam, vrp_sam", 553_507_600),
+        "swin_b": ("swin_b-68c6b09e.pth", "Swin-B: dc_sam", 351_654_600),
         "resnet50_torchvision": (
             "resnet50-11ad3fa6.pth",
             "ResNet-50 with a 7x7 stem: dc_sam by --backbone_weights",
+            102_540_200,
         ),
         "resnet101_torchvision": (
             "resnet101-cd907fc2.pth",
             "ResNet-101 with a 7x7 stem: dc_sam by --backbone_weights",
+            178_813_700,
         ),
     }
     return deep_stem | {
@@ -202,8 +247,9 @@ def _backbones() -> dict[str, OfficialFile]:
             purpose,
             "https://docs.pytorch.org/vision/stable/models.html",
             address=f"{torchvision}/{file}",
+            about=about,
         )
-        for name, (file, purpose) in files.items()
+        for name, (file, purpose, about) in files.items()
     }
 
 

@@ -26,7 +26,7 @@ def official_path(name: str) -> Path:
     A file of another name with the same weights counts where the file itself is absent.
     """
     official = OFFICIAL[name]
-    places = [weights_folder() / file for file in (official.file, *official.other_names)]
+    places = [weights_folder() / file for file in official.names]
     return next((path for path in places if path.is_file()), places[0])
 
 
@@ -116,7 +116,7 @@ def compare_names(
 def _how_to_get(path: Path, name: str | None) -> str:
     """What to do about a missing file, in one line: which it is, from where, to which folder."""
     known = [n for n in OFFICIAL if n == name] or [
-        n for n, f in OFFICIAL.items() if path.name in (f.file, *f.other_names)
+        n for n, f in OFFICIAL.items() if path.name in f.names
     ]
     if not known:
         return f"no such weights file: {path}"

@@ -15,19 +15,20 @@ from functools import partial
 from pathlib import Path
 
 from common.cli import run_script
+from common.download import download
 from common.errors import UsageError
 from data.class_index import name_some
 from data.classes import FOLDS, Role
 from data.coco import Coco
 from data.pascal import LARGEST_LIST, PAPER_LIST, Pascal
 from data.reader import DESCRIPTION_FILE, Reader
+from tools.preparation.archives import extract
 from tools.preparation.convert import (
     PascalNames,
     make_augmented_masks,
     make_class_masks,
     write_image_list,
 )
-from tools.preparation.download import download, extract
 from tools.preparation.inventory import (
     COCO_COUNTS,
     COCO_PARTS,
@@ -210,7 +211,7 @@ def fetch(options: PrepareOptions, parts: tuple[Part, ...]) -> list[str]:
     for name, archive in archives.items():
         with collected(problems, f"fetch {name}"):
             path = options.root / DOWNLOADS / name
-            download(archive.address, path, archive.md5)
+            download(archive.address, path, digest=archive.md5 and ("md5", archive.md5))
             extract(path, options.root, archive.places)
     return problems
 

@@ -1,11 +1,9 @@
-"""Fetching archives so that an interruption costs nothing, and unpacking them safely."""
+"""Unpacking archives safely."""
 
 import gzip
-import hashlib
 import os
 import shutil
 import tarfile
-import urllib.request
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -13,15 +11,11 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from httpx2 import TransportError
-from huggingface_hub.file_download import http_get
 from tqdm import tqdm
 
 from common.errors import UsageError
-from common.files import publish, temporary_beside
+from common.files import temporary_beside
 
-_TIMEOUT = 60
-"""Seconds without an answer after which a connection is given up."""
 _BROKEN_ARCHIVE = (
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -30,62 +24,6 @@ _BROKEN_ARCHIVE = (
     EOFError,
     RuntimeError,
 )
-
-
-def download(address: str, path: Path, md5: str | None = None) -> None:
-    """Fetch a file, continuing where an earlier call stopped.
-
-    What has arrived lies in `<path>.part`; only a file of the announced size (and checksum)
-    gets the name `path`. A file that is there already is not fetched again.
-
-    Args:
-        md5: the file's checksum, where its publisher gives one.
-
-    Raises:
-        OSError: the server does not answer as it should, the checksum differs, or the file
-            cannot be written.
-        UsageError: the disk has too little room.
-    """
-    if path.is_file():
-        return
-    part = path.with_name(f"{path.name}.part")
-    try:
-        part.parent.mkdir(parents=True, exist_ok=True)
-        head = urllib.request.Request(address, method="HEAD")
-        with urllib.request.urlopen(head, timeout=_TIMEOUT) as response:
-            size = int(response.headers["Content-Length"])
-        with part.open("ab") as file:
-            if file.tell() > size:  # this was another file
-                file.seek(0)
-                file.truncate()
-            have = file.tell()
-            _refuse_too_large(part, size - have)
-            name = path.name
-            http_get(address, file, resume_size=have, expected_size=size, displayed_filename=name)
-    except (OSError, TypeError, TransportError) as error:
-        raise OSError(
-            f"{address}: {error}. What has arrived is kept: run the same again to continue"
-        ) from error
-    if md5 is not None and _md5(part) != md5:
-        part.unlink()
-        raise OSError(
-            f"{address}: the checksum differs, the file was changed on its way: run the same "
-            "again to fetch it anew"
-        )
-    publish(part, path)
-
-
-def _refuse_too_large(part: Path, size: int) -> None:
-    free = shutil.disk_usage(part.parent).free
-    if size > free:
-        raise UsageError(
-            f"{part.parent} has {free / 1e9:.1f} GB of room, the download needs {size / 1e9:.1f} GB"
-        )
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def extract(archive: Path, folder: Path, places: Mapping[str, str]) -> None:
