@@ -4,7 +4,7 @@ import hashlib
 import shutil
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from filelock import FileLock
@@ -33,7 +33,7 @@ def content_length(address: str, headers: Mapping[str, str] | None = None) -> in
         with urllib.request.urlopen(head, timeout=_TIMEOUT) as response:
             length = response.headers["Content-Length"]
     except OSError as error:
-        raise OSError(f"{address}: {_reason(error)}") from error
+        raise OSError(f"{address}: {reason(error)}") from error
     return None if length is None else int(length)
 
 
@@ -43,6 +43,7 @@ def download(
     size: int | None = None,
     digest: Digest | None = None,
     headers: Mapping[str, str] | None = None,
+    check: Callable[[Path], str | None] = lambda part: None,
 ) -> None:
     """Fetch a file with a progress bar, continuing where an earlier call stopped.
 
@@ -54,10 +55,11 @@ def download(
         size: bytes; None: the server is asked. Where it does not say, nothing can be continued.
         digest: what its publisher says of its content.
         headers: to be sent along, such as who asks.
+        check: says what is wrong with all that has arrived, if anything, before it is taken.
 
     Raises:
-        OSError: the server does not answer as it should, the hash differs, or the file cannot be
-            written.
+        OSError: the server does not answer as it should, what it gives is something else, or the
+            file cannot be written.
         UsageError: the disk has too little room.
     """
     if path.is_file():
@@ -69,14 +71,21 @@ def download(
     lock = path.with_name(f".{path.name}.lock")
     with FileLock(lock):
         if not path.is_file():
-            _download(address, path, size, digest, dict(headers or {}))
+            part = path.with_name(f"{path.name}.part")
+            _complete(part, address, size, dict(headers or {}), path.name)
+            problem = None if digest is None else _other_digest(part, digest)
+            problem = problem or check(part)
+            if problem is not None:
+                part.unlink()
+                raise OSError(f"{address}: what came {problem}; run the same again to try anew")
+            publish(part, path)
     lock.unlink(missing_ok=True)
 
 
-def _download(
-    address: str, path: Path, size: int | None, digest: Digest | None, headers: dict[str, str]
+def _complete(
+    part: Path, address: str, size: int | None, headers: dict[str, str], displayed_name: str
 ) -> None:
-    part = path.with_name(f"{path.name}.part")
+    """Fetch what is missing of a file."""
     if size is None:
         size = content_length(address, headers)
     try:
@@ -92,17 +101,10 @@ def _download(
                 resume_size=have,
                 headers=headers,
                 expected_size=size,
-                displayed_filename=path.name,
+                displayed_filename=displayed_name,
             )
     except (OSError, TransportError) as error:
-        raise OSError(f"{address}: {_reason(error)}{_what_is_kept(part, size)}") from error
-    if digest is not None and not has_digest(part, digest):
-        part.unlink()
-        raise OSError(
-            f"{address}: the checksum differs from the published {digest[0].upper()}, the file "
-            "was changed on its way: run the same again to fetch it anew"
-        )
-    publish(part, path)
+        raise OSError(f"{address}: {reason(error)}{_what_is_kept(part, size)}") from error
 
 
 def has_digest(path: Path, digest: Digest) -> bool:
@@ -113,6 +115,11 @@ def has_digest(path: Path, digest: Digest) -> bool:
     return found.hexdigest().startswith(expected.lower())
 
 
+def _other_digest(part: Path, digest: Digest) -> str | None:
+    kind = "SHA-256" if digest[0] == "sha256" else "MD5"
+    return None if has_digest(part, digest) else f"has another {kind} than the published one"
+
+
 def _refuse_too_large(part: Path, size: int) -> None:
     free = shutil.disk_usage(part.parent).free
     if size > free:
@@ -121,10 +128,12 @@ def _refuse_too_large(part: Path, size: int) -> None:
         )
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """What went wrong, in one line."""
     if isinstance(error, HfHubHTTPError):
         return f"HTTP Error {error.response.status_code}: {error.response.reason_phrase}"
+    if isinstance(error, TransportError):
+        return f"no connection ({str(error) or type(error).__name__})"
     if isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError):
         return f"no connection ({error.reason})"
     if "Consistency check failed" in str(error):  # http_get's, which names flags of its library

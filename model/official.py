@@ -1,103 +1,15 @@
 """The official files of the foundation models, backbones and methods: what, whence, on what terms.
 
 A file's name, address, licence, size and hash stand here and nowhere else. What no publisher gives
-is None: sizes are then asked of the server, and nothing is checked that is not known.
+is left out: sizes are then asked of the server, and nothing is checked that is not known.
 """
 
-import re
-from dataclasses import dataclass
-
-_HASH = re.compile(r"([-_])([0-9a-f]{6,})\.pth$")
-"""At the end of a name: the start of its SHA-256 (torchvision: after "-") or MD5 (SAM: "_")."""
+from model.official_file import HubFile, OfficialFile
 
 APACHE = "Apache-2.0"
 BSD_IMAGENET = "BSD-3-Clause (torchvision), trained on ImageNet"
-DINOV3_LICENCE = "DINOv3 License (Meta; passed on only with its text, no military use)"
-NONE_STATED = "none stated: ask the authors before passing it on"
-
-
-def readable_size(size: int) -> str:
-    """Bytes in the unit that leaves one to three digits before the point."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
-        if size >= factor:
-            return f"{size / factor:.3g} {unit}"
-    return f"{size} bytes"
-
-
-@dataclass(frozen=True)
-class HubFile:
-    """A file of a repository on the Hugging Face hub."""
-
-    repository: str
-    file: str
-    saved_as: str
-    """Its name in the folder of weights."""
-
-    @property
-    def page(self) -> str:
-        """Where a person reads about it and accepts its terms."""
-        return f"https://huggingface.co/{self.repository}"
-
-
-@dataclass(frozen=True)
-class OfficialFile:
-    """One official file, as its publisher offers it."""
-
-    file: str
-    """Its name in the folder of weights."""
-    licence: str
-    """In few words; the page has the text."""
-    purpose: str
-    """What it is good for: the network, and the methods that read it."""
-    page: str
-    """Where a person finds it: the publisher's page."""
-    address: str | None = None
-    """Where a program gets it by https."""
-    hubs: tuple[HubFile, ...] = ()
-    """Where the hub has these weights: all are looked for in its cache; without `address` the first
-    is where a program gets them."""
-    size: int | None = None
-    """Bytes, where known exactly: another size means that the file is broken."""
-    about: int | None = None
-    """Bytes by the count of its parameters, where the exact size is not known."""
-    sha256: str | None = None
-    """Hash of the content, where published in full; one in the name needs no entry."""
-    other_names: tuple[str, ...] = ()
-    """Files with the same weights that are accepted in its place, whatever names tensors have."""
-
-    @property
-    def by_hand(self) -> bool:
-        """Whether only a person can get it."""
-        return self.address is None and not self.hubs
-
-    @property
-    def source(self) -> str:
-        """From where it comes, to be read by people."""
-        return self.address or (self.hubs[0].page if self.hubs else self.page)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Every name under which it is looked for, the best first."""
-        hubs = [hub.saved_as for hub in self.hubs]
-        return tuple(dict.fromkeys((self.file, *self.other_names, *hubs)))
-
-    @property
-    def size_text(self) -> str:
-        """Its size, to be read by people."""
-        if self.size is None and self.about is None:
-            return "size unknown"
-        return readable_size(self.size) if self.size else f"about {readable_size(self.about)}"
-
-    def hash_of(self, name: str) -> tuple[str, str] | None:
-        """Kind of hash ("sha256" or "md5") and its published start or whole, for one of its names.
-
-        Args:
-            name: one of `names`.
-        """
-        if name == self.file and self.sha256:
-            return "sha256", self.sha256
-        found = _HASH.search(name)
-        return (("sha256" if found[1] == "-" else "md5"), found[2]) if found else None
+DINOV3_LICENCE = "DINOv3 License, passed on only with its text"
+NONE_STATED = "none stated, do not pass it on"
 
 
 def _sam() -> dict[str, OfficialFile]:
@@ -110,7 +22,7 @@ def _sam() -> dict[str, OfficialFile]:
         name: OfficialFile(
             file,
             APACHE,
-            f"SAM {name.replace('vit_', 'ViT-').upper()}: dc_sam, vrp_sam, persam, matcher, clicks",
+            f"SAM ViT-{name[-1].upper()}: dc_sam, vrp_sam, persam, matcher, clicks",
             "https://github.com/facebookresearch/segment-anything",
             address=f"https://dl.fbaipublicfiles.com/segment_anything/{file}",
             size=size,
@@ -162,26 +74,27 @@ def _sam2() -> dict[str, OfficialFile]:
 
 def _dinov2() -> dict[str, OfficialFile]:
     sizes = {
-        "s": ("matcher, quick", 88_300_000),
-        "b": ("dc_sam with --prior, matcher, quicker", 346_400_000),
-        "l": ("matcher as published, vrp_sam", 1_217_600_000),
-        "g": ("matcher, slow", 4_546_000_000),
+        "s": ("matcher", 88_300_000),
+        "b": ("matcher, dc_sam with --prior", 346_400_000),
+        "l": ("matcher (as published)", 1_217_600_000),
+        "g": ("matcher", 4_546_000_000),
     }
-    return {
-        f"dinov2_{letter}{suffix}": OfficialFile(
-            f"dinov2_vit{letter}14_{registers}pretrain.pth",
-            APACHE,
-            f"DINOv2 ViT-{letter}/14: {uses}"
-            if not suffix
-            else f"DINOv2 ViT-{letter}/14 with registers: dc_sam with --prior (size b)",
-            "https://github.com/facebookresearch/dinov2",
-            address=f"https://dl.fbaipublicfiles.com/dinov2/dinov2_vit{letter}14/"
-            f"dinov2_vit{letter}14_{registers}pretrain.pth",
-            about=about,
-        )
-        for letter, (uses, about) in sizes.items()
-        for suffix, registers in {"": "", "_reg": "reg4_"}.items()
-    }
+    files = {}
+    for letter, (uses, about) in sizes.items():
+        for suffix, registers in {"": "", "_reg": "reg4_"}.items():
+            if registers:
+                uses = "dc_sam with --prior" if letter == "b" else "nothing here yet"
+            file = f"dinov2_vit{letter}14_{registers}pretrain.pth"
+            words = " with registers" if registers else ""
+            files[f"dinov2_{letter}{suffix}"] = OfficialFile(
+                file,
+                APACHE,
+                f"DINOv2 ViT-{letter.upper()}/14{words}: {uses}",
+                "https://github.com/facebookresearch/dinov2",
+                address=f"https://dl.fbaipublicfiles.com/dinov2/dinov2_vit{letter}14/{file}",
+                about=about,
+            )
+    return files
 
 
 def _dinov3() -> dict[str, OfficialFile]:
@@ -214,8 +127,8 @@ def _dinov3() -> dict[str, OfficialFile]:
 def _backbones() -> dict[str, OfficialFile]:
     torchvision = "https://download.pytorch.org/models"
     folder = (
-        "the Google Drive folder named in the README of the DC-SAM release, which PFENet "
-        "(https://github.com/dvlab-research/PFENet) names too"
+        "the Google Drive folder named in the README of the DC-SAM release, or of "
+        "https://github.com/dvlab-research/PFENet,"
     )
     deep_stem = {
         f"resnet{depth}": OfficialFile(

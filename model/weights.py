@@ -2,7 +2,8 @@
 
 import os
 import pickle
-from collections.abc import Collection, Mapping
+import shlex
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from common.errors import UsageError
 from common.files import ROOT
 from model.official import OFFICIAL
+from model.official_file import readable_size
 
 
 def weights_folder() -> Path:
@@ -25,9 +27,35 @@ def official_path(name: str) -> Path:
 
     A file of another name with the same weights counts where the file itself is absent.
     """
-    official = OFFICIAL[name]
-    places = [weights_folder() / file for file in official.names]
+    places = [weights_folder() / file for file in OFFICIAL[name].names]
     return next((path for path in places if path.is_file()), places[0])
+
+
+def how_to_get(names: Sequence[str]) -> str:
+    """What to do about missing official files: which, from where, to which folder.
+
+    Args:
+        names: of models, keys of `OFFICIAL`; at least one.
+
+    Returns:
+        One line, with sizes and licences.
+    """
+    folder = weights_folder()
+    elsewhere = "" if folder == ROOT / "weights" else f" --weights {shlex.quote(str(folder))}"
+    files = {name: OFFICIAL[name] for name in names}
+    fetched = {name: file for name, file in files.items() if not file.by_hand}
+    advice = [
+        f"get {file.described} by hand from {file.page} and put it into {folder}"
+        for file in files.values()
+        if file.by_hand
+    ]
+    if fetched:
+        known = "; ".join(f"{file.described} from {file.source}" for file in fetched.values())
+        size = readable_size(sum(file.size or file.about or 0 for file in fetched.values()))
+        total = f", {size} in all" if len(fetched) > 1 else ""
+        command = f"python -m tools.weights fetch {' '.join(fetched)}{elsewhere}"
+        advice.insert(0, f"`{command}` gets {known}{total}, into {folder}")
+    return "; ".join(advice)
 
 
 def read_weights(path: Path, name: str | None = None) -> dict[str, Tensor]:
@@ -42,7 +70,7 @@ def read_weights(path: Path, name: str | None = None) -> dict[str, Tensor]:
         UsageError: the file is missing, broken or holds something else.
     """
     if not path.is_file():
-        raise UsageError(_how_to_get(path, name))
+        raise UsageError(_explain_absence(path, name))
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -113,23 +141,13 @@ def compare_names(
         raise UsageError(f"{complaint}; " + "; ".join(found))
 
 
-def _how_to_get(path: Path, name: str | None) -> str:
-    """What to do about a missing file, in one line: which it is, from where, to which folder."""
+def _explain_absence(path: Path, name: str | None) -> str:
+    """That a file is missing and, where it is official, what to do about it, in one line."""
     known = [n for n in OFFICIAL if n == name] or [
-        n for n, f in OFFICIAL.items() if path.name in f.names
+        n for n, file in OFFICIAL.items() if path.name in file.names
     ]
-    if not known:
-        return f"no such weights file: {path}"
-    official = OFFICIAL[known[0]]
-    if official.by_hand:
-        return (
-            f"no such weights file: {path}; get {official.file} by hand from {official.page} "
-            f"and put it into {path.parent}"
-        )
-    return (
-        f"no such weights file: {path}; `python -m tools.weights fetch {known[0]}` gets "
-        f"{official.file} from {official.source}"
-    )
+    complaint = f"no such weights file: {path}"
+    return f"{complaint}; {how_to_get(known[:1])}" if known else complaint
 
 
 def _all_tensors(state: Mapping) -> bool:

@@ -21,6 +21,8 @@ class FileServer(http.server.ThreadingHTTPServer):
         """Path -> status with which it is refused."""
         self.cut: int | None = None
         """A connection ends after so many bytes."""
+        self.dies = False
+        """Whether nothing more comes after the first file, or part of one, that was sent."""
         self.ranges = True
         """Whether parts of files can be had."""
         self.announced = True
@@ -63,6 +65,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         extra = {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"}
         self._begin(206 if start else 200, len(content) - start, extra if start else {})
         self.wfile.write(content[start:][: self.server.cut])
+        if self.server.dies:
+            self.server.cut = 0
 
     def _content(self) -> bytes | None:
         self.server.tokens.append(self.headers.get("Authorization"))

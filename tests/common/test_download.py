@@ -99,10 +99,21 @@ def test_a_file_of_another_size_than_expected_is_not_taken(server, tmp_path):
 
 
 def test_a_wrong_checksum_leaves_nothing(server, tmp_path):
-    with pytest.raises(OSError, match="checksum differs from the published MD5"):
+    with pytest.raises(OSError, match="has another MD5 than the published one"):
         download(f"{server.address}/file", tmp_path / "file", digest=("md5", "0" * 32))
 
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == []
+
+
+def test_what_the_caller_finds_wrong_is_not_taken(server, tmp_path):
+    def refuse(part):
+        assert part.read_bytes() == CONTENT
+        return "is a page about logging in"
+
+    with pytest.raises(OSError, match="what came is a page about logging in"):
+        download(f"{server.address}/file", tmp_path / "file", check=refuse)
+
+    assert not list(tmp_path.glob("file*"))
 
 
 @pytest.mark.parametrize("status", [403, 404, 500])

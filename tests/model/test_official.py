@@ -1,4 +1,5 @@
-from model.official import OFFICIAL, OfficialFile
+from model.official import OFFICIAL
+from model.official_file import OfficialFile
 
 FILES = OFFICIAL.values()
 
@@ -10,15 +11,15 @@ def test_every_address_is_https_and_ends_in_the_file():
             assert official.address.endswith(f"/{official.file}")
 
 
-def test_a_file_on_the_hub_has_its_own_name_or_safetensors():
+def test_what_is_fetched_from_the_hub_gets_the_name_that_is_looked_for_first():
     for official in FILES:
-        if official.hub is not None:
-            assert official.hub.file == official.file or official.file.endswith(".safetensors")
-            assert official.source == (official.address or official.hub.page)
+        if official.hubs and official.address is None:
+            assert official.hubs[0].saved_as == official.file == official.names[0]
+            assert official.source == official.hubs[0].page
 
 
 def test_no_two_models_share_a_file():
-    names = [name for official in FILES for name in (official.file, *official.other_names)]
+    names = [name for official in FILES for name in official.names]
     assert len(names) == len(set(names))
 
 

@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from common.errors import UsageError
-from model.weights import load_strictly, official_path, read_weights
+from model.weights import how_to_get, load_strictly, official_path, read_weights
 
 STATE = {"weight": torch.tensor([[1.0, 2.0]]), "bias": torch.tensor([3.0])}
 WRAPPED = (STATE, {"model": STATE}, {"state_dict": STATE, "epoch": 3})
@@ -34,22 +34,25 @@ def test_reads_what_torch_or_safetensors_wrote(tmp_path: Path):
         (
             "mine.pth",
             "vit_b",
-            "mine.pth; `python -m tools.weights fetch vit_b` gets sam_vit_b_01ec64.pth from "
-            f"{META}/segment_anything/sam_vit_b_01ec64.pth",
+            "mine.pth; `python -m tools.weights fetch vit_b --weights /w` gets "
+            "sam_vit_b_01ec64.pth (375 MB, licence: Apache-2.0) from "
+            f"{META}/segment_anything/sam_vit_b_01ec64.pth, into /w",
         ),
         # known by its own name
         (
             "sam2.1_hiera_tiny.pt",
             None,
-            "`python -m tools.weights fetch sam2.1_hiera_t` gets sam2.1_hiera_tiny.pt from "
-            f"{META}/segment_anything_2/092824/sam2.1_hiera_tiny.pt",
+            "`python -m tools.weights fetch sam2.1_hiera_t --weights /w` gets "
+            "sam2.1_hiera_tiny.pt (about 156 MB, licence: Apache-2.0) from "
+            f"{META}/segment_anything_2/092824/sam2.1_hiera_tiny.pt, into /w",
         ),
         ("other.pth", None, "other.pth"),
     ],
 )
 def test_a_missing_file_says_how_to_get_it(
-    tmp_path: Path, file: str, model: str | None, words: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, model: str | None, words: str
 ):
+    monkeypatch.setenv("DCSAM_WEIGHTS", "/w")
     with pytest.raises(UsageError, match=f"^no such weights file: .*{re.escape(words)}$"):
         read_weights(tmp_path / file, model)
 
@@ -145,8 +148,16 @@ def test_a_file_of_another_name_counts_where_the_first_is_absent(
     assert official_path("dinov3_l").name == "dinov3_vitl16_pretrain_lvd1689m-8aa4cbdd.pth"
 
 
-def test_a_file_that_only_a_person_can_get_is_named_with_page_and_folder(tmp_path: Path):
+def test_a_file_that_only_a_person_can_get_is_named_with_page_and_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("DCSAM_WEIGHTS", raising=False)
     with pytest.raises(UsageError) as caught:
         read_weights(tmp_path / "resnet50_v2.pth", "resnet50")
-    assert re.search(r"resnet50_v2.pth by hand from .*Google Drive folder", str(caught.value))
-    assert str(caught.value).endswith(f"and put it into {tmp_path}")
+    words = r"; get resnet50_v2.pth \(.*\) by hand from .* Drive folder .* put it into .*/weights$"
+    assert re.search(words, str(caught.value))
+
+
+def test_the_folder_of_the_checkout_needs_no_flag(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("DCSAM_WEIGHTS", raising=False)
+    assert "`python -m tools.weights fetch vit_b` gets " in how_to_get(["vit_b"])

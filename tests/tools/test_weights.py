@@ -1,94 +1,102 @@
-import hashlib
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-
 import pytest
 
-from model.official import OfficialFile
+from tests.file_server import running_server
+from tests.official_files import MD5, WEIGHTS, offer_official_files, put_in_torch_cache
 from tools import weights
 
-CONTENT = b"weights" * 1000
-MD5, SHA256 = hashlib.md5(CONTENT).hexdigest(), hashlib.sha256(CONTENT).hexdigest()
-
 
 @pytest.fixture
-def server(tmp_path: Path):
-    """The address of a server, and the folder whose files it offers."""
-    folder = tmp_path / "server"
-    folder.mkdir()
-    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}", folder
-        running.shutdown()
+def server(monkeypatch, tmp_path):
+    with running_server() as server:
+        server.rows = offer_official_files(server, monkeypatch, tmp_path)
+        yield server
 
 
-@pytest.fixture
-def official(server, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Known files on that server; one is on a page for people. Returns the server's folder."""
-    address, folder = server
-    names = {
-        "vgg16": f"vgg16_bn-{SHA256[:8]}.pth",
-        "vit_b": f"sam_vit_b_{MD5[:6]}.pth",
-        "plain": "large.pt",
-        "broken": "swin_b-00000000.pth",
-    }
-    for name in names.values():
-        (folder / name).write_bytes(CONTENT)
-    names["absent"] = "absent.pt"
-    known = {
-        name: OfficialFile(file, "MIT", "", "a page", address=f"{address}/{file}")
-        for name, file in names.items()
-    }
-    known["resnet50"] = OfficialFile(
-        "resnet50_v2.pth", "MIT", "", "the Google Drive folder of the release"
-    )
-    monkeypatch.setattr(weights, "OFFICIAL", known)
-    return folder
+def test_files_are_fetched_to_the_folder_that_is_named(server, script, tmp_path):
+    outcome = script(weights, "fetch", "plain", "by_md5", "--weights", tmp_path / "new")
 
-
-@pytest.mark.parametrize("name", ["vgg16", "vit_b", "plain"])
-def test_a_file_is_fetched_once(name: str, official, script, tmp_path: Path):
-    outcome = script(weights, "fetch", name, "--weights", tmp_path / "new")
     assert outcome.code == 0, outcome.error
-    (path,) = (tmp_path / "new").iterdir()
-    assert path.name == weights.OFFICIAL[name].file
-    assert path.read_bytes() == CONTENT
-    assert path.stat().st_mode & 0o044  # others may read it
-    (official / path.name).unlink()
-    assert script(weights, "fetch", name, "--weights", tmp_path / "new").code == 0
+    paths = [tmp_path / "new" / server.rows[name].file for name in ("plain", "by_md5")]
+    assert outcome.output.splitlines() == [str(path) for path in paths]
+    assert all(path.read_bytes() == WEIGHTS for path in paths)
+    assert "fetching large.pt: about 8" not in outcome.error  # the server knows it better
+    assert "fetching large.pt: 8" in outcome.error
+
+
+def test_one_that_fails_does_not_stop_the_others(server, script, tmp_path):
+    outcome = script(weights, "fetch", "changed", "plain")
+
+    assert outcome.code == 1
+    assert "swin-00000000.pth: what came has another SHA-256" in outcome.error
+    assert [path.name for path in (tmp_path / "weights").glob("[!.]*")] == ["large.pt"]
+
+
+def test_one_that_only_a_person_can_get_is_wrong_use(server, script):
+    outcome = script(weights, "fetch", "by_hand")
+    assert outcome.code == 2
+    assert "by hand from a page and put it into" in outcome.error
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("flags", "words"),
     [
-        ("broken", "swin_b-00000000.pth gave does not have the hash in its name"),
-        ("absent", "HTTP Error 404"),
-        ("resnet50", "from the Google Drive folder of the release and save it as"),
+        (["fetch", "vgg19"], "unknown: vgg19; there are by_sha256, by_md5"),
+        (["fetch"], "fetch at least one"),
+        (["list", "plain"], "list takes no names"),
+        (["burn", "plain"], "invalid choice"),
     ],
 )
-def test_what_cannot_be_fetched_leaves_nothing(
-    name: str, message: str, official, script, tmp_path: Path
-):
-    outcome = script(weights, "fetch", "plain", name, "--weights", tmp_path / "new")
+def test_wrong_use_is_explained(server, script, flags, words):
+    outcome = script(weights, *flags)
     assert outcome.code == 2
-    assert message in outcome.error
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["large.pt"]
+    assert words in outcome.error
 
 
-def test_the_list_says_what_is_there(official, script, tmp_path: Path):
-    (tmp_path / "large.pt").touch()
-    outcome = script(weights, "list", "--weights", tmp_path)
-    lines = {line.split()[0]: line for line in outcome.output.splitlines()}
-    assert lines.keys() == weights.OFFICIAL.keys()
-    assert "there" in lines["plain"].split()
-    assert "absent" in lines["vgg16"].split()
-    assert "by hand" in lines["resnet50"]
+def test_the_list_says_what_there_is(server, script, tmp_path):
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    (folder / "large.pt").write_bytes(WEIGHTS)
+    (folder / "exact.pt").write_bytes(WEIGHTS[:-1])
+    (folder / "swin-00000000.pth.part").write_bytes(WEIGHTS[:5])
+    put_in_torch_cache(tmp_path, f"sam_{MD5[:6]}.pth")
+
+    outcome = script(weights, "list")
+
+    rows = {line.split()[0]: line for line in outcome.output.splitlines() if line}
+    states = {name: rows[name].split()[1] for name in server.rows}
+    assert states == {
+        "by_sha256": "absent",
+        "by_md5": "cached",
+        "plain": "there",
+        "exact": "broken",
+        "changed": "begun",
+        "on_hub": "absent",
+        "by_hand": "absent",
+    }
+    assert all("MIT" in rows[name] for name in server.rows)
+    assert "by hand" in rows["by_hand"]
+    assert "huggingface.co" in rows["on_hub"]
+    assert "about 81.6 KB" in rows["plain"]
+    assert outcome.code == 0
+    assert server.tokens == []
 
 
-def test_an_unknown_name_is_told_with_the_known_ones(official, script):
-    outcome = script(weights, "fetch", "vgg19")
-    assert outcome.code == 2
-    assert "vgg16" in outcome.error
+def test_verify_reads_all_that_is_there(server, script, tmp_path):
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    (folder / f"sam_{MD5[:6]}.pth").write_bytes(WEIGHTS)
+    assert script(weights, "verify").code == 0
+    (folder / "swin-00000000.pth").write_bytes(WEIGHTS)
+
+    outcome = script(weights, "verify")
+
+    assert outcome.code == 1
+    good, broken = outcome.output.splitlines()
+    assert good == f"by_md5: {folder / f'sam_{MD5[:6]}.pth'} is good: MD5 as published: {MD5[:6]}"
+    assert broken.startswith(f"changed: {folder / 'swin-00000000.pth'} is BROKEN: it has another")
+
+
+def test_verify_says_that_a_named_file_is_absent(server, script):
+    outcome = script(weights, "verify", "plain")
+    assert outcome.code == 1
+    assert outcome.output.startswith("plain: no file in ")
