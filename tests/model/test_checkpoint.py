@@ -140,5 +140,7 @@ def test_a_missing_official_file_is_told_with_the_command_that_gets_it(
 ):
     monkeypatch.setenv("DCSAM_WEIGHTS", str(tmp_path))
     facts = {"model": {**FACTS["model"], "random_weights": False, "sam_model": "vit_b"}}
-    with pytest.raises(UsageError, match=r"`python -m tools\.weights fetch vit_b` gets sam_vit_b_"):
+    with pytest.raises(
+        UsageError, match=r"`python -m tools\.weights fetch vit_b --weights .*` gets sam_vit_b_"
+    ):
         restore_method(facts, {}, "last")
