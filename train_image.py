@@ -16,6 +16,7 @@ import torch
 
 from common.cli import checked_options, early_flags, run_script, script_parser, to_json
 from common.distributed import Processes, process_group
+from common.errors import UsageError
 from common.logger import RunLogger, quiet_libraries
 from common.run_options import RunOptions
 from common.settings import claim_run
@@ -44,6 +45,8 @@ def main() -> int:
         torch.manual_seed(training.seed)
         model = METHODS[model_options.method].build(model_options).to(processes.device)
         model.refuse_shots(data.nshot)
+        if run.store_features and model.encoder_learns:
+            raise UsageError(f"--store_features: {model.name} trains the encoder itself")
         sampler, validation = training_samplers(
             benchmark, data.nshot, training.seed, run.episodes_per_epoch
         )
@@ -55,7 +58,7 @@ def main() -> int:
             "data": {**data.to_json(), "fingerprint": benchmark.training.fingerprint()},
             "losses": to_json(losses),
             "training": to_json(training),
-            "frozen": frozen_fingerprint(model),
+            "frozen": frozen_fingerprint(model, learnable_weights(model)),
             "training_episodes": episode_hash(sampler.training_keys(0)),
         }
         deciding = {**training.deciding(trainer.update_size), **run.deciding}
@@ -147,6 +150,7 @@ def train_one_epoch(
             trainer.scaler.scale(loss / accumulate).backward()
         totals.append(loss.item())
         if last:
+            trainer.clip_gradients()
             trainer.scaler.step(trainer.optimizer)
             trainer.scaler.update()
             trainer.optimizer.zero_grad(set_to_none=True)

@@ -286,6 +286,7 @@ def train_one_epoch(
             trainer.scaler.scale(loss / accumulate).backward()
         totals.append(loss.item())
         if last:
+            trainer.clip_gradients()
             trainer.scaler.step(trainer.optimizer)
             trainer.scaler.update()
             trainer.optimizer.zero_grad(set_to_none=True)

@@ -32,6 +32,9 @@ class TrainingOptions:
     accumulate: int = option(1, "steps whose gradients make one update")
     lr: float = option(1e-4, "peak learning rate of AdamW; cosine decay to zero, per update")
     weight_decay: float = option(1e-5, "weight decay of AdamW")
+    clip_norm: float | None = option(
+        None, "shorten the gradient of an update to this norm where it is longer; inf: never"
+    )
     max_iterations: int | None = option(None, "stop after so many updates; the decay ends there")
     nworker: int = option(2, "processes that read episodes; 0: none but this one")
     seed: int = option(0, "seed of weights and episodes")
@@ -49,6 +52,8 @@ class TrainingOptions:
             found.append(f"--lr must be above 0, not {self.lr}")
         if self.weight_decay < 0 or self.nworker < 0 or self.seed < 0:
             found.append("--weight_decay, --nworker and --seed cannot be negative")
+        if self.clip_norm is not None and self.clip_norm <= 0:
+            found.append(f"--clip_norm must be above 0, not {self.clip_norm}")
         if self.max_iterations is not None and self.max_iterations < 1:
             found.append(f"--max_iterations must be at least 1, not {self.max_iterations}")
         return found
@@ -167,6 +172,15 @@ class Trainer:
     def autocast(self) -> AbstractContextManager:
         """Where a forward pass runs."""
         return autocast(self.device, self.options.precision)
+
+    def clip_gradients(self) -> None:
+        """Shorten an update's gradient, where that is asked for, once it is complete."""
+        if self.options.clip_norm is None:
+            return
+        self.scaler.unscale_(self.optimizer)
+        groups = self.optimizer.param_groups
+        learning = [parameter for group in groups for parameter in group["params"]]
+        torch.nn.utils.clip_grad_norm_(learning, self.options.clip_norm)
 
     def mean(self, values: Sequence[float]) -> float:
         """The mean over all processes, which have as many values each."""

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-LOSSES = ("paper", "release")
+LOSSES = ("paper", "release", "focal")
 """Which Dice joins the cross-entropy: squared denominators, or the release's plain sums with 1
-added to numerator and denominator."""
+added to numerator and denominator; or that one and the focal loss, as SANSA has them."""
 
 
 def binary_cross_entropy(logits: Tensor, mask: Tensor, ignore: Tensor | None = None) -> Tensor:
@@ -23,6 +23,31 @@ def binary_cross_entropy(logits: Tensor, mask: Tensor, ignore: Tensor | None = N
         B, the mean over the pixels that count.
     """
     loss = F.binary_cross_entropy_with_logits(logits, mask, reduction="none").flatten(1)
+    if ignore is None:
+        return loss.mean(dim=1)
+    counted = (~ignore).flatten(1).to(loss.dtype)
+    return (loss * counted).sum(dim=1) / counted.sum(dim=1).clamp_min(1)
+
+
+def focal(
+    logits: Tensor,
+    mask: Tensor,
+    ignore: Tensor | None = None,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+) -> Tensor:
+    """Cross-entropy in which what is right already counts little, for each sample; shapes as above.
+
+    Source: focal loss (arXiv 1708.02002).
+
+    Args:
+        alpha: weight of the object's pixels; that of others is 1 - alpha.
+        gamma: how little easy pixels count.
+    """
+    likelihood = F.binary_cross_entropy_with_logits(logits, mask, reduction="none")
+    wrong = (logits.sigmoid() - mask).abs()
+    weight = alpha * mask + (1 - alpha) * (1 - mask)
+    loss = (weight * wrong**gamma * likelihood).flatten(1)
     if ignore is None:
         return loss.mean(dim=1)
     counted = (~ignore).flatten(1).to(loss.dtype)
@@ -65,5 +90,6 @@ def mask_loss(
     """
     if kind not in LOSSES:
         raise ValueError(f"no loss {kind!r}: choose of {', '.join(LOSSES)}")
-    release = {"squared": False, "smoothing": 1.0} if kind == "release" else {}
-    return binary_cross_entropy(logits, mask, ignore) + dice(logits, mask, ignore, **release)
+    plain = {} if kind == "paper" else {"squared": False, "smoothing": 1.0}
+    pixels = focal if kind == "focal" else binary_cross_entropy
+    return pixels(logits, mask, ignore) + dice(logits, mask, ignore, **plain)

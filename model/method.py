@@ -148,6 +148,8 @@ class Method(nn.Module):
     """What may mark an object in a reference, of `common.geometry.KINDS`."""
     frozen_parts: tuple[str, ...] = ()
     """Names of the submodules whose weights come from official files and never change."""
+    encoder_learns: bool = False
+    """Whether training changes what `encode` gives, so that features cannot be kept meanwhile."""
 
     def __init__(self) -> None:
         super().__init__()

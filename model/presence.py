@@ -61,9 +61,9 @@ def presence_signals(
     """
     logits = logits.float()
     inside = (logits > 0).float()
-    here = _mean_inside(high.float(), inside.unsqueeze(1))
+    here = mean_inside(high.float(), inside.unsqueeze(1))
     shots = support_masks.shape[1]
-    shown = _mean_inside(
+    shown = mean_inside(
         support_high.flatten(0, 1).float(), support_masks.flatten(0, 1).unsqueeze(1).float()
     )
     shown = shown.unflatten(0, (-1, shots)).mean(1)
@@ -73,7 +73,7 @@ def presence_signals(
     return torch.stack([resemblance, sureness, quality.float().clamp(0, 1)], dim=1)
 
 
-def _mean_inside(features: Tensor, mask: Tensor) -> Tensor:
+def mean_inside(features: Tensor, mask: Tensor) -> Tensor:
     """Mean of B x C x S x S features over a mask, B x 1 x H x W: B x C, 0 for an empty mask."""
     small = F.interpolate(mask, size=features.shape[-2:], mode="area")
     return (features * small).sum((2, 3)) / small.sum((2, 3)).clamp_min(1e-6)

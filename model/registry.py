@@ -11,6 +11,9 @@ from model.dc_sam.config import HYPER_PARAMETERS, DcSamOptions, build_dc_sam, re
 from model.dc_sam.export_steps import STEPS
 from model.dc_sam.released_names import read_release
 from model.method import Method
+from model.sansa.config import HYPER_PARAMETERS as SANSA_HYPER_PARAMETERS
+from model.sansa.config import SansaOptions, build_sansa, restore_sansa
+from model.sansa.config import read_release as read_sansa_release
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,15 @@ METHODS: dict[str, Entry] = {
         hyper_parameters=HYPER_PARAMETERS,
         read_published=read_release,
         export_steps=STEPS,
+    ),
+    "sansa": Entry(
+        title="SANSA",
+        options=SansaOptions,
+        build=build_sansa,
+        ready=True,
+        restore=restore_sansa,
+        hyper_parameters=SANSA_HYPER_PARAMETERS,
+        read_published=read_sansa_release,
     ),
 }
 DEFAULT_METHOD = "dc_sam"

@@ -58,13 +58,16 @@ def how_to_get(names: Sequence[str]) -> str:
     return "; ".join(advice)
 
 
-def read_weights(path: Path, name: str | None = None) -> dict[str, Tensor]:
+def read_weights(
+    path: Path, name: str | None = None, classes: Sequence[type] = ()
+) -> dict[str, Tensor]:
     """Read a state dict on the CPU; one wrapped as `model` or `state_dict` is unwrapped.
 
     Args:
         path: a `.safetensors` file, or one written by `torch.save`.
         name: the model it is for, so that a missing file can be explained; without it the file's
             own name is looked up in `OFFICIAL`.
+        classes: harmless ones of which the file may hold objects beside the weights.
 
     Raises:
         UsageError: the file is missing, broken or holds something else.
@@ -74,7 +77,8 @@ def read_weights(path: Path, name: str | None = None) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(list(classes)):
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
         raise UsageError(
             f"{path} cannot be read as weights ({type(error).__name__}): it is broken, cut short "

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from common.checkpoint import save_checkpoint
 from model.checkpoint import learnable_weights
 from model.dc_sam.config import DcSamOptions, build_dc_sam
 from model.dc_sam.network import DcSam
+from model.sam.sam2 import Sam2
 
 TINY = DcSamOptions(
     backbone="tiny", sam_model="tiny", random_weights=True, image_size=64, num_query=5
@@ -47,6 +49,14 @@ def save_tiny_checkpoint(path: Path, version: int = 1, **options: object) -> Pat
     weights = learnable_weights(tiny_model(version, **options))
     save_checkpoint(path, weights, {"method": "dc_sam", "model": flags.to_json()})
     return path
+
+
+def sam2_without_weights(name: str, **options: object) -> Sam2:
+    """A variant of any size in no time, of tensors that hold no numbers."""
+    linspace = torch.linspace  # the package reads its drop rates off a tensor
+    with torch.device("meta"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "linspace", lambda *ends: linspace(*ends, device="cpu"))
+        return Sam2(name, **options)
 
 
 def coloured_cells(seed: int, size: tuple[int, int] = (70, 50)) -> np.ndarray:

@@ -67,10 +67,7 @@ class EncodedImages:
             return None if tensors[0] is None else torch.cat(tensors)
 
         return EncodedImages(
-            SegmenterFeatures(
-                torch.cat([part.sam.embedding for part in parts]),
-                tuple(map(torch.cat, zip(*(part.sam.levels for part in parts), strict=True))),
-            ),
+            SegmenterFeatures.join([part.sam for part in parts]),
             BackboneFeatures(
                 joined([part.backbone.middle for part in parts]),
                 torch.cat([part.backbone.trunk for part in parts]),

@@ -4,6 +4,7 @@
 Shapes: B images or objects, C channels, S side of the embedding, M channels of a memory.
 """
 
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -70,6 +71,20 @@ STABILITY_FALLBACK = {
 }
 
 
+WITHOUT_OBJECT_SCORES = {
+    "pred_obj_scores": False,
+    "pred_obj_scores_mlp": False,
+    "fixed_no_obj_ptr": False,
+    "no_obj_embed_spatial": False,
+}
+_OF_OBJECT_SCORES = (
+    "no_obj_ptr",
+    "no_obj_embed_spatial",
+    "sam_mask_decoder.obj_score_token.",
+    "sam_mask_decoder.pred_obj_score_head.",
+)
+"""Beginnings of the names of weights that only object scores need."""
+
 ABSENT_LOGIT = -1024.0
 """What SAM 2 puts in every place of a mask before it remembers that the object is absent."""
 
@@ -87,28 +102,38 @@ class ObjectMask(NamedTuple):
     """The object pointer, B x C."""
 
 
-def configuration(name: str, shrunk: bool = False) -> DictConfig:
+def configuration(name: str, shrunk: bool = False, object_scores: bool = True) -> DictConfig:
     """The package's configuration of a variant, or the tiny or shrunk one derived from it."""
     official = "sam2.1_hiera_t" if name == "tiny" else name
     path = files("sam2") / "configs" / official.split("_")[0] / f"{official}.yaml"
     model = OmegaConf.load(str(path)).model
-    model.sam_mask_decoder_extra_args = STABILITY_FALLBACK
+    if object_scores:
+        model.sam_mask_decoder_extra_args = STABILITY_FALLBACK
+    else:
+        model = OmegaConf.merge(model, WITHOUT_OBJECT_SCORES)
     return OmegaConf.merge(model, _TINY) if shrunk or name == "tiny" else model
+
+
+def without_object_scores(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What a SAM 2 that is built without object scores takes of an official state dict."""
+    return {n: value for n, value in state.items() if not n.startswith(_OF_OBJECT_SCORES)}
 
 
 class Sam2(Segmenter):
     """Segment Anything 2 or 2.1."""
 
-    def __init__(self, name: str, shrunk: bool = False) -> None:
+    def __init__(self, name: str, shrunk: bool = False, object_scores: bool = True) -> None:
         """Build a variant with random weights.
 
         Args:
             name: one of `NAMES`.
             shrunk: few and narrow layers, for small images.
+            object_scores: tell whether objects are in the picture, and replace unstable masks;
+                without both, every object is taken to be there.
         """
         super().__init__()
         self.name = name
-        self.network = instantiate(configuration(name, shrunk), _recursive_=True)
+        self.network = instantiate(configuration(name, shrunk, object_scores), _recursive_=True)
         self.image_size, self.channels = self.network.image_size, self.network.hidden_dim
 
     @property
@@ -126,13 +151,16 @@ class Sam2(Segmenter):
             embedding + self.network.no_mem_embed.view(1, -1, 1, 1), tuple(levels)
         )
 
-    def decode_all(self, features: SegmenterFeatures, tokens: Tensor) -> DecodedMasks:
-        no_mask = self.prompt_encoder.no_mask_embed.weight.view(1, -1, 1, 1)
+    def decode_all(
+        self, features: SegmenterFeatures, tokens: Tensor, dense: Tensor | None = None
+    ) -> DecodedMasks:
+        if dense is None:
+            dense = self.prompt_encoder.no_mask_embed.weight.view(1, -1, 1, 1)
         logits, quality, mask_tokens, object_logit = self.network.sam_mask_decoder.predict_masks(
             image_embeddings=features.embedding,
             image_pe=self.dense_position(),
             sparse_prompt_embeddings=tokens,
-            dense_prompt_embeddings=no_mask.expand_as(features.embedding),
+            dense_prompt_embeddings=dense.expand_as(features.embedding),
             repeat_image=False,
             high_res_features=list(features.levels),
         )
@@ -152,15 +180,17 @@ class Sam2(Segmenter):
         tokens: Tensor,
         fallback: bool,
         best_of_three: bool = False,
+        dense: Tensor | None = None,
     ) -> ObjectMask:
         """Decode prompt tokens, B x any number x C, to one mask and its object pointer.
 
         Args:
             fallback: see `select`.
             best_of_three: the proposal of the highest estimated quality instead of the single mask.
+            dense: see `decode_all`.
         """
         network = self.network
-        decoded = self.decode_all(features, tokens)
+        decoded = self.decode_all(features, tokens, dense)
         token = decoded.tokens[:, 0]
         if best_of_three:
             row = torch.arange(len(token), device=token.device)
@@ -170,8 +200,10 @@ class Sam2(Segmenter):
                 token = decoded.tokens[row, best]
         else:
             logits, quality = self.select(decoded, fallback)
-        present = (decoded.object_logit > 0).to(token.dtype)
-        pointer = present * network.obj_ptr_proj(token) + (1 - present) * network.no_obj_ptr
+        pointer = network.obj_ptr_proj(token)
+        if network.pred_obj_scores:
+            present = (decoded.object_logit > 0).to(token.dtype)
+            pointer = present * pointer + (1 - present) * network.no_obj_ptr
         return ObjectMask(logits, quality, decoded.object_logit, pointer)
 
     def use_mask(self, features: SegmenterFeatures, masks: Tensor) -> ObjectMask:
@@ -181,7 +213,7 @@ class Sam2(Segmenter):
             masks: 0 or 1, B x 1 x image_size x image_size.
         """
         _, logits, quality, _, _, pointer, object_logit = self.network._use_mask_as_output(
-            self._without_no_memory(features), list(features.levels), masks
+            self.without_no_memory(features), list(features.levels), masks
         )
         return ObjectMask(logits, quality, object_logit, pointer)
 
@@ -202,7 +234,7 @@ class Sam2(Segmenter):
         mask = (logits > 0).float() if binary else logits.sigmoid()
         mask = mask * network.sigmoid_scale_for_mem_enc + network.sigmoid_bias_for_mem_enc
         encoded = network.memory_encoder(
-            self._without_no_memory(features), mask, skip_mask_sigmoid=True
+            self.without_no_memory(features), mask, skip_mask_sigmoid=True
         )
         memory = encoded["vision_features"]
         if network.no_obj_embed_spatial is not None:  # SAM 2.1
@@ -221,7 +253,7 @@ class Sam2(Segmenter):
                 are timed as in a long video.
         """
         network = self.network
-        bare = self._without_no_memory(features)
+        bare = self.without_no_memory(features)
         position = network.image_encoder.neck.position_encoding(bare)
         memories = next(iter(bank.prompted.values())).features
         places = network.memory_encoder.position_encoding(memories).to(bare.dtype)
@@ -250,7 +282,8 @@ class Sam2(Segmenter):
         """The two tokens that the package decodes with where nobody prompts, B x 2 x C."""
         return self.prompt_encoder.not_a_point_embed.weight.expand(batch, 2, -1)
 
-    def _without_no_memory(self, features: SegmenterFeatures) -> Tensor:
+    def without_no_memory(self, features: SegmenterFeatures) -> Tensor:
+        """The embedding as the image encoder gives it, without the no-memory embedding."""
         return features.embedding - self.network.no_mem_embed.view(1, -1, 1, 1)
 
 

@@ -3,8 +3,9 @@
 Shapes: B batch, N prompt tokens, C channels of the embedding, S side of the embedding.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,12 @@ class SegmenterFeatures:
         return SegmenterFeatures(
             self.embedding[index], tuple(level[index] for level in self.levels)
         )
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """One batch of several."""
+        levels = zip(*(part.levels for part in parts), strict=True)
+        return cls(torch.cat([part.embedding for part in parts]), tuple(map(torch.cat, levels)))
 
     def expand(self, batch: int) -> "SegmenterFeatures":
         """The features of one image (B = 1) for each of so many prompts, without copies."""

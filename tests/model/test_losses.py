@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from model.losses import LOSSES, binary_cross_entropy, dice, mask_loss
+from model.losses import LOSSES, binary_cross_entropy, dice, focal, mask_loss
 
 LOG3 = math.log(3)
 
@@ -17,6 +17,16 @@ def test_cross_entropy_worked_out_by_hand():
     # -log of 3/4, 3/4, 1/2, 1/2
     expected = (2 * math.log(4 / 3) + 2 * math.log(2)) / 4
     assert binary_cross_entropy(LOGITS, MASK).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_focal_loss_worked_out_by_hand():
+    # wrong by 1/4, 1/4, 1/2, 1/2, squared; the object's pixels, 1st and 3rd, by 1/4, others by 3/4
+    easy, hard = math.log(4 / 3) / 16, math.log(2) / 4
+    expected = (0.25 * easy + 0.75 * easy + 0.25 * hard + 0.75 * hard) / 4
+    assert focal(LOGITS, MASK).item() == pytest.approx(expected, abs=1e-6)
+    # without the last pixel
+    expected = (easy + 0.25 * hard) / 3
+    assert focal(LOGITS, MASK, LAST_PIXEL).item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_dice_with_squared_denominators_worked_out_by_hand():
@@ -35,11 +45,12 @@ def test_the_loss_is_the_sum_of_both():
     torch.testing.assert_close(mask_loss(LOGITS, MASK), entropy + dice(LOGITS, MASK))
     # the release's Dice: 1 - 3.5 / 5
     torch.testing.assert_close(mask_loss(LOGITS, MASK, kind="release"), entropy + 0.3)
+    torch.testing.assert_close(mask_loss(LOGITS, MASK, kind="focal"), focal(LOGITS, MASK) + 0.3)
 
 
 def test_an_unknown_loss_is_refused():
-    with pytest.raises(ValueError, match="no loss 'focal': choose of paper, release"):
-        mask_loss(LOGITS, MASK, kind="focal")
+    with pytest.raises(ValueError, match="no loss 'lovasz': choose of paper, release, focal"):
+        mask_loss(LOGITS, MASK, kind="lovasz")
 
 
 def test_ignored_pixels_count_nowhere():
