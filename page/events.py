@@ -2,7 +2,6 @@
 
 import html
 import logging
-import re
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -12,14 +11,16 @@ import gradio as gr
 import numpy as np
 
 from common.errors import UsageError
-from common.video_io import IMAGE_SUFFIXES
 from model import InContextSegmenter
 from page import results
 from page.examples import Example
 from page.items import Thresholds
-from page.session import PAINT, Session, Sessions
+from page.session import PAINT, Session, Sessions, without_folders
 
 Updates = tuple[Any, ...]
+
+MOST_LINES = 8
+"""Files that were refused are named up to this number."""
 
 
 def plainly(event: Callable) -> Callable:
@@ -30,14 +31,14 @@ def plainly(event: Callable) -> Callable:
         try:
             return event(*inputs, **more)
         except (UsageError, ValueError) as error:
-            line = re.sub(r"\S*/", "", str(error))  # folders of the server are nobody's business
-            raise gr.Error(html.escape(line), print_exception=False) from None
+            line = html.escape(without_folders(error))
+            raise gr.Error(line, duration=None, print_exception=False) from None
         except gr.Error:
             raise
         except Exception as error:
             logging.getLogger(__name__).exception("the page's %s failed", event.__name__)
             line = f"something went wrong ({type(error).__name__}): the terminal tells more"
-            raise gr.Error(line, print_exception=False) from None
+            raise gr.Error(line, duration=None, print_exception=False) from None
 
     return told
 
@@ -126,16 +127,8 @@ class Events:
     @plainly
     def add_targets(self, uploads: list[str], request: gr.Request) -> Updates:
         session = self.session(request)
-        paths = [session.take(upload) for upload in uploads]
-        videos = [path for path in paths if path.suffix.lower() not in IMAGE_SUFFIXES]
-        if videos and len(paths) > 1:
-            raise UsageError("give pictures, or one video: not both at a time")
-        if videos:
-            self.segmenter.require_memory()
-            session.set_video(videos[0])
-        else:
-            session.add_targets(paths)
-        return None, *_targets(session)
+        refused = session.add_uploads(uploads, self.segmenter.method.has_memory)
+        return None, *_targets(session, refused)
 
     @plainly
     def clear_targets(self, request: gr.Request) -> Updates:
@@ -196,14 +189,12 @@ class Events:
 
     @plainly
     def save_masks(self, presence: float, mask: float, request: gr.Request) -> Any:
-        path = results.write_masks(self.session(request), Thresholds(presence, mask))
-        return _shown(str(path))
+        return str(results.write_masks(self.session(request), Thresholds(presence, mask)))
 
     @plainly
     def save_coco(self, presence: float, mask: float, name: str, request: gr.Request) -> Any:
         thresholds, name = Thresholds(presence, mask), name.strip() or "object"
-        path = results.write_coco(self.session(request), thresholds, name)
-        return _shown(str(path))
+        return str(results.write_coco(self.session(request), thresholds, name))
 
 
 def _easel(session: Session) -> Updates:
@@ -230,15 +221,27 @@ def _references(session: Session) -> Updates:
     return _shown(thumbnails), gr.update(visible=bool(thumbnails))
 
 
-def _targets(session: Session) -> Updates:
+def _targets(session: Session, refused: Sequence[str] = ()) -> Updates:
+    """Pictures, film, what was refused, how often to prompt, and the button that removes all."""
     thumbnails = [target.thumbnail for target in session.targets]
-    something = gr.update(visible=bool(thumbnails or session.video))
-    return _shown(thumbnails), _shown(session.video), something
+    film = session.video is not None
+    told = [html.escape(line) for line in refused[:MOST_LINES]]
+    if len(refused) > MOST_LINES:
+        told.append(f"and {len(refused) - MOST_LINES} more")
+    lines = f"Left out:<br>{'<br>'.join(told)}" if told else None
+    something = gr.update(visible=bool(thumbnails) or film)
+    return (
+        _shown(thumbnails),
+        _shown(session.video),
+        _shown(lines),
+        gr.update(visible=film),
+        something,
+    )
 
 
 def _results(drawn: list[tuple[Path, str]] | None, film: Path | None, line: str) -> Updates:
-    """Pictures, film, thresholds, saved file, and a line."""
-    return _shown(drawn), _shown(film), gr.update(visible=drawn is not None), _shown(None), line
+    """Pictures, film, thresholds, and a line."""
+    return _shown(drawn), _shown(film), gr.update(visible=drawn is not None), line
 
 
 def _shown(value: Any) -> Any:

@@ -26,15 +26,6 @@ PICTURES_ONLY = (
     "`python app.py --ckpt checkpoints/tiny-video/coco_mask_tube.safetensors`."
 )
 
-STYLE = """
-.gradio-container { max-width: 1280px !important; margin: 0 auto; }
-#examples .thumbnail-item { aspect-ratio: 3.1; }
-#references .caption-label, #targets .caption-label { display: none; }
-#found .caption-label { inset: auto 0 0 0; max-width: 100%; border-radius: 0; font-size: 12px; }
-#note { min-height: 48px; }
-.step h3 { margin: 0 0 2px; } .step p { margin: 0; opacity: .75; }
-"""
-
 THEME = gr.themes.Soft(
     primary_hue="blue",
     neutral_hue="slate",
@@ -48,6 +39,17 @@ NETWORK = {"concurrency_id": "network", "concurrency_limit": 1, "api_visibility"
 
 HIDDEN = {"visible": False, "interactive": False}
 """Parts that only show something, once there is something to show."""
+
+DOWNLOAD = """(file) => {
+    const link = document.createElement("a");
+    link.href = file.url;
+    link.download = file.orig_name;
+    link.click();
+}"""
+"""Gives the browser a file that was written."""
+
+NARROWEST = 420
+"""Pixels below which columns go below each other; the style lets one be narrower still."""
 
 CLEAN_EVERY, CLEAN_AFTER = 600, 3600
 """Seconds after which Gradio's copies of uploads are looked for, and removed."""
@@ -73,17 +75,17 @@ def build_page(events: Events, has_memory: bool) -> gr.Blocks:
             height=112,
             object_fit="contain",
         )
-        with gr.Row(equal_height=False):
-            with gr.Column(scale=5, min_width=420):
+        with gr.Row(equal_height=False, elem_id="steps"):
+            with gr.Column(scale=5, min_width=NARROWEST):
                 reference = ReferenceStep()
-            with gr.Column(scale=7, min_width=480):
+            with gr.Column(scale=7, min_width=NARROWEST):
                 targets = TargetStep(has_memory)
-                results = ResultStep(has_memory, events.segmenter.is_calibrated)
+                results = ResultStep(events.segmenter.is_calibrated)
         filled = [*reference.easel, *reference.kept, *targets.chosen, reference.name]
         examples.select(events.load_example, None, [*filled, *results.shown], **QUICK)
         reference.connect(events)
         targets.connect(events)
-        results.connect(events, reference)
+        results.connect(events, reference, targets)
         page.unload(events.leave)
     return page
 
@@ -173,8 +175,16 @@ class TargetStep:
         )
         self.pictures = _gallery("targets", show_label=False, columns=8, height=110)
         self.film = gr.Video(show_label=False, height=180, buttons=[], **HIDDEN)
+        self.refused = gr.HTML(elem_id="refused", visible=False)
+        self.every = gr.Number(
+            0,
+            minimum=0,
+            precision=0,
+            label="Find the object anew every so many frames (0: only in the first)",
+            visible=False,
+        )
         self.clear = gr.Button("Remove all", size="sm", visible=False)
-        self.chosen = [self.pictures, self.film, self.clear]
+        self.chosen = [self.pictures, self.film, self.refused, self.every, self.clear]
 
     def connect(self, events: Events) -> None:
         """Let the parts do something."""
@@ -186,11 +196,9 @@ class TargetStep:
 class ResultStep:
     """Where the work is begun and stopped, and its results are shown and saved."""
 
-    def __init__(self, has_memory: bool, calibrated: bool) -> None:
+    def __init__(self, calibrated: bool) -> None:
         _heading("3. Find it")
         with gr.Row():
-            every = {"label": "Videos: prompt again every N frames", "visible": has_memory}
-            self.every = gr.Number(0, minimum=0, precision=0, scale=2, **every)
             self.find = gr.Button("Find it", variant="primary", scale=2, elem_id="find")
             self.stop = gr.Button("Stop", scale=1, elem_id="stop")
         self.note = gr.Markdown(elem_id="note")
@@ -205,7 +213,7 @@ class ResultStep:
             with gr.Row():
                 self.save_masks = gr.Button("Save masks (PNG)", size="sm", elem_id="save-masks")
                 self.save_coco = gr.Button("Save COCO JSON", size="sm", elem_id="save-coco")
-        self.saved = gr.File(label="Saved", elem_id="saved", **HIDDEN)
+        self.saved = gr.File(visible="hidden", interactive=False)
         grid = {"columns": 3, "height": "auto", "object_fit": "contain"}
         buttons = ["fullscreen", "download"]
         self.pictures = _gallery("found", label="Result", buttons=buttons, **grid)
@@ -218,14 +226,14 @@ class ResultStep:
             buttons=["download"],
             **HIDDEN,
         )
-        self.shown = [self.pictures, self.film, self.tools, self.saved, self.note]
+        self.shown = [self.pictures, self.film, self.tools, self.note]
 
-    def connect(self, events: Events, reference: ReferenceStep) -> None:
+    def connect(self, events: Events, reference: ReferenceStep, targets: TargetStep) -> None:
         """Let the parts do something."""
         thresholds = [self.presence, self.mask]
         self.find.click(
             events.segment,
-            [*reference.painting, reference.name, *thresholds, self.every],
+            [*reference.painting, reference.name, *thresholds, targets.every],
             self.shown,
             show_progress_on=self.note,
             **NETWORK,
@@ -240,8 +248,12 @@ class ResultStep:
                 **QUICK,
             )
         named = [*thresholds, reference.name]
-        self.save_masks.click(events.save_masks, thresholds, self.saved, api_visibility="private")
-        self.save_coco.click(events.save_coco, named, self.saved, api_visibility="private")
+        for button, save, inputs in (
+            (self.save_masks, events.save_masks, thresholds),
+            (self.save_coco, events.save_coco, named),
+        ):
+            written = button.click(save, inputs, self.saved, **QUICK)
+            written.success(None, self.saved, None, js=DOWNLOAD, **QUICK)
 
 
 def _heading(title: str, line: str = "") -> None:

@@ -77,15 +77,19 @@ class PageLimits:
                 "cut it, or use predict.py"
             )
 
-    def check_count(self, what: str, count: int) -> None:
+    def check_count(self, what: str, count: int, name: str = "") -> None:
         """Refuse more references or pictures than are allowed.
+
+        Args:
+            name: of the file that is one too many, where there is such.
 
         Raises:
             UsageError: there are more.
         """
         most = {"references": self.max_references, "pictures": self.max_pictures}[what]
         if count > most:
-            raise UsageError(f"at most {most} {what} at a time")
+            too_many = f"at most {most} {what} at a time"
+            raise UsageError(f"{name}: {too_many}" if name else too_many)
 
     def _too_large(self, path: Path, detail: str) -> str:
         return f"{path.name} is larger than {self.max_megapixels} megapixels{detail}"

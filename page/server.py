@@ -16,11 +16,14 @@ from common.errors import UsageError
 from model import InContextSegmenter
 from page.events import Events
 from page.examples import draw_examples
-from page.layout import STYLE, THEME, build_page
+from page.layout import THEME, build_page
 from page.limits import PageLimits
 from page.session import Sessions
 
 LOCAL = "127.0.0.1"
+
+FOLDER = Path(__file__).parent
+"""Where style and script lie."""
 
 POLICY = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
@@ -80,7 +83,8 @@ def served(
             server_name=host,
             server_port=port,
             theme=THEME,
-            css=STYLE,
+            head=f"<style>{(FOLDER / 'style.css').read_text()}</style>",  # css= is rewritten
+            js=(FOLDER / "page.js").read_text(),
             max_file_size=limits.max_upload * 2**20,
             state_session_capacity=limits.max_visitors,
             app_kwargs={"middleware": middleware},

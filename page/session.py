@@ -3,10 +3,12 @@
 All files lie in the visitor's own folder, which is removed when the tab is closed.
 """
 
+import re
 import secrets
 import shutil
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from PIL import Image
 
 from common.errors import UsageError
 from common.images import LARGE, read_image
+from common.video_io import IMAGE_SUFFIXES
 from common.visualize import SUPPORT_COLOUR, overlay
 from labelling.references import read_reference
 from model.predictor import InContextSegmenter
@@ -146,19 +149,59 @@ class Session:
         photos, masks = zip(*self.shown, strict=True)
         return [read_image(photo, largest=LARGE) for photo in photos], list(masks)
 
-    def add_targets(self, photos: Sequence[Path]) -> None:
-        """Take pictures to label, in the place of a video; none if one of them is refused."""
-        self.limits.check_count("pictures", len(self.targets) + len(photos))
-        taken = {target.name for target in self.targets}
+    def add_uploads(self, uploads: Sequence[str | Path], has_memory: bool) -> list[str]:
+        """Take what was dropped: pictures, or else one video; what cannot be taken is left out.
+
+        Args:
+            has_memory: whether videos can be labelled.
+
+        Returns:
+            A line about each file that was left out.
+
+        Raises:
+            UsageError: nothing is left.
+        """
+        pictures, videos, refused = [], [], []
+        for upload in uploads:
+            with _noting(refused):
+                path = self.take(upload)
+                is_picture = path.suffix.lower() in IMAGE_SUFFIXES
+                (pictures if is_picture else videos).append(path)
+        bad_pictures = self.add_targets(pictures)
+        refused += bad_pictures
+        taken = len(pictures) > len(bad_pictures)
+        for video in videos:
+            with _noting(refused):
+                if taken:
+                    raise UsageError(f"{video.name}: give pictures, or one video alone")
+                if not has_memory:
+                    raise UsageError(f"{video.name}: this method cannot label videos")
+                self.set_video(video)
+                taken = True
+        if not taken:
+            raise UsageError("; ".join(refused))
+        return refused
+
+    def add_targets(self, photos: Sequence[Path]) -> list[str]:
+        """Take pictures to label, in the place of a video.
+
+        Returns:
+            A line about each that was left out.
+        """
+        names, refused = {target.name for target in self.targets}, []
         added = []
         for photo in photos:
-            size = self.limits.check_picture(photo)
-            small = fitted(read_image(photo, largest=LARGE), THUMBNAIL_SIDE)
-            name = different_name(photo.name, taken)
-            taken.add(name)
-            added.append(Target(photo, name, size, self.store(small)))
-        self.targets += added
-        self.video = None
+            with _noting(refused):
+                size = self.limits.check_picture(photo)
+                self.limits.check_count("pictures", len(self.targets) + len(added) + 1, photo.name)
+                small = fitted(read_image(photo, largest=LARGE), THUMBNAIL_SIDE)
+                name = different_name(photo.name, names)
+                names.add(name)
+                added.append(Target(photo, name, size, self.store(small)))
+        if added:
+            self.targets += added
+            self.video = None
+        return refused
 
     def set_video(self, path: Path) -> None:
         """Take a video to label, in the place of pictures."""
@@ -204,6 +247,20 @@ class Sessions:
             session = self._open.pop(visitor, None)
         if session is not None:
             session.close()
+
+
+@contextmanager
+def _noting(refused: list[str]) -> Iterator[None]:
+    """Turn the refusal of one file into a line, so that the others go on."""
+    try:
+        yield
+    except UsageError as error:
+        refused.append(without_folders(error))
+
+
+def without_folders(error: Exception) -> str:
+    """The message with names of files only: folders of the server are nobody's business."""
+    return re.sub(r"\S*/", "", str(error))
 
 
 def fitted(pixels: np.ndarray, side: int) -> np.ndarray:

@@ -10,8 +10,9 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -56,12 +57,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     assert not list(folder.iterdir()), "the page leaves files behind"
 
 
-@pytest.fixture
-def page(served: Served) -> Iterator["playwright.Page"]:
+@contextmanager
+def opened(served: Served, **window: Any) -> Iterator["playwright.Page"]:
     """The page in a new tab, which may reach nothing else."""
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": 1280, "height": 1200})
+        tab = browser.new_page(**window)
         tab.set_default_timeout(PATIENCE)
         playwright.expect.set_options(timeout=PATIENCE)
         abroad = []
@@ -70,6 +71,19 @@ def page(served: Served) -> Iterator["playwright.Page"]:
         yield tab
         browser.close()
     assert not [url for url in abroad if not url.startswith((served.address, "data:", "blob:"))]
+
+
+@pytest.fixture
+def page(served: Served) -> Iterator["playwright.Page"]:
+    with opened(served, viewport={"width": 1280, "height": 1200}) as tab:
+        yield tab
+
+
+@pytest.fixture
+def telephone(served: Served) -> Iterator["playwright.Page"]:
+    window = {"width": 400, "height": 800}
+    with opened(served, viewport=window, is_mobile=True, has_touch=True) as tab:
+        yield tab
 
 
 def paint(page: "playwright.Page", start: tuple[float, float], end: tuple[float, float]) -> None:
@@ -84,11 +98,10 @@ def paint(page: "playwright.Page", start: tuple[float, float], end: tuple[float,
     page.mouse.up()
 
 
-def saved(page: "playwright.Page", button: str, suffix: str) -> bytes:
-    """Press a button that makes a file, and download it."""
-    page.click(button)
+def saved(page: "playwright.Page", button: str) -> bytes:
+    """What the browser saves when a button is pressed."""
     with page.expect_download() as download:
-        page.click(f"#saved a[href$='{suffix}']")
+        page.click(button)
     return Path(download.value.path()).read_bytes()
 
 
@@ -108,8 +121,8 @@ def test_an_example_is_painted_found_and_saved(page, tmp_path):
     page.click("#find")
     playwright.expect(page.locator("#found img")).to_have_count(6)
 
-    archive = zipfile.ZipFile(io.BytesIO(saved(page, "#save-masks", "masks.zip")))
-    coco = json.loads(saved(page, "#save-coco", "coco.json"))
+    archive = zipfile.ZipFile(io.BytesIO(saved(page, "#save-masks")))
+    coco = json.loads(saved(page, "#save-coco"))
 
     [(photo, _)] = examples[number].references
     painted = mask_of(archive, "references/reference_1.png")
@@ -150,7 +163,7 @@ def test_files_count_upright_and_at_their_own_size(page, served, tmp_path):
     page.wait_for_selector("#targets img")
     page.click("#find")
     playwright.expect(page.locator("#found img")).to_have_count(1)
-    archive = zipfile.ZipFile(io.BytesIO(saved(page, "#save-masks", "masks.zip")))
+    archive = zipfile.ZipFile(io.BytesIO(saved(page, "#save-masks")))
 
     np.testing.assert_array_equal(mask_of(archive, "references/ref.png"), np.array(mask) > 0)
     segmenter = InContextSegmenter.from_checkpoint(DEFAULT, "cpu")
@@ -169,9 +182,47 @@ def test_files_count_upright_and_at_their_own_size(page, served, tmp_path):
     assert not list(visitors.iterdir()), "a closed tab leaves files behind"
 
 
-def test_a_refused_file_is_named_and_taken_off(page):
+def test_a_refused_file_is_named_until_the_next_action_and_taken_off(page):
     for zone in ("reference", "target"):
         broken = {"name": f"{zone}-notes.png", "mimeType": "image/png", "buffer": b"no picture"}
         page.set_input_files(f"#{zone} input[type=file]", files=[broken])
-        page.wait_for_selector(f"text={zone}-notes.png is not a picture that can be read")
+        message = page.locator(f"text={zone}-notes.png is not a picture that can be read")
+        message.wait_for()
         playwright.expect(page.locator(f"#{zone}")).not_to_contain_text("notes")
+        page.click("#find")
+        playwright.expect(message).to_have_count(0)
+
+
+def test_a_bad_file_is_left_out_of_a_drop_and_named(page, tmp_path):
+    good, bad = tmp_path / "good.png", tmp_path / "bad.png"
+    Image.new("RGB", (60, 40)).save(good)
+    bad.write_bytes(b"no picture")
+    page.set_input_files("#target input[type=file]", [bad, good])
+    playwright.expect(page.locator("#targets img")).to_have_count(1)
+    playwright.expect(page.locator("#refused")).to_contain_text(
+        "bad.png is not a picture that can be read"
+    )
+    playwright.expect(page.locator("#target")).not_to_contain_text("bad")
+
+
+WIDTH = "document.documentElement.scrollWidth"
+SMALL = """() => [...document.querySelectorAll("button, input[type=range], #meaning label")]
+    .map((part) => [part.innerText || part.ariaLabel, part.getBoundingClientRect()])
+    .filter(([name, box]) => box.width > 0 && (box.height < 40 || box.width < 40))
+    .map(([name]) => name)"""
+"""Names of the buttons and sliders that a finger would miss."""
+
+
+def test_a_telephone_shows_everything_without_scrolling_sideways(telephone):
+    assert telephone.evaluate(WIDTH) == 400
+    telephone.locator("#examples button.thumbnail-item").nth(1).tap()
+    telephone.wait_for_selector("#canvas canvas")
+    playwright.expect(telephone.locator("#targets img")).to_have_count(6)
+    assert telephone.evaluate(WIDTH) == 400
+    telephone.locator("#find").tap()
+    playwright.expect(telephone.locator("#found img")).to_have_count(6)
+    assert telephone.evaluate(WIDTH) == 400
+    assert telephone.evaluate(SMALL) == []
+    with telephone.expect_download() as download:
+        telephone.locator("#save-masks").tap()
+    assert download.value.suggested_filename == "masks.zip"

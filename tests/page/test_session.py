@@ -86,16 +86,37 @@ def test_without_a_reference_nothing_can_be_found(session, tmp_path):
         session.keep_draft(np.zeros((40, 60), dtype=bool))
 
 
-def test_targets_of_one_name_are_told_apart_and_all_or_none_are_taken(session, tmp_path):
+def test_targets_of_one_name_are_told_apart_and_bad_ones_named(session, tmp_path):
     first, second = picture(tmp_path / "a" / "x.png"), picture(tmp_path / "b" / "x.jpg")
     (tmp_path / "broken.jpg").write_text("no picture")
-    with pytest.raises(UsageError, match="broken"):
-        session.add_targets([first, tmp_path / "broken.jpg"])
-    assert session.targets == []
-    session.add_targets([first, second])
+    refused = session.add_targets([first, tmp_path / "broken.jpg", second])
+    assert refused == ["broken.jpg is not a picture that can be read"]
     assert [target.name for target in session.targets] == ["x.png", "x_2.jpg"]
-    with pytest.raises(UsageError, match="at most 2 pictures"):
-        session.add_targets([first])
+    assert session.add_targets([first]) == ["x.png: at most 2 pictures at a time"]
+    assert len(session.targets) == 2
+
+
+def test_a_drop_is_taken_without_what_is_bad_or_does_not_go_with_it(session, tmp_path):
+    film = tmp_path / "film.mp4"
+    film.write_bytes(b"no video")
+    cut_off = picture(tmp_path / "cut.jpg")
+    cut_off.write_bytes(cut_off.read_bytes()[:300])
+    refused = session.add_uploads([film, cut_off, picture(tmp_path / "dog.png")], has_memory=True)
+    assert [target.name for target in session.targets] == ["dog.png"]
+    assert len(refused) == 2
+    assert "cut.jpg" in refused[0]
+    assert "/" not in refused[0]
+    assert refused[1] == "film.mp4: give pictures, or one video alone"
+
+
+def test_a_drop_of_bad_files_only_is_refused(session, tmp_path):
+    for name in ("a.mp4", "b.jpg"):
+        (tmp_path / name).write_text("nothing to see")
+    with pytest.raises(UsageError, match=r"b\.jpg is not a picture.*; a\.mp4 is not a video"):
+        session.add_uploads([tmp_path / "a.mp4", tmp_path / "b.jpg"], has_memory=True)
+    (tmp_path / "a.mp4").write_text("nothing to see")
+    with pytest.raises(UsageError, match=r"^a\.mp4: this method cannot label videos$"):
+        session.add_uploads([tmp_path / "a.mp4"], has_memory=False)
 
 
 def test_names_are_numbered():
