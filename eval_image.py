@@ -1,11 +1,13 @@
 """Evaluate a method on few-shot segmentation: mIoU and FB-IoU on a fold's tested classes.
 
     python eval_image.py --ckpt runs/image/last.safetensors --datapath Datasets
+    python eval_image.py --method insid3 --benchmark coco --fold 0 --datapath Datasets
 
-The checkpoint's header says which method it is and which classes were kept for testing; results say
-whether the tested classes were seen in training. torchrun spreads the episodes over processes and
-the numbers stay the same. The output folder gets results.json, episodes.jsonl, contact_sheet.png
-and settings.json; it is refused where it holds results of other settings.
+The checkpoint's header says which method it is and which classes were kept for testing; --method
+takes one with public weights, with its own flags (--method NAME --help). Results say whether the
+tested classes were seen in training. torchrun spreads the episodes over processes and the numbers
+stay the same. The output folder gets results.json, episodes.jsonl, contact_sheet.png, the masks
+shown there and settings.json; it is refused where it holds results of other settings.
 """
 
 import time
@@ -13,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.cli import checked_options, option, run_script, script_parser
-from common.distributed import DEVICES, process_group
+import numpy as np
+
+from common.cli import checked_options, early_flags, option, run_script, script_parser
+from common.distributed import DEVICES, peak_memory, process_group
 from common.errors import UsageError
 from common.files import digest
 from common.logger import quiet_libraries, write_json
@@ -28,8 +32,9 @@ from evaluation.contact_sheet import episode_sheet
 from evaluation.episodes import TestedData, TestedEpisodes
 from evaluation.exposure import Exposure
 from evaluation.image import MethodSegmenter, evaluate
-from model.checkpoint import entry_of, frozen_fingerprint, load_method
-from model.method import Method
+from model.checkpoint import build_method, entry_of, frozen_fingerprint, load_method
+from model.method import Method, MethodOptions
+from model.registry import METHODS, READY
 
 THRESHOLD_EPISODES = 200
 """Training episodes on which the threshold of the prior-mask baseline is chosen."""
@@ -39,7 +44,7 @@ THRESHOLD_EPISODES = 200
 class EvaluationOptions:
     """What is evaluated, and how."""
 
-    ckpt: Path | None = option(None, "checkpoint to evaluate (required)")
+    ckpt: Path | None = option(None, "checkpoint to evaluate; or give --method")
     test_episodes: int = option(1000, "number of episodes; the paper's protocol has 1,000")
     episodes: Path | None = option(
         None, "file of episodes: it is read if it exists, else it is written"
@@ -52,18 +57,17 @@ class EvaluationOptions:
     device: str = option("auto", "device to compute on", DEVICES)
     precision: str = option("fp32", "precision of the forward pass", tuple(PRECISIONS))
 
-    def folder(self, data: TestedData) -> Path:
+    def folder(self, data: TestedData, method: str) -> Path:
         """Where results go; by default beside the checkpoint, named after what is tested."""
         fold = "" if data.benchmark == "coco_all" else f"_fold{data.fold}"
-        name = f"eval_{self.ckpt.stem}_{data.benchmark}{fold}_{data.nshot}shot"
-        return self.output or self.ckpt.parent / name
+        tested = self.ckpt.stem if self.ckpt else method
+        name = f"eval_{tested}_{data.benchmark}{fold}_{data.nshot}shot"
+        return self.output or (self.ckpt.parent if self.ckpt else Path("runs")) / name
 
     def problems(self) -> list[str]:
         """Every reason why these options cannot be used."""
         found = []
-        if self.ckpt is None:
-            found.append("--ckpt is required: the checkpoint to evaluate")
-        elif not self.ckpt.is_file():
+        if self.ckpt and not self.ckpt.is_file():
             found.append(f"--ckpt: no such file: {self.ckpt}")
         if self.test_episodes < 1 or self.sheet_rows < 1:
             found.append("--test_episodes and --sheet_rows must be at least 1")
@@ -73,14 +77,18 @@ class EvaluationOptions:
 
 
 def main() -> int:
-    data, options = parse_options()
+    data, options, method_options = parse_options()
     quiet_libraries()
     start = time.time()
     with process_group(options.device) as processes:
-        model, facts = load_method(options.ckpt, processes.device)
-        data = data.completed(facts, options.ckpt)
+        if method_options:
+            model, facts = build_method(method_options, processes.device)
+        else:
+            model, facts = load_method(options.ckpt, processes.device)
+        title = entry_of(facts, options.ckpt).title
+        data = data.completed(facts, options.ckpt or title)
         refuse_what_it_cannot(model, data, options)
-        folder = options.folder(data)
+        folder = options.folder(data, model.name)
         benchmark = open_benchmark(
             data, processes, lambda b: [b.validation, *([b.training] if options.baselines else [])]
         )
@@ -92,7 +100,7 @@ def main() -> int:
             )
         settings = {
             **tested.facts,
-            "weights": digest(options.ckpt),
+            "weights": digest(options.ckpt) if options.ckpt else facts["model"],
             "frozen": frozen_fingerprint(model),
             "precision": options.precision,
         }
@@ -113,8 +121,12 @@ def main() -> int:
             **scores.results(class_names),
             **exposure.results(facts, class_names),
             **settings,
-            "method": entry_of(facts, options.ckpt).title,
-            "checkpoint": str(options.ckpt),
+            "method": title,
+            "checkpoint": options.ckpt and str(options.ckpt),
+            "cost": {
+                "seconds_per_episode": scores.seconds_per_episode,
+                "peak_memory_gib": round(peak_memory(processes.device) / 2**30, 3),
+            },
             "checkpoint_version": facts["version"],
         }
         if options.baselines:
@@ -127,9 +139,12 @@ def main() -> int:
             )
         results["seconds"] = round(time.time() - start, 1)
         if processes.is_main:
-            title = f"{data.benchmark} fold {data.fold}, {data.nshot}-shot, {exposure}"
-            sheet = episode_sheet(segmenter, episodes, range(options.sheet_rows), processes, title)
+            heading = f"{data.benchmark} fold {data.fold}, {data.nshot}-shot, {exposure}"
+            rows = range(options.sheet_rows)
+            sheet, masks = episode_sheet(segmenter, episodes, rows, processes, heading)
             write_png(folder / "contact_sheet.png", sheet)
+            for number, mask in enumerate(masks):
+                write_png(folder / "masks" / f"{number:04d}.png", mask.astype(np.uint8) * 255)
             write_json(folder / "results.json", results)
             print_results(results, exposure, folder)
     return 0
@@ -146,9 +161,14 @@ def refuse_what_it_cannot(model: Method, data: TestedData, options: EvaluationOp
         raise UsageError(f"--baselines: {model.name} has no backbone for them to work on")
 
 
-def parse_options() -> tuple[TestedData, EvaluationOptions]:
-    groups = (TestedData, EvaluationOptions)
-    return checked_options(groups, script_parser(__doc__, groups).parse_args())
+def parse_options() -> tuple[TestedData, EvaluationOptions, MethodOptions | None]:
+    method = early_flags(method=(READY, None))["method"]
+    groups = (TestedData, EvaluationOptions, *([METHODS[method].options] if method else []))
+    choices = {"method": (READY, None, "method with public weights, in place of a checkpoint")}
+    namespace = script_parser(__doc__, groups, choices).parse_args()
+    if (namespace.ckpt is None) == (method is None):
+        raise UsageError("give --ckpt, the checkpoint to evaluate, or --method")
+    return *checked_options(groups, namespace), *([] if method else [None])
 
 
 def print_results(results: dict[str, Any], exposure: Exposure, folder: Path) -> None:
@@ -161,6 +181,8 @@ def print_results(results: dict[str, Any], exposure: Exposure, folder: Path) -> 
         f"FB-IoU {results['fb_iou']:.1f}, mIoU at the images' own size "
         f"{results['miou_original_size']:.1f}"
     )
+    if seconds := results["cost"]["seconds_per_episode"]:
+        print(f"{seconds:.2f} s an episode, {results['cost']['peak_memory_gib']:.1f} GiB at most")
     if results["classes_without_episodes"]:
         print("without episodes:", ", ".join(results["classes_without_episodes"]))
     print(f"written to {folder}: results.json, contact_sheet.png")

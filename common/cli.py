@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser, options: type) -> None:
 def script_parser(
     description: str | None,
     groups: Sequence[type],
-    choices: Mapping[str, tuple[Sequence[str], str, str]] | None = None,
+    choices: Mapping[str, tuple[Sequence[str], str | None, str]] | None = None,
 ) -> argparse.ArgumentParser:
     """A script's parser: its docstring, the flags of options dataclasses, the launcher's flag.
 
@@ -71,9 +71,8 @@ def script_parser(
         allow_abbrev=False,  # `early_flags` has to see what is parsed
     )
     for name, (values, default, text) in (choices or {}).items():
-        parser.add_argument(
-            f"--{name}", choices=tuple(values), default=default, help=f"{text} (default: {default})"
-        )
+        shown = text if default is None else f"{text} (default: {default})"
+        parser.add_argument(f"--{name}", choices=tuple(values), default=default, help=shown)
     for group in groups:
         add_arguments(parser, group)
     add_weights_flag(parser)

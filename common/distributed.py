@@ -4,6 +4,7 @@ Nothing outside this file names a device.
 """
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,6 +70,22 @@ def choose_device(wanted: str | torch.device = "auto", local_rank: int = 0) -> t
     except (RuntimeError, AssertionError, ImportError):
         raise UsageError(f"device='{wanted}': this machine has none that PyTorch can use") from None
     return device
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until a device has done all its work, so that its time can be taken."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most bytes that this process has used so far: of the GPU, or of the machine's memory."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    import resource  # which Windows lacks
+
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used if sys.platform == "darwin" else 1024 * used
 
 
 @contextmanager

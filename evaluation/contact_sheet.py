@@ -11,6 +11,7 @@ from common.visualize import EPISODE_HEADER, SheetRow, contact_sheet, denormaliz
 from data.episode import Episode, EpisodeDataset
 from evaluation.image import EpisodeSegmenter
 from evaluation.iou import EpisodeScores
+from model.label_map import label_map
 
 
 @torch.no_grad()
@@ -20,21 +21,24 @@ def episode_sheet(
     indices: Iterable[int],
     processes: Processes,
     title: str = "",
-) -> np.ndarray:
+) -> tuple[np.ndarray, list[np.ndarray]]:
     """Draw support, query, truth and prediction of some episodes, one row each.
 
     Args:
         indices: which episodes; those beyond the last are left out.
 
     Returns:
-        The sheet, H x W x 3 uint8.
+        The sheet, H x W x 3 uint8, and the predicted masks at each query's own size, bool.
     """
-    rows = []
+    rows, masks = [], []
     for index in indices:
         if index < len(episodes):
             episode = episodes[index].to(processes.device)
-            rows.append(_row(episode, segmenter.segment(episode) > 0))
-    return contact_sheet(EPISODE_HEADER, rows, title)
+            logits = segmenter.segment(episode).float()
+            rows.append(_row(episode, logits > 0))
+            size = tuple(episode.query_sizes[0].tolist())
+            masks.append(label_map(episodes.geometry.crop(logits, size), [0], size) > 0)
+    return contact_sheet(EPISODE_HEADER, rows, title), masks
 
 
 def _row(episode: Episode, found: torch.Tensor) -> SheetRow:

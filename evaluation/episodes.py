@@ -49,7 +49,8 @@ class TestedData(DataOptions):
         trained = TrainingData.of(facts)
         if trained is None and (self.benchmark is None or self.fold is None):
             raise UsageError(
-                f"{checkpoint} does not say what it was trained on: name --benchmark and --fold"
+                f"{checkpoint} does not say what it was trained on, so nothing says on what to "
+                "test it: name --benchmark and --fold"
             )
         if trained is None:
             return self

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from data.classes import BENCHMARKS, FOLDS, class_meanings
 
-SEEN, UNSEEN, UNKNOWN = "seen", "unseen", "data unknown"
+SEEN, UNSEEN, UNKNOWN, UNTRAINED = "seen", "unseen", "data unknown", "no training"
 
 _IMAGES_OF = {"coco_mask_tube": "coco_all"}
 """Training data -> the benchmark whose images they are made of."""
@@ -50,19 +50,19 @@ class Exposure:
     """Whether tested classes were trained on."""
 
     word: str
-    """SEEN if some were, UNSEEN, or UNKNOWN."""
+    """SEEN if some were, UNSEEN, UNKNOWN, or UNTRAINED where a method learned no class at all."""
     seen: tuple[int, ...] = ()
     """Ids of those that were, in the numbers of the tested data."""
 
     def __str__(self) -> str:
-        return self.word if self.word == UNKNOWN else f"{self.word} classes"
+        return f"{self.word} classes" if self.word in (SEEN, UNSEEN) else self.word
 
     @classmethod
     def of(cls, facts: Mapping[str, Any], tested: Mapping[int, int]) -> Self:
         """Compare a checkpoint's header with tested classes: id -> the COCO category it means."""
         trained = TrainingData.of(facts)
         if trained is None:
-            return cls(UNKNOWN)
+            return cls(UNTRAINED if facts.get("untrained") else UNKNOWN)
         known = trained.meanings
         seen = tuple(class_id for class_id, meaning in tested.items() if meaning in known)
         return cls(SEEN if seen else UNSEEN, seen)

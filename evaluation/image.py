@@ -3,9 +3,11 @@
 Shapes: B batch, H and W the side of the square that a method takes.
 """
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from statistics import mean
 from typing import Any, TypeVar
 
 import torch
@@ -14,7 +16,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from common.distributed import Processes
+from common.distributed import Processes, synchronize
 from common.geometry import Geometry
 from common.images import IGNORED
 from common.trainer import autocast
@@ -72,6 +74,9 @@ class Evaluation:
     """At the size which the network works at: the paper's protocol."""
     original: EpisodeScores = field(default_factory=EpisodeScores)
     """At each query image's own size."""
+    seconds: list[float] = field(default_factory=list)
+    """Of each episode's encoding and prediction, supports included; not of the first batch, which
+    warms up."""
 
     def add(self, episodes: Episode, logits: Tensor) -> None:
         """Count a batch: logits B x H x W, above 0 where the object was found."""
@@ -91,12 +96,18 @@ class Evaluation:
             full = F.interpolate(shown, truth.shape[-2:], mode="bilinear", align_corners=False)
             self.original.add([index], [key.class_id], full[0] > 0, truth == 1, truth == IGNORED)
 
+    @property
+    def seconds_per_episode(self) -> float | None:
+        """The mean of `seconds`; None: there was one batch only."""
+        return round(mean(self.seconds), 4) if self.seconds else None
+
     def gather(self, processes: Processes) -> "Evaluation":
         """Everybody's scores together."""
         return Evaluation(
             self.geometry,
             EpisodeScores.merge(processes.gather(self.squashed.state())),
             EpisodeScores.merge(processes.gather(self.original.state())),
+            [one for some in processes.gather(self.seconds) for one in some],
         )
 
     def results(self, class_names: dict[int, str]) -> dict[str, Any]:
@@ -143,6 +154,12 @@ def evaluate(
         workers: processes that read episodes, beside this one.
     """
     evaluation = Evaluation(episodes.geometry)
-    for batch in batches(episodes, processes, workers, title):
-        evaluation.add(batch, segmenter.segment(batch))
+    for number, batch in enumerate(batches(episodes, processes, workers, title)):
+        start = time.perf_counter()
+        logits = segmenter.segment(batch)
+        synchronize(processes.device)
+        if number:
+            each = (time.perf_counter() - start) / len(batch.indices)
+            evaluation.seconds += [each] * len(batch.indices)
+        evaluation.add(batch, logits)
     return evaluation.gather(processes)

@@ -43,7 +43,7 @@ def held_out_images(
     scores = evaluate(segmenter, episodes, processes, workers, "held-out classes")
     if not processes.is_main:
         return scores.squashed, None
-    return scores.squashed, episode_sheet(segmenter, episodes, range(ROWS), processes)
+    return scores.squashed, episode_sheet(segmenter, episodes, range(ROWS), processes)[0]
 
 
 @torch.no_grad()

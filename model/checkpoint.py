@@ -82,6 +82,26 @@ def restore_method(facts: dict[str, Any], weights: dict[str, Tensor], source: ob
     return method.eval()
 
 
+def build_method(options: Any, device: torch.device) -> tuple[Method, dict[str, Any]]:
+    """Build a method from public weights, in evaluation mode; with what a header would say of it.
+
+    Raises:
+        UsageError: it segments nothing without a training, or an official file is missing.
+    """
+    entry = METHODS[options.method]
+    if not entry.ready:
+        raise UsageError(f"{entry.title} has to be trained: give a checkpoint of it")
+    torch.manual_seed(0)  # what random weights are drawn by
+    method = entry.build(options).eval().to(device)
+    return method, {
+        "method": options.method,
+        "model": options.to_json(),
+        "data": options.trained_on(),
+        "untrained": options.trained_on() is None,
+        "version": code_version(),
+    }
+
+
 def load_method(path: Path, device: torch.device) -> tuple[Method, dict[str, Any]]:
     """Build a checkpoint's model in evaluation mode; returns it with the header's facts.
 

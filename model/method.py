@@ -86,6 +86,11 @@ class MethodOptions:
         """Names in `model.weights.OFFICIAL` of the official files that building it reads."""
         return ()
 
+    def trained_on(self) -> dict[str, Any] | None:
+        """Benchmark and fold, as a header's "data", that public weights were trained on for the
+        task itself; None: no training on any class."""
+        return None
+
     def to_json(self) -> dict[str, Any]:
         """What a checkpoint's header says; of files it says their names."""
         values = ((field.name, getattr(self, field.name)) for field in fields(self))

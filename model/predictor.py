@@ -28,7 +28,7 @@ from common.images import open_image, read_image, rgb_pixels
 from common.pixels import normalize, squash
 from common.trainer import PRECISIONS, autocast
 from common.video_io import FrameReader
-from model.checkpoint import load_method
+from model.checkpoint import build_method, load_method
 from model.choice import best_sam
 from model.first_frame import first_frame_video
 from model.label_map import ConceptMask, LabelMap, Size, label_map
@@ -122,11 +122,8 @@ class InContextSegmenter:
         except TypeError as error:
             raise ValueError(f"{entry.title}: {error}") from None
         refuse_problems(chosen)
-        if not entry.ready:
-            raise UsageError(f"{entry.title} has to be trained: give a checkpoint of it")
         with torch.random.fork_rng(devices=[]):
-            method = entry.build(chosen).eval().to(choose_device(device))
-        return cls(method, precision)
+            return cls(build_method(chosen, choose_device(device))[0], precision)
 
     def learn(
         self,

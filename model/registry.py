@@ -58,5 +58,7 @@ METHODS: dict[str, Entry] = {
         read_published=read_sansa_release,
     ),
 }
+READY = tuple(name for name, entry in METHODS.items() if entry.ready)
+"""Those that segment with public weights, without a checkpoint."""
 DEFAULT_METHOD = "dc_sam"
 """Also of checkpoints whose header names none."""

@@ -31,6 +31,9 @@ def test_an_evaluation_writes_results_episodes_and_a_sheet(script, flags, tmp_pa
     assert len(results["baselines"]) == 4
     assert {"miou", "fb_iou", "per_class", "miou_original_size", "episode_hash"} <= results.keys()
     assert cv2.imread(str(tmp_path / "contact_sheet.png")).shape[2] == 3
+    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == ["0000.png", "0001.png"]
+    assert results["cost"]["seconds_per_episode"] > 0
+    assert results["cost"]["peak_memory_gib"] > 0.1
 
 
 def test_any_number_of_processes_gives_the_same_numbers(torchrun, flags, tmp_path):
@@ -39,7 +42,7 @@ def test_any_number_of_processes_gives_the_same_numbers(torchrun, flags, tmp_pat
 
     one, two = (json.loads((tmp_path / n / "results.json").read_text()) for n in "12")
     for result in (one, two):
-        del result["seconds"]
+        del result["seconds"], result["cost"]
     assert one == two
 
 
@@ -49,7 +52,7 @@ def test_workers_change_nothing(script, flags, tmp_path):
         place = tmp_path / str(workers)
         assert script(eval_image, *flags, "--nworker", workers, "--output", place).code == 0
         results.append(json.loads((place / "results.json").read_text()))
-        del results[-1]["seconds"]
+        del results[-1]["seconds"], results[-1]["cost"]
 
     assert results[0] == results[1]
 
