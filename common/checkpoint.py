@@ -54,7 +54,11 @@ def read_facts(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} is no readable safetensors file: {error}") from error
     if header.get("format") != FORMAT:
         raise UsageError(f"{path} was not written by this program (no '{FORMAT}' in its header)")
-    return {**json.loads(header["facts"]), "version": header["version"]}
+    try:
+        facts = json.loads(header["facts"])
+        return {**facts, "version": header["version"]}
+    except (KeyError, TypeError, ValueError) as error:  # absent, no JSON, or no object in it
+        raise UsageError(f"{path} has a broken header: its facts cannot be read") from error
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -165,6 +165,28 @@ def refuse_problems(*options: Any) -> None:
         raise UsageError("\n".join(found))
 
 
+def value_problems(options: Any) -> list[str]:
+    """What no parser let through: values of another type, or none of a field's choices.
+
+    For options that come from a file instead of flags.
+    """
+    hints = typing.get_type_hints(type(options))
+    found = []
+    for field in dataclasses.fields(options):
+        value, choices = getattr(options, field.name), field.metadata.get("choices")
+        kinds = typing.get_args(hints[field.name]) or (hints[field.name],)
+        whole_number = type(value) is int and float in kinds
+        if all(isinstance(kind, type) for kind in kinds) and not (
+            type(value) in kinds or whole_number or (isinstance(value, Path) and Path in kinds)
+        ):
+            found.append(f"{field.name} cannot be {value!r}")
+        elif choices and value is not None and value not in choices:
+            found.append(
+                f"{field.name} {value!r} is unknown; there are {', '.join(map(str, choices))}"
+            )
+    return found
+
+
 def run_script(main: Callable[[], int]) -> int:
     """Run a script's procedure; wrong use is told in plain words and gives exit code 2."""
     try:

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from common.checkpoint import FORMAT, code_version, read_facts, read_weights
+from common.cli import value_problems
 from common.errors import UsageError
 from model.method import Method
 from model.presence import PresenceScale
@@ -45,7 +46,7 @@ def entry_of(facts: dict[str, Any], source: object) -> Entry:
         UsageError: this program does not know it.
     """
     name = facts.get("method", DEFAULT_METHOD)
-    if name not in METHODS:
+    if not isinstance(name, str) or name not in METHODS:
         raise UsageError(f"{source} is of an unknown method: {name}")
     return METHODS[name]
 
@@ -54,9 +55,13 @@ def options_of(facts: dict[str, Any], source: object) -> Any:
     """The options which a checkpoint's model was built from.
 
     Raises:
-        UsageError: the header has none, or has options which this program does not know.
+        UsageError: the header has none, or has options or values which this program does not know.
     """
-    return entry_of(facts, source).options.from_json(facts.get("model"), source)
+    options = entry_of(facts, source).options.from_json(facts.get("model"), source)
+    problems = value_problems(options) or options.problems()
+    if problems:
+        raise UsageError(f"{source} does not describe a model: {'; '.join(problems)}")
+    return options
 
 
 def restore_method(facts: dict[str, Any], weights: dict[str, Tensor], source: object) -> Method:
@@ -68,11 +73,16 @@ def restore_method(facts: dict[str, Any], weights: dict[str, Tensor], source: ob
     Raises:
         UsageError: the checkpoint or a file of its frozen parts is missing or does not fit.
     """
-    options = options_of(facts, source)
-    torch.manual_seed(facts.get("training", {}).get("seed", 0))  # what random weights were drawn by
-    method = entry_of(facts, source).restore(options, weights, source)
+    options, entry = options_of(facts, source), entry_of(facts, source)
+    if entry.restore is None:
+        raise UsageError(f"{source} is of {entry.title}, which has no checkpoints")
+    torch.manual_seed(_seed_of(facts, source))  # what random weights were drawn by
+    method = entry.restore(options, weights, source)
     if "presence" in facts:
-        method.presence_scale = PresenceScale.from_json(facts["presence"])
+        try:
+            method.presence_scale = PresenceScale.from_json(facts["presence"])
+        except ValueError as error:
+            raise UsageError(f"{source} has a broken header: {error}") from error
     if facts.get("frozen") not in (None, frozen_fingerprint(method, weights)):
         print(
             f"warning: {source} was trained with other frozen weights than those found here; "
@@ -80,6 +90,14 @@ def restore_method(facts: dict[str, Any], weights: dict[str, Tensor], source: ob
             file=sys.stderr,
         )
     return method.eval()
+
+
+def _seed_of(facts: dict[str, Any], source: object) -> int:
+    training = facts.get("training", {})
+    seed = training.get("seed", 0) if isinstance(training, dict) else None
+    if type(seed) is not int:
+        raise UsageError(f"{source} has a broken header: no seed of its training can be read")
+    return seed
 
 
 def build_method(options: Any, device: torch.device) -> tuple[Method, dict[str, Any]]:

@@ -32,8 +32,19 @@ class PresenceScale:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "PresenceScale":
-        """From what `dataclasses.asdict` made, also by way of JSON."""
-        return cls(tuple(values["weights"]), values["bias"])
+        """From what `dataclasses.asdict` made, also by way of JSON.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        try:
+            weights = tuple(float(weight) for weight in values["weights"])
+            bias = float(values["bias"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"no scale of presence: {values}") from error
+        if len(weights) != len(SIGNALS):
+            raise ValueError(f"{len(weights)} weights for the signals {', '.join(SIGNALS)}")
+        return cls(weights, bias)
 
     def __call__(self, signals: Tensor) -> Tensor:
         """Signals, N x 3, to scores, N, in [0, 1]."""

@@ -1,4 +1,4 @@
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from common.checkpoint import save_checkpoint
+from common.checkpoint import FORMAT, save_checkpoint
 from common.cli import script_parser
 from common.errors import UsageError
 from model.checkpoint import (
@@ -17,6 +17,7 @@ from model.checkpoint import (
     restore_method,
 )
 from model.presence import PresenceScale
+from model.registry import METHODS
 from model.sam.variants import build_segmenter
 from tests.helpers import TINY, tiny_model
 
@@ -65,11 +66,53 @@ def test_weights_of_a_branch_too_many_are_refused():
         ({"method": "other"}, "last is of an unknown method: other"),
         ({}, "last does not describe a model"),
         ({"model": {**TINY.to_json(), "depth": 3}}, "last does not describe a model"),
+        ({"model": [1]}, "last does not describe a model"),
+        ({"method": ["dc_sam"]}, "last is of an unknown method"),
+        (
+            {"model": {**TINY.to_json(), "backbone": "resnet5O"}},
+            "last does not describe a model: backbone 'resnet5O' is unknown; there are .*resnet50",
+        ),
+        ({"model": {**TINY.to_json(), "sam_model": "vit_x"}}, "vit_x is no SAM version 1"),
+        (
+            {"model": {**TINY.to_json(), "image_size": "64", "prior": 1}},
+            "last does not describe a model: image_size cannot be '64'; prior cannot be 1",
+        ),
     ],
 )
 def test_a_header_that_this_program_does_not_know_is_refused(facts: dict, words: str):
     with pytest.raises(UsageError, match=words):
         options_of(facts, "last")
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"presence": {"bias": 1.0}}, "last has a broken header: no scale of presence"),
+        ({"presence": [1, 2]}, "last has a broken header: no scale of presence"),
+        ({"presence": {"weights": [1, 2], "bias": 1}}, "2 weights for the signals resemblance"),
+        ({"presence": {"weights": "abc", "bias": 1}}, "last has a broken header"),
+        ({"training": "long"}, "last has a broken header: no seed"),
+        ({"training": {"seed": "x"}}, "last has a broken header: no seed"),
+    ],
+)
+def test_a_broken_part_of_a_header_is_refused(facts: dict, words: str):
+    with pytest.raises(UsageError, match=words):
+        restore_method({**FACTS, **facts}, other_weights(), "last")
+
+
+@pytest.mark.parametrize("facts", [None, "no JSON", "[1]", "3"])
+def test_a_header_whose_facts_cannot_be_read_names_the_file(tmp_path: Path, facts: str | None):
+    header = {"format": FORMAT, "version": "1", **({} if facts is None else {"facts": facts})}
+    save_file({"weight": torch.zeros(1)}, tmp_path / "last.safetensors", metadata=header)
+    with pytest.raises(UsageError, match=r"last\.safetensors has a broken header"):
+        load_method(tmp_path / "last.safetensors", CPU)
+
+
+def test_a_method_without_checkpoints_has_none(monkeypatch: pytest.MonkeyPatch):
+    entry = replace(METHODS["dc_sam"], restore=None)
+    monkeypatch.setitem(METHODS, "dc_sam", entry)
+    with pytest.raises(UsageError, match="last is of DC-SAM, which has no checkpoints"):
+        restore_method(FACTS, {}, "last")
 
 
 def test_a_header_without_a_method_is_of_dc_sam():
