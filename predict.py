@@ -48,8 +48,9 @@ def main() -> int:
         if any(target.is_video for target in targets):
             segmenter.require_memory()
         threshold = options.threshold(segmenter.is_calibrated)
-        written = (options.overlays, options.polygons, options.labelme)
-        folder = LabelFolder(options.output, classes, segmenter.is_calibrated, *written)
+        folder = LabelFolder(
+            options.output, classes, segmenter.is_calibrated, options.overlays, options.formats
+        )
         folder.claim(settings(examples, options, segmenter, threshold))
         concepts = {
             class_id: segmenter.learn(*zip(*shots[class_id], strict=True), name)
@@ -127,6 +128,7 @@ def settings(
         "references": [[digest(image), digest(mask)] for image, mask in examples.reference],
         "presence": threshold,
         "prompt_every": options.prompt_every,
+        "instances": options.instances,
         "precision": options.precision,
     }
 

@@ -4,7 +4,7 @@ Images are H x W x 3 uint8 RGB arrays, masks H x W bool arrays.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,18 +77,18 @@ def overlay(
     return result
 
 
-def label_overlay(image: np.ndarray, labels: np.ndarray, class_ids: Sequence[int]) -> np.ndarray:
-    """The image with each class in the colour that it has in an indexed mask.
+def label_overlay(image: np.ndarray, labels: np.ndarray, class_of: Mapping[int, int]) -> np.ndarray:
+    """The image with each label in the colour that its class has in an indexed mask.
 
     Args:
-        labels: class ids, uint8, of any size.
-        class_ids: those to draw.
+        labels: class ids, uint8, or numbers of objects, int32, of any size.
+        class_of: of each label to draw its class.
     """
     height, width = image.shape[:2]
     small = np.array(Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST))
     colours = davis_palette()
-    for class_id in class_ids:
-        image = overlay(image, small == class_id, tuple(colours[class_id].tolist()))
+    for label, class_id in class_of.items():
+        image = overlay(image, small == label, tuple(colours[class_id].tolist()))
     return image
 
 

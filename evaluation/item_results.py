@@ -145,7 +145,7 @@ class ItemResults:
             name = f"{item.video.frames[frame.number].stem}.png"
             write_indexed_mask(folder.path / "masks" / item.mask_folder / name, predicted)
         if self._video:
-            self._video.write(label_overlay(pixels, predicted, item.labels))
+            self._video.write(label_overlay(pixels, predicted, {c: c for c in item.labels}))
         if frame.number in self._shown:
             pair = (
                 overlay_tile(pixels, np.isin(frame.truth, item.labels), TRUTH_COLOUR),

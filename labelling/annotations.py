@@ -89,12 +89,12 @@ def polygons(mask: np.ndarray, simplification: float = SIMPLIFICATION) -> list[n
 
 
 def labelme_file(
-    masks: Sequence[tuple[str, np.ndarray]], image_path: str, size: tuple[int, int]
+    masks: Sequence[tuple[str, np.ndarray, int | None]], image_path: str, size: tuple[int, int]
 ) -> dict[str, Any]:
     """The content of a LabelMe file.
 
     Args:
-        masks: label and H x W bool of each class.
+        masks: label, H x W bool, and a number that the parts of one object share, if they do.
         image_path: the picture's place, relative to the file's folder.
         size: height and width.
     """
@@ -102,12 +102,12 @@ def labelme_file(
         {
             "label": label,
             "points": outline.tolist(),
-            "group_id": None,
+            "group_id": number,
             "description": "",
             "shape_type": "polygon",
             "flags": {},
         }
-        for label, mask in masks
+        for label, mask, number in masks
         for outline in polygons(mask)
     ]
     return {

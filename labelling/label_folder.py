@@ -5,7 +5,8 @@ masks/NAME.png       class ids with a palette, at the picture's own size; of a v
 overlays/NAME.png    the picture with its masks, made smaller for looking at; of a video NAME.mp4
 labelme/NAME.json    of pictures, where they are asked for
 records/NAME.json    whose results these are, and their part of coco.json; written last
-coco.json            all records together; coco_polygons.json where it is asked for
+coco.json            all records together; where asked for, coco_polygons.json, yolo/ and
+                     label_studio.json, too
 settings.json        what the results depend on
 """
 
@@ -25,6 +26,8 @@ from common.settings import claim_folder
 from common.video_io import VideoWriter, list_frames, write_indexed_mask
 from common.visualize import label_overlay, write_png
 from labelling.annotations import coco_annotation, coco_file, labelme_file, with_polygons
+from labelling.exports import write_label_studio, write_yolo
+from labelling.objects import Labels
 from labelling.records import Record, Source, read_record, read_records, record_path, write_record
 from labelling.targets import Target
 
@@ -45,8 +48,10 @@ class LabelFolder:
     calibrated: bool
     """Whether scores are probabilities that a picture shows the class."""
     overlays: bool = True
-    polygons: bool = False
-    labelme: bool = False
+    formats: frozenset[str] = frozenset()
+    """Of `labelling.options.FORMATS`, what is written beside coco.json."""
+    model: str = "DC-SAM"
+    """What made the labels, for tools that tell."""
 
     def claim(self, settings: dict[str, Any]) -> None:
         """Write down what the results depend on (JSON values).
@@ -61,7 +66,7 @@ class LabelFolder:
         """Where the results of a target go, by kind; the masks of a video are a folder."""
         kinds = {"masks": "" if target.is_video else ".png"}
         kinds |= {"overlays": ".mp4" if target.is_video else ".png"} if self.overlays else {}
-        kinds |= {"labelme": ".json"} if self.labelme and not target.is_video else {}
+        kinds |= {"labelme": ".json"} if "labelme" in self.formats and not target.is_video else {}
         return {kind: self.path / kind / f"{target.name}{end}" for kind, end in kinds.items()}
 
     def is_done(self, target: Target) -> bool:
@@ -87,31 +92,33 @@ class LabelFolder:
         self,
         target: Target,
         source: Source,
-        labels: np.ndarray,
-        scores: dict[int, float],
+        labels: Labels,
         picture: np.ndarray | None = None,
     ) -> None:
         """Write everything about one picture.
 
         Args:
             source: from `begin`.
-            labels: class ids at the picture's own size, H x W uint8; 0 is the background.
-            scores: class id -> score, 0 to 1.
+            labels: what was found, at the picture's own size.
             picture: for the overlay, from `preview`.
 
         Raises:
             UsageError: a file cannot be written.
         """
         files = self.files(target)
-        write_indexed_mask(files["masks"], labels)
+        write_indexed_mask(files["masks"], labels.classes)
         if self.overlays:
-            write_png(files["overlays"], label_overlay(picture, labels, self.found(labels)))
-        if self.labelme:
+            write_png(files["overlays"], drawn(picture, labels))
+        if "labelme" in self.formats:
             place = os.path.relpath(target.path, files["labelme"].parent)
-            masks = [(self.classes[c], labels == c) for c in self.found(labels)]
-            write_json(files["labelme"], labelme_file(masks, place, labels.shape))
+            split = labels.numbers is not None
+            masks = [
+                (self.classes[one.class_id], one.mask, one.number if split else None)
+                for one in labels.objects
+            ]
+            write_json(files["labelme"], labelme_file(masks, place, labels.classes.shape))
         image = {"file_name": str(target.path)}
-        entry = self.entry(image, files["masks"], labels, scores, self.calibrated)
+        entry = self.entry(image, files["masks"], labels, self.calibrated)
         self.finish(target, source, [entry])
 
     def finish(self, target: Target, source: Source, frames: list[dict[str, Any]]) -> None:
@@ -120,16 +127,11 @@ class LabelFolder:
         record = Record(target.name, source, frames, target.is_video, calibrated)
         write_record(self.path, record)
 
-    def found(self, labels: np.ndarray) -> list[int]:
-        """Which classes a label map shows."""
-        return [class_id for class_id in self.classes if (labels == class_id).any()]
-
     def entry(
         self,
         image: dict[str, Any],
         mask: Path,
-        labels: np.ndarray,
-        scores: dict[int, float],
+        labels: Labels,
         calibrated: bool,
     ) -> dict[str, Any]:
         """The part of coco.json of a picture or frame.
@@ -139,15 +141,19 @@ class LabelFolder:
             mask: where the labels were written.
             calibrated: whether scores are probabilities.
         """
-        by_name = {self.classes[c]: round(score, 4) for c, score in scores.items()}
+        by_name = {self.classes[c]: round(score, 4) for c, score in labels.scores.items()}
+        height, width = labels.classes.shape
         image = {
             **image,
             "mask": mask.relative_to(self.path).as_posix(),
-            "height": labels.shape[0],
-            "width": labels.shape[1],
+            "height": height,
+            "width": width,
             "presence" if calibrated else "score": by_name,
         }
-        annotations = [coco_annotation(labels == c, c, scores[c]) for c in self.found(labels)]
+        annotations = [
+            coco_annotation(one.mask, one.class_id, labels.scores[one.class_id])
+            for one in labels.objects
+        ]
         return {"image": image, "annotations": annotations}
 
     def join(self) -> None:
@@ -171,8 +177,15 @@ class LabelFolder:
         info = {"image_folder": root, "presence_calibrated": self.calibrated}
         coco = {"info": info, **coco_file(entries, self.classes)}
         write_json(self.path / "coco.json", coco)
-        if self.polygons:
-            write_json(self.path / "coco_polygons.json", with_polygons(coco))
+        if not self.formats & {"polygons", "yolo", "label_studio"}:
+            return
+        outlined = with_polygons(coco)
+        if "polygons" in self.formats:
+            write_json(self.path / "coco_polygons.json", outlined)
+        if "yolo" in self.formats:
+            write_yolo(self.path, outlined)
+        if "label_studio" in self.formats:
+            write_label_studio(self.path, outlined, self.model)
 
 
 class VideoResults:
@@ -197,12 +210,11 @@ class VideoResults:
         rate = frames_per_second or FRAMES_PER_SECOND
         self._overlay = VideoWriter(files["overlays"], rate) if folder.overlays else None
 
-    def add(self, labels: np.ndarray, scores: dict[int, float], frame: np.ndarray) -> None:
+    def add(self, labels: Labels, frame: np.ndarray) -> None:
         """Write the next frame's mask, and draw its overlay.
 
         Args:
-            labels: class ids at the frame's own size, H x W uint8; 0 is the background.
-            scores: class id -> score, 0 to 1.
+            labels: what was found, at the frame's own size.
             frame: H x W x 3 uint8.
 
         Raises:
@@ -215,11 +227,10 @@ class VideoResults:
         else:  # a video's frame is no file
             name, image = f"{number:05d}", {"file_name": str(self.target.path), "frame": number}
         mask = self._masks / f"{name}.png"
-        write_indexed_mask(mask, labels)
+        write_indexed_mask(mask, labels.classes)
         if self._overlay:
-            picture = preview(frame, labels.shape)
-            self._overlay.write(label_overlay(picture, labels, self.folder.found(labels)))
-        self._entries.append(self.folder.entry(image, mask, labels, scores, False))
+            self._overlay.write(drawn(preview(frame, labels.classes.shape), labels))
+        self._entries.append(self.folder.entry(image, mask, labels, False))
 
     def __enter__(self) -> "VideoResults":
         return self
@@ -234,6 +245,13 @@ class VideoResults:
         if self._overlay:
             self._overlay.close()
         self.folder.finish(self.target, self._source, self._entries)
+
+
+def drawn(picture: np.ndarray, labels: Labels) -> np.ndarray:
+    """A picture of any size with every object in the colour of its class."""
+    if labels.numbers is None:
+        return label_overlay(picture, labels.classes, {c: c for c in labels.found})
+    return label_overlay(picture, labels.numbers, dict(enumerate(labels.class_of, start=1)))
 
 
 def preview(pixels: np.ndarray, size: Sequence[int]) -> np.ndarray:

@@ -2,21 +2,25 @@
 
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
+from torch.nn import functional as F
 from tqdm import tqdm
 
 from common.errors import UsageError
 from common.images import read_photo
 from common.video_io import FrameReader
 from labelling.label_folder import LabelFolder, VideoResults, preview
+from labelling.objects import Labels, split_into_objects
 from labelling.options import PredictionOptions
 from labelling.records import Source
 from labelling.targets import Target
-from model.predictor import InContextSegmenter
+from model.label_map import Size, label_map
+from model.predictor import Found, InContextSegmenter
 from model.reference import LearnedConcept
 
 
@@ -85,19 +89,30 @@ class Labelling:
                 pictures.append(future.result())
             except UsageError as error:
                 failures += report(error)
-        results = self.segmenter.segment_classes(
+        if not pictures:
+            return failures
+        results = self.segmenter.predict(
             [picture.small for picture in pictures],
             list(self.concepts.values()),
-            self.threshold,
             sizes=[picture.size for picture in pictures],
         )
-        for picture, result in zip(pictures, results, strict=True):
-            found = self.by_class_id(*result)
+        for picture, found in zip(pictures, results, strict=True):
+            labels = self.labels_of(found, picture.size)
             try:
-                self.folder.write(picture.target, picture.source, *found, picture.preview)
+                self.folder.write(picture.target, picture.source, labels, picture.preview)
             except UsageError as error:
                 failures += report(error)
         return failures
+
+    def labels_of(self, found: Found, size: Size) -> Labels:
+        """What was found in a picture of some height and width, by class id."""
+        present = [c for c, score in enumerate(found.scores) if score >= self.threshold]
+        labels = self.by_class_id(label_map(found.logits, present, size), found.scores)
+        if not self.options.instances:
+            return labels
+        objects = zip(self.concepts, found.objects, strict=True)
+        proposals = {c: enlarged(some, size) for c, some in objects if some is not None}
+        return split_into_objects(labels, proposals)
 
     def label_videos(self, targets: Sequence[Target]) -> int:
         """Label videos one by one."""
@@ -126,14 +141,21 @@ class Labelling:
                 self.threshold,
             )
             for one in tqdm(found, target.name, reader.count, unit="frame", disable=self.silent):
-                results.add(*self.by_class_id(*one), reader.current)
+                labels = self.by_class_id(*one)
+                split = split_into_objects(labels) if self.options.instances else labels
+                results.add(split, reader.current)
 
-    def by_class_id(
-        self, labels: np.ndarray, scores: Sequence[float]
-    ) -> tuple[np.ndarray, dict[int, float]]:
+    def by_class_id(self, labels: np.ndarray, scores: Sequence[float]) -> Labels:
         """Labels and scores by class id instead of by position."""
         class_ids = np.array([0, *self.concepts], dtype=np.uint8)
-        return class_ids[labels], dict(zip(self.concepts, scores, strict=True))
+        return Labels(class_ids[labels], dict(zip(self.concepts, scores, strict=True)))
+
+
+def enlarged(objects: Tensor, size: Size) -> Iterator[np.ndarray]:
+    """Masks of objects, N x h x w bool, one by one at a picture's size, H x W bool."""
+    for one in objects:
+        values = F.interpolate(one[None, None].float(), size, mode="bilinear")
+        yield (values[0, 0] > 0.5).cpu().numpy()
 
 
 def report(error: UsageError) -> int:

@@ -42,6 +42,10 @@ class Examples:
         return found
 
 
+FORMATS = ("polygons", "labelme", "yolo", "label_studio")
+"""What can be written beside coco.json."""
+
+
 @dataclass(frozen=True)
 class PredictionOptions:
     """How targets are labelled, and what is written."""
@@ -60,6 +64,11 @@ class PredictionOptions:
     overlays: bool = option(True, "write no overlays", flag="--no_overlays")
     polygons: bool = option(False, "also write coco_polygons.json")
     labelme: bool = option(False, "also write a LabelMe file for every picture")
+    yolo: bool = option(False, "also write yolo/, a data set for YOLO segmentation")
+    label_studio: bool = option(False, "also write label_studio.json, to correct the labels there")
+    instances: bool = option(
+        False, "split classes into objects: by the method, or each connected part is one"
+    )
     shard: str = option("1/1", "label only one part of the targets: 1/4, 2/4, 3/4 or 4/4")
     bsz: int = option(1, "number of pictures in a forward pass")
     nworker: int = option(2, "number of threads that read pictures ahead")
@@ -71,6 +80,11 @@ class PredictionOptions:
         """Which part of the targets, counted from 0, and of how many."""
         number, _, count = self.shard.partition("/")
         return int(number) - 1, int(count)
+
+    @property
+    def formats(self) -> frozenset[str]:
+        """What is written beside coco.json."""
+        return frozenset(name for name in FORMATS if getattr(self, name))
 
     def threshold(self, calibrated: bool) -> float:
         """The score below which a class is left out; a score that is no probability has none."""

@@ -41,7 +41,8 @@ def read_labels(path):
 
 
 def test_masks_overlays_and_coco_are_written(script, flags, tmp_path):
-    outcome = script(predict, *flags, "--labelme", "--polygons")
+    wanted = ("--labelme", "--polygons", "--yolo", "--label_studio")
+    outcome = script(predict, *flags, *wanted)
 
     assert outcome.code == 0, outcome.error
     out = tmp_path / "out"
@@ -61,6 +62,27 @@ def test_masks_overlays_and_coco_are_written(script, flags, tmp_path):
         labelme = json.loads((out / "labelme" / f"{name}.json").read_text())
         assert (out / "labelme" / labelme["imagePath"]).resolve() == tmp_path / f"photos/{name}.png"
     assert len(COCO(out / "coco_polygons.json").anns) == 3
+    assert len(list((out / "yolo" / "labels").iterdir())) == 3
+    assert len(json.loads((out / "label_studio.json").read_text())) == 3
+
+
+def test_classes_are_split_into_objects(script, flags, tmp_path, monkeypatch):
+    def two_dogs(logits, present, size):
+        labels = np.zeros(size, dtype=np.uint8)
+        labels[5:20, 5:20] = labels[30:40, 30:40] = 1
+        return labels
+
+    monkeypatch.setattr("labelling.loop.label_map", two_dogs)  # the tiny model finds one
+    outcome = script(predict, *flags, "--instances")
+    assert outcome.code == 0, outcome.error
+    coco = COCO(tmp_path / "out" / "coco.json")
+    for image in coco.imgs.values():
+        labels = read_labels(tmp_path / "out" / image["mask"])
+        found = [coco.annToMask(one) for one in coco.loadAnns(coco.getAnnIds(image["id"]))]
+        assert np.array_equal(np.sum(found, axis=0), labels)  # nothing lost, nothing twice
+        assert [one.sum() for one in found] == [225, 100]
+    again = script(predict, *flags)
+    assert "other settings (instances)" in again.error
 
 
 def test_masks_are_those_of_the_api(script, flags, checkpoint, tmp_path):

@@ -71,8 +71,9 @@ def test_a_single_pixel_has_an_outline_and_an_empty_mask_none():
 
 
 def test_labelme_gets_a_polygon_for_each_part():
-    found = labelme_file([("dog", blob())], "../a.jpg", (60, 90))
+    found = labelme_file([("dog", blob(), 3)], "../a.jpg", (60, 90))
     assert [shape["label"] for shape in found["shapes"]] == ["dog", "dog"]
+    assert [shape["group_id"] for shape in found["shapes"]] == [3, 3]
     assert found["imagePath"] == "../a.jpg"
     assert (found["imageHeight"], found["imageWidth"]) == (60, 90)
     assert json.dumps(found)

@@ -9,6 +9,7 @@ from PIL import Image
 from common.errors import UsageError
 from common.video_io import FrameReader
 from labelling.label_folder import LabelFolder, VideoResults, preview
+from labelling.objects import Labels
 from labelling.targets import Target
 
 LABELS = np.array([[0, 3], [3, 0], [7, 0]], dtype=np.uint8)
@@ -38,14 +39,14 @@ def video(tmp_path):
 
 def write(folder, target):
     scores = {3: 0.9, 7: 0.8, 9: 0.12345}
-    folder.write(target, folder.begin(target), LABELS, scores, np.zeros_like(FRAME))
+    folder.write(target, folder.begin(target), Labels(LABELS, scores), np.zeros_like(FRAME))
 
 
 def write_frames(folder, video, count, labels=LABELS, rate=None):
     with VideoResults(folder, video, rate) as results:
         for number in range(count):
             picture = np.full((*labels.shape, 3), 100, np.uint8)
-            results.add(labels, {3: 0.9, 7: 0.25, 9: 0.1 * number}, picture)
+            results.add(Labels(labels, {3: 0.9, 7: 0.25, 9: 0.1 * number}), picture)
 
 
 def coco_of(folder):
@@ -78,7 +79,7 @@ def test_what_is_done_has_every_file_that_is_asked_for(folder, target):
     assert not folder.is_done(target)
     write(folder, target)
     assert folder.is_done(target)
-    assert not replace(folder, labelme=True).is_done(target)
+    assert not replace(folder, formats=frozenset({"labelme"})).is_done(target)
     folder.begin(target)
     assert not folder.is_done(target)
 
@@ -176,7 +177,7 @@ def test_a_video_is_done_once_all_of_it_is_written(folder, video):
     def interrupt():
         with VideoResults(folder, video) as results:
             for _ in range(2):
-                results.add(LABELS, dict.fromkeys(folder.classes, 1.0), FRAME)
+                results.add(Labels(LABELS, dict.fromkeys(folder.classes, 1.0)), FRAME)
             raise UsageError("the video is damaged")
 
     with pytest.raises(UsageError, match="damaged"):
