@@ -205,10 +205,17 @@ def test_shards_share_videos_and_pictures(script, flags, tmp_path):
     assert contents(tmp_path / "shards") == contents(tmp_path / "out")
 
 
-def test_a_checkpoint_without_memory_is_refused_before_anything_is_written(script, flags, tmp_path):
+def test_without_any_sam_2_a_video_is_refused_before_anything_is_written(
+    script, flags, tmp_path, monkeypatch
+):
     first_sam = save_untrained(tmp_path / "sam.safetensors", 1)
+    monkeypatch.setattr("model.predictor.best_sam", lambda *_, **__: None)
     outcome = script(predict, *flags, "--ckpt", first_sam)
     assert outcome.code == 2
-    assert "videos need a checkpoint with SAM 2" in outcome.error
+    assert "needs a SAM 2 beside it for videos" in outcome.error
     assert len(outcome.error.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+    monkeypatch.undo()
+    outcome = script(predict, *flags, "--ckpt", first_sam)  # the tiny SAM 2 carries on its masks
+    assert "1 labelled, 0 were done before, 0 failed" in outcome.output, outcome.error
