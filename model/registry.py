@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from model.dc_sam.config import HYPER_PARAMETERS, DcSamOptions, build_dc_sam, restore_dc_sam
 from model.dc_sam.export_steps import STEPS
 from model.dc_sam.released_names import read_release
+from model.insid3.config import Insid3Options, build_insid3
 from model.method import Method
 from model.sansa.config import HYPER_PARAMETERS as SANSA_HYPER_PARAMETERS
 from model.sansa.config import SansaOptions, build_sansa, restore_sansa
@@ -47,6 +48,12 @@ METHODS: dict[str, Entry] = {
         hyper_parameters=HYPER_PARAMETERS,
         read_published=read_release,
         export_steps=STEPS,
+    ),
+    "insid3": Entry(
+        title="INSID3",
+        options=Insid3Options,
+        build=build_insid3,
+        ready=True,
     ),
     "sansa": Entry(
         title="SANSA",

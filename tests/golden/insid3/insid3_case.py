@@ -37,12 +37,13 @@ class Insid3Case:
     def official_weights(self, size: str = "dinov3_vits16") -> Weights:
         """A state dict as Meta's file of the size has it, with as many blocks as the case."""
         return {
-            name: self._weight(name, shape)
+            name: self.weight(name, shape)
             for name, (shape, _) in self.golden.json("state_dict.json")[size].items()
             if not name.startswith("blocks.") or int(name.split(".")[1]) < self.facts["depth"]
         }
 
-    def _weight(self, name: str, shape: list[int]) -> Tensor:
+    def weight(self, name: str, shape: list[int]) -> Tensor:
+        """One tensor of an official file."""
         if name == "rope_embed.periods":
             return periods(exact=True)
         if name.endswith("bias_mask"):

@@ -1,0 +1,140 @@
+"""What INSID3 is made of: its flags and its builder."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from common.cli import option
+from model.backbones.backbone import BUILDERS, Backbone, build_backbone
+from model.backbones.dinov3 import DinoV3, vit_16
+from model.insid3.crf import DenseCrf
+from model.insid3.encoder import BackboneCells, CellEncoder
+from model.insid3.network import Insid3
+from model.insid3.segmentation import Thresholds
+from model.method import MethodOptions
+from model.weights import load_strictly, official_path, read_weights, weights_folder
+
+
+@dataclass(frozen=True)
+class Size:
+    """The defaults of one encoder."""
+
+    weights: str | None
+    """Name of the official file; None: the tiny backbone that is part of the repository."""
+    components: int
+    """Where no paper says, the setting with which correspondence was measured."""
+    image_size: int = 1024
+    tau: float = 0.6
+
+
+SIZES = {
+    "large": Size("dinov3_l", 500),
+    "base": Size("dinov3_b", 500),
+    "small": Size("dinov3_s", 20),
+    "tiny": Size(None, 8, image_size=128, tau=0.6),
+}
+
+
+@dataclass(frozen=True)
+class Insid3Options(MethodOptions):
+    """What the method is made of (INSID3)."""
+
+    method: ClassVar[str] = "insid3"
+
+    size: str = option(
+        "large", "DINOv3 that gives the features; tiny: the repository's own network", tuple(SIZES)
+    )
+    image_size: int | None = option(
+        None, "side to which pictures are squashed (default: 1024; tiny: 128)"
+    )
+    components: int | None = option(
+        None, "dimensions of position that are projected out (default: 500; small: 20; tiny: 8)"
+    )
+    tau: float | None = option(
+        None, "parts that are more similar than this are merged (default: 0.6)"
+    )
+    merge_threshold: float = option(0.2, "score above which a part belongs to the object")
+    crf: bool = option(False, "refine edges by the picture's colours, as the paper's tables do")
+    exact_periods: bool = option(
+        False, "take the position encoding's exact periods instead of the official rounded ones"
+    )
+    basis_coordinate_factors: str | None = option(
+        None,
+        "numbers with commas, one for each block: the factors of coordinates with which the "
+        "released program happened to compute its positional basis (default: none, as intended)",
+    )
+    random_weights: bool = option(False, "an untrained encoder, to try things without files")
+
+    @property
+    def side(self) -> int:
+        return self.image_size or SIZES[self.size].image_size
+
+    @property
+    def factors(self) -> Sequence[float]:
+        """`basis_coordinate_factors` as numbers."""
+        return [
+            float(number) for number in (self.basis_coordinate_factors or "").split(",") if number
+        ]
+
+    def files(self) -> tuple[str, ...]:
+        weights = SIZES[self.size].weights
+        return () if weights is None or self.random_weights else (weights,)
+
+    def problems(self) -> list[str]:
+        found = []
+        if self.side < 64 or self.side % 16:
+            found.append(f"--image_size must be a multiple of 16 and at least 64, not {self.side}")
+        if self.tau is not None and not 0 <= self.tau < 1:
+            found.append(f"--tau must be at least 0 and below 1, not {self.tau}")
+        if not 0 <= self.merge_threshold < 1:
+            found.append(
+                f"--merge_threshold must be at least 0 and below 1, not {self.merge_threshold}"
+            )
+        if self.basis_coordinate_factors is not None:
+            found += self._problems_of_factors()
+        return found
+
+    def _problems_of_factors(self) -> list[str]:
+        if self.size == "tiny":
+            return ["--basis_coordinate_factors: the tiny network has no coordinates"]
+        try:
+            wrong = any(factor <= 0 for factor in self.factors)
+        except ValueError:
+            wrong = True
+        return ["--basis_coordinate_factors: positive numbers with commas between"] if wrong else []
+
+
+def build_insid3(options: Insid3Options) -> Insid3:
+    """Build INSID3 with the encoder's official weights.
+
+    Raises:
+        UsageError: the weights file is missing, broken or of another network, or there are more
+            components than features have.
+    """
+    defaults = SIZES[options.size]
+    return Insid3(
+        build_encoder(options),
+        options.side,
+        options.components or defaults.components,
+        Thresholds(defaults.tau if options.tau is None else options.tau, options.merge_threshold),
+        DenseCrf() if options.crf else None,
+        options.factors,
+        weights_folder() / "insid3_basis" if options.files() else None,
+    )
+
+
+def build_encoder(options: Insid3Options) -> CellEncoder:
+    """The frozen network; raises as `build_insid3` does."""
+    name = SIZES[options.size].weights
+    if name is None:
+        backbone = (
+            Backbone("tiny", BUILDERS["tiny"]({}))
+            if options.random_weights
+            else build_backbone("tiny", None)
+        )
+        return BackboneCells(backbone, channels=192, stride=8)
+    encoder = DinoV3(vit_16(name), options.exact_periods)
+    if not options.random_weights:
+        path = official_path(name)
+        load_strictly(encoder, encoder.rename_official(read_weights(path, name)), path)
+    return encoder
