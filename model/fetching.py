@@ -42,18 +42,30 @@ def ensure(names: Iterable[str], fetch: bool) -> None:
     Raises:
         UsageError: files are missing and may not, or cannot, be fetched.
     """
-    absent = [name for name in dict.fromkeys(names) if not official_path(name).is_file()]
-    absent = [name for name in absent if take_from_cache(name) is None]
-    by_hand = [name for name in absent if OFFICIAL[name].by_hand]
-    if absent and not fetch:
-        raise UsageError(f"official weights are missing: {how_to_get(absent)}")
+    missing = [name for name in dict.fromkeys(names) if not official_path(name).is_file()]
+    missing = [name for name in missing if take_from_cache(name) is None]
+    by_hand = [name for name in missing if OFFICIAL[name].by_hand]
+    if missing and not fetch:
+        raise UsageError(f"official weights are missing: {how_to_get(missing)}")
     if by_hand:
         raise UsageError(f"no program can fetch these weights: {how_to_get(by_hand)}")
-    for name in absent:
+    for name in missing:
         try:
             fetch_official(name)
         except FetchError as error:
             raise UsageError(str(error)) from error
+
+
+def absent(names: Iterable[str]) -> tuple[str, ...]:
+    """Which of these official files are neither in the folder of weights nor in a cache.
+
+    The others can be had without network: `ensure` links them.
+    """
+    return tuple(
+        name
+        for name in dict.fromkeys(names)
+        if not official_path(name).is_file() and cached_file(OFFICIAL[name]) is None
+    )
 
 
 def fetch_official(name: str) -> Path:

@@ -19,6 +19,8 @@ class FileServer(http.server.ThreadingHTTPServer):
         """Path -> headers of its answers besides those of every file."""
         self.refused: dict[str, int] = {}
         """Path -> status with which it is refused."""
+        self.redirected: dict[str, str] = {}
+        """Path -> the address where the file is."""
         self.cut: int | None = None
         """A connection ends after so many bytes."""
         self.dies = False
@@ -71,10 +73,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _content(self) -> bytes | None:
         self.server.tokens.append(self.headers.get("Authorization"))
         content = self.server.files.get(self.path)
-        status = self.server.refused.get(self.path, 404 if content is None else 200)
+        elsewhere = self.server.redirected.get(self.path)
+        usual = 302 if elsewhere else 404 if content is None else 200
+        status = self.server.refused.get(self.path, usual)
         if status == 200:
             return content
         self.send_response(status)
+        if elsewhere:
+            self.send_header("Location", elsewhere)
         for name, value in self.server.headers.get(self.path, {}).items():
             self.send_header(name, value)
         self.send_header("Content-Length", "0")

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from common.errors import UsageError
-from model.fetching import FetchError, ensure, fetch_official
+from model.fetching import FetchError, absent, ensure, fetch_official
 from model.weights import official_path, read_weights
 from tests.file_server import running_server
 from tests.official_files import (
@@ -121,6 +121,19 @@ def test_the_hub_is_told_who_asks_and_which_version(server, folder):
         fetch_official("on_hub")
 
 
+def test_the_hub_may_keep_large_files_elsewhere_where_nobody_is_told_who_asks(server, folder):
+    server.files["/store"] = TENSORS
+    for revision in ("main", COMMIT):
+        path = f"{HUB}/{revision}/model.safetensors"
+        server.redirected[path] = server.address.replace("127.0.0.1", "localhost") + "/store"
+        headers = server.headers[path]
+        headers |= {"X-Linked-Etag": headers.pop("ETag"), "X-Linked-Size": str(len(TENSORS))}
+
+    assert fetch_official("on_hub").read_bytes() == TENSORS
+    assert server.tokens == ["Bearer of a person"] * 2 + [None]
+    assert server.asked == [None]
+
+
 def test_the_hub_does_not_know_the_file(server):
     server.refused[f"{HUB}/main/model.safetensors"] = 404
     with pytest.raises(FetchError, match=r"huggingface\.co/timm/vit: HTTP Error 404"):
@@ -206,6 +219,15 @@ def test_nothing_is_fetched_unasked(server, folder, tmp_path):
         )
     assert line.endswith(f", into {folder}")
     assert server.tokens == []
+
+
+def test_what_can_be_had_without_network_is_not_absent(server, folder, tmp_path):
+    folder.mkdir()
+    (folder / "exact.pt").write_bytes(WEIGHTS)
+    put_in_torch_cache(tmp_path, "large.pt")
+    names = ["exact", "plain", "by_hand", "by_md5", "by_hand"]
+    assert absent(names) == ("by_hand", "by_md5")
+    assert contents(folder) == ["exact.pt"]  # nothing is changed by asking
 
 
 def test_sizes_are_summed_up(server):

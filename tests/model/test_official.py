@@ -1,3 +1,6 @@
+import re
+
+from common.files import ROOT
 from model.official import OFFICIAL
 from model.official_file import OfficialFile
 
@@ -51,3 +54,17 @@ def test_files_that_only_people_can_get_are_told_apart():
     by_hand = {name for name, official in OFFICIAL.items() if official.by_hand}
     assert by_hand == {"resnet50", "resnet101"} | {n for n in OFFICIAL if n.startswith("sansa_")}
     assert len(by_hand) == 2 + 4 + 10 + 3
+
+
+def test_the_pages_on_sam_name_the_same_files_and_sizes():
+    rows = {}
+    for page in ("segment-anything", "segment-anything-2"):
+        text = (ROOT / page / "README.md").read_text()
+        for line in re.findall(r"^\| `.*\(https.*$", text, re.MULTILINE):
+            size = line.rstrip(" |").rpartition("|")[2].strip()
+            cells = re.findall(r"`([\w.+]+)`.*?\[([\w.]+)\]\((https\S+)\)", line)
+            rows |= {name: (file, address, size) for name, file, address in cells}
+    sams = {n: f for n, f in OFFICIAL.items() if n.startswith(("vit_", "sam2"))}
+    assert rows == {
+        name: (f.file, f.address, f.size_text.removeprefix("about ")) for name, f in sams.items()
+    }
