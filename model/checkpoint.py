@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+from argparse import Namespace
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from common.errors import UsageError
 from model.method import Method
 from model.presence import PresenceScale
 from model.registry import DEFAULT_METHOD, METHODS, Entry
+from model.weights import read_weights as read_foreign_weights
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -26,8 +28,27 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """
     if not path.is_file() or _is_own(path):
         return read_facts(path), read_weights(path)
-    options, weights = METHODS[DEFAULT_METHOD].read_published(path)
+    options, weights = published_by(path).read_published(path)
     return {**imported_facts(options, path), "version": code_version()}, weights
+
+
+def published_by(path: Path) -> Entry:
+    """The method whose published program wrote a checkpoint, by its tensors' names.
+
+    Raises:
+        UsageError: the file is missing, broken or of no program that is known here.
+    """
+    # some programs keep their command line beside the weights
+    state = read_foreign_weights(path, classes=[Namespace])
+    names = {name.removeprefix("module.") for name in state}
+    for entry in METHODS.values():
+        if entry.is_published(names):
+            return entry
+    known = [entry.title for entry in METHODS.values() if entry.read_published]
+    raise UsageError(
+        f"{path} is neither a checkpoint of this program nor one that the published program of "
+        f"{', '.join(known)} wrote: its tensors have names like {min(names, default='none')}"
+    )
 
 
 def imported_facts(options: Any, path: Path) -> dict[str, Any]:

@@ -1,20 +1,28 @@
 """Every method by name: the one place that knows all of them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from model.dc_sam.config import HYPER_PARAMETERS, DcSamOptions, build_dc_sam, restore_dc_sam
 from model.dc_sam.export_steps import STEPS
-from model.dc_sam.released_names import read_release
+from model.dc_sam.released_names import is_release, read_release
 from model.insid3.config import Insid3Options, build_insid3
 from model.method import Method
 from model.sansa.config import HYPER_PARAMETERS as SANSA_HYPER_PARAMETERS
 from model.sansa.config import SansaOptions, build_sansa, restore_sansa
 from model.sansa.config import read_release as read_sansa_release
+from model.sansa.released_names import is_release as is_sansa_release
+from model.vrp_sam.config import HYPER_PARAMETERS as VRP_SAM_HYPER_PARAMETERS
+from model.vrp_sam.config import VrpSamOptions, build_vrp_sam, restore_vrp_sam
+from model.vrp_sam.released_names import is_release as is_vrp_sam_release
+from model.vrp_sam.released_names import read_release as read_vrp_sam_release
+
+
+def _never(names: Collection[str]) -> bool:
+    return False
 
 
 @dataclass(frozen=True)
@@ -33,8 +41,11 @@ class Entry:
     """From options, a checkpoint's weights, and what to call it in messages; None: it has none."""
     hyper_parameters: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     """Preset -> benchmark or stage -> defaults of flags; empty where it does not train."""
-    read_published: Callable[[Path], tuple[Any, dict[str, Tensor]]] | None = None
-    """Options and weights of a checkpoint of the method's own published program, if it has any."""
+    read_published: Callable[..., tuple[Any, dict[str, Tensor]]] | None = None
+    """Options and weights of a checkpoint of the method's own published program, by its path; and,
+    where the method prompts a SAM that the file does not hold, by that SAM's variant."""
+    is_published: Callable[[Collection[str]], bool] = _never
+    """Whether tensors of these names, without `module.`, are of such a checkpoint."""
     export_steps: Mapping[str, Callable[[Any, int], nn.Module]] = field(default_factory=dict)
     """Name -> from a method and the side of pictures, a step to export; in the order of use."""
 
@@ -47,6 +58,7 @@ METHODS: dict[str, Entry] = {
         restore=restore_dc_sam,
         hyper_parameters=HYPER_PARAMETERS,
         read_published=read_release,
+        is_published=is_release,
         export_steps=STEPS,
     ),
     "insid3": Entry(
@@ -63,6 +75,16 @@ METHODS: dict[str, Entry] = {
         restore=restore_sansa,
         hyper_parameters=SANSA_HYPER_PARAMETERS,
         read_published=read_sansa_release,
+        is_published=is_sansa_release,
+    ),
+    "vrp_sam": Entry(
+        title="VRP-SAM",
+        options=VrpSamOptions,
+        build=build_vrp_sam,
+        restore=restore_vrp_sam,
+        hyper_parameters=VRP_SAM_HYPER_PARAMETERS,
+        read_published=read_vrp_sam_release,
+        is_published=is_vrp_sam_release,
     ),
 }
 READY = tuple(name for name, entry in METHODS.items() if entry.ready)

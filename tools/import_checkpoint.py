@@ -1,9 +1,9 @@
-"""Turn a checkpoint of the released program into one of this project.
+"""Turn a checkpoint of DC-SAM's or VRP-SAM's released program into one of this project.
 
     python -m tools.import_checkpoint best.pt --out pascal_fold0.safetensors --sam_model vit_h
 
-The result holds the frozen backbone too, so that it needs no other file than SAM's; of the video
-model it holds all of SAM 2 as well and needs none.
+Whose it is its tensors' names tell. The result holds the frozen backbone too, so that it needs no
+other file than SAM's; of DC-SAM's video model it holds all of SAM 2 as well and needs none.
 """
 
 import argparse
@@ -11,8 +11,9 @@ from pathlib import Path
 
 from common.checkpoint import save_checkpoint
 from common.cli import refuse_problems, run_script
-from model.checkpoint import imported_facts
-from model.dc_sam.released_names import read_release
+from common.errors import UsageError
+from model.checkpoint import imported_facts, published_by
+from model.dc_sam.parts import PartsOptions
 from model.sam.variants import SAM_MODELS
 
 
@@ -39,12 +40,17 @@ def parse_options() -> argparse.Namespace:
 
 def main() -> int:
     flags = parse_options()
-    options, weights = read_release(flags.checkpoint, flags.sam_model)
+    program = published_by(flags.checkpoint)
+    if not issubclass(program.options, PartsOptions):
+        raise UsageError(
+            f"{flags.checkpoint} is of {program.title}, which reads such files as they are"
+        )
+    options, weights = program.read_published(flags.checkpoint, flags.sam_model)
     refuse_problems(options)
     save_checkpoint(flags.out, weights, imported_facts(options, flags.checkpoint))
     print(
-        f"{flags.out}: {len(weights)} tensors; {options.backbone}, {options.segmenter}, "
-        f"{options.num_query} prompts per branch, wiring of the {options.wiring}"
+        f"{flags.out}: {program.title}, {len(weights)} tensors; {options.backbone}, "
+        f"{options.segmenter}, {options.num_query} prompt tokens, wiring of the {options.wiring}"
     )
     return 0
 

@@ -33,7 +33,7 @@ class CyclicAttention(nn.Module):
     """One cross-attention layer with residual and norm behind it; there is no feed-forward."""
 
     def __init__(self, channels: int, heads: int = 4, cyclic: bool = True) -> None:
-        """cyclic: False leaves the bias out (an ablation of table 5)."""
+        """cyclic: False leaves the bias out (VRP-SAM's, and an ablation of table 5)."""
         super().__init__()
         self.heads, self.cyclic = heads, cyclic
         self.projection = nn.Linear(channels, 3 * channels)  # of queries, keys and values
@@ -53,8 +53,8 @@ class CyclicAttention(nn.Module):
         self,
         prompts: Tensor,
         tokens: Tensor,
-        mask: Tensor,
-        prompt_position: Tensor,
+        mask: Tensor | None,
+        prompt_position: Tensor | None,
         key_position: Tensor,
         value_position: Tensor | None = None,
     ) -> Tensor:
@@ -63,8 +63,9 @@ class CyclicAttention(nn.Module):
         Args:
             prompts: B x N x C.
             tokens: fused image features, B x T x C.
-            mask: exactly 0 or 1, B x T: the region which this branch is about.
-            prompt_position: added to the queries, N x C.
+            mask: exactly 0 or 1, B x T: the region which this branch is about; plain
+                cross-attention needs none.
+            prompt_position: added to the queries, N x C; None: nothing is.
             key_position: added to the keys, T x C.
             value_position: gathered beside the values, past their projection, so that a prompt
                 says where it looked in the code of `value_position` itself; T x C.
@@ -72,7 +73,7 @@ class CyclicAttention(nn.Module):
         Returns:
             B x N x C.
         """
-        q = self._split(prompts + prompt_position, 0)
+        q = self._split(prompts if prompt_position is None else prompts + prompt_position, 0)
         k = self._split(tokens + key_position, 1)
         v = self._split(tokens, 2)
         # The arg-maxima and the softmax must see the same numbers, also under autocast.

@@ -45,7 +45,8 @@ class Support:
 class EncodedImages:
     """Images after the frozen networks."""
 
-    sam: SegmenterFeatures
+    sam: SegmenterFeatures | None
+    """None of supports where the method takes nothing of SAM's from them."""
     backbone: BackboneFeatures
     high: Tensor | None
     """High-level features, B x channels x S x S; None of supports, which are masked first."""
@@ -57,7 +58,8 @@ class EncodedImages:
             return None if tensor is None else tensor[rows]
 
         backbone = BackboneFeatures(some(self.backbone.middle), self.backbone.trunk[rows])
-        return EncodedImages(self.sam[rows], backbone, some(self.high), self.size)
+        sam = None if self.sam is None else self.sam[rows]
+        return EncodedImages(sam, backbone, some(self.high), self.size)
 
     @classmethod
     def join(cls, parts: Sequence[Self]) -> "EncodedImages":
@@ -66,8 +68,11 @@ class EncodedImages:
         def joined(tensors: list[Tensor | None]) -> Tensor | None:
             return None if tensors[0] is None else torch.cat(tensors)
 
+        together = None
+        if parts[0].sam is not None:
+            together = SegmenterFeatures.join([part.sam for part in parts])
         return EncodedImages(
-            SegmenterFeatures.join([part.sam for part in parts]),
+            together,
             BackboneFeatures(
                 joined([part.backbone.middle for part in parts]),
                 torch.cat([part.backbone.trunk for part in parts]),

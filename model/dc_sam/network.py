@@ -9,67 +9,21 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from model.backbones.backbone import Backbone
 from model.correspondence import prior_mask
 from model.dc_sam.features import EncodedImages, Support
-from model.dc_sam.prompt_generator import Positions, PromptGenerator
-from model.layers import sine_position
+from model.dc_sam.prompted_sam import PromptedSam
 from model.losses import mask_loss
-from model.method import LabelledEpisodes, LossOptions, Method, Prediction
-from model.presence import PresenceScale, presence_signals
+from model.method import LabelledEpisodes, LossOptions, Prediction
 from model.sam.sam2 import ObjectMask, Sam2
-from model.sam.segmenter import POINT_NEGATIVE, POINT_POSITIVE, Segmenter, SegmenterFeatures
+from model.sam.segmenter import POINT_NEGATIVE, POINT_POSITIVE, SegmenterFeatures
 from model.sam.video_predictor import RELEASE_VIDEO, STREAMING, VideoPredictor, VideoWiring
 
 
-@dataclass(frozen=True)
-class DecodedImages:
-    """What SAM's decoder says to prompt tokens."""
-
-    logits: Tensor
-    """B x H x W; above 0 is the object."""
-    quality: Tensor
-    """B: the decoder's own estimate of the mask's IoU."""
-    object_logit: Tensor
-    """B: above 0 where SAM 2 sees the object (constant for SAM)."""
-
-
-class DcSam(Method):
-    """The image model. Backbone and segmenter are frozen; the prompt generator learns."""
+class DcSam(PromptedSam):
+    """The image model."""
 
     name = "dc_sam"
-    frozen_parts = ("backbone", "segmenter")
-
-    def __init__(
-        self,
-        backbone: Backbone,
-        segmenter: Segmenter,
-        generator: PromptGenerator,
-        position: str = "sine",
-        image_size: int = 512,
-    ) -> None:
-        """Put the parts together.
-
-        Args:
-            position: "sine": a sine encoding on the keys (the paper); "sam": SAM's own dense
-                positional encoding on keys and values.
-            image_size: H and W.
-        """
-        super().__init__()
-        self.backbone, self.segmenter, self.generator = backbone, segmenter, generator
-        self.position, self.image_size = position, image_size
-        self.backbone.requires_grad_(False)
-        self.segmenter.requires_grad_(False)
-        self.train(self.training)
-
-    def train(self, mode: bool = True) -> "DcSam":
-        """Frozen parts stay in evaluation mode: their BatchNorm and Dropout never move."""
-        super().train(mode)
-        self.backbone.eval()
-        self.segmenter.eval()
-        return self
 
     @property
     def has_memory(self) -> bool:
@@ -80,37 +34,9 @@ class DcSam(Method):
         return STREAMING if self.generator.wiring.negative_sees_query else RELEASE_VIDEO
 
     @property
-    def image_features(self) -> Backbone:
-        return self.backbone
-
-    @property
-    def promptable(self) -> Segmenter:
-        return self.segmenter
-
-    @property
-    def knows_drawings_only(self) -> bool:
-        return self.segmenter.name == "tiny"
-
-    @property
     def most_shots(self) -> int | None:
         """The release's wiring refines negative prompts on the support's map, which has K of it."""
         return None if self.generator.wiring.negative_sees_query else 1
-
-    @torch.no_grad()
-    def encode(
-        self, images: Tensor, support_only: bool = False, sizes: Tensor | None = None
-    ) -> EncodedImages:
-        """Take in images, B x 3 x H x W: step 1."""
-        return self.add_backbone(images, self.segmenter.encode(images), support_only)
-
-    @torch.no_grad()
-    def add_backbone(
-        self, images: Tensor, sam: SegmenterFeatures, support_only: bool = False
-    ) -> EncodedImages:
-        """What `encode` does once SAM's features are there."""
-        backbone = self.backbone.extract(images)
-        high = None if support_only else self.backbone.high(backbone.trunk, None)
-        return EncodedImages(sam, backbone, high, images.shape[-2:])
 
     def encode_support(
         self,
@@ -141,13 +67,7 @@ class DcSam(Method):
         """Segment encoded queries: steps 5 to 7, and whether they show the object."""
         prompts, _ = self.prompt(images, support)
         decoded = self.decode(images.sam, self.prompt_tokens(prompts), images.size)
-        signals = presence_signals(
-            decoded.logits, decoded.quality, images.high, support.high[0], support.masks
-        )
-        presence = (self.presence_scale or PresenceScale())(signals)
-        presence = presence * decoded.object_logit.float().sigmoid()
-        presence = presence * (decoded.logits > 0).flatten(1).any(1)
-        return Prediction(decoded.logits, decoded.quality, presence, signals)
+        return self.judge(decoded, images.high, support.high[0], support.masks)
 
     def training_loss(
         self,
@@ -236,38 +156,9 @@ class DcSam(Method):
             self._positions(maps[0]),
         )
 
-    def decode(
-        self,
-        features: SegmenterFeatures,
-        tokens: Tensor,
-        size: tuple[int, int],
-        align_corners: bool = True,
-    ) -> DecodedImages:
-        """Decode labelled prompt tokens to masks of the images' size."""
-        decoded = self.segmenter.decode_all(features, tokens)
-        logits, quality = self.segmenter.select(decoded, fallback=not self.training)
-        large = F.interpolate(
-            logits.float(), size=size, mode="bilinear", align_corners=align_corners
-        )
-        return DecodedImages(large.squeeze(1), quality.squeeze(1), decoded.object_logit.squeeze(1))
-
     def prompt_tokens(self, prompts: list[Tensor]) -> Tensor:
         """Labelled tokens of the branches' prompts, B x N or 2N x C."""
         return self.segmenter.prompt(prompts[0], prompts[1] if len(prompts) > 1 else None)
-
-    def _maps(self, images: EncodedImages) -> list[Tensor]:
-        """What the fusion concatenates, on the backbone's middle map or the only one it has."""
-        middle = images.backbone.middle
-        side = (images.backbone.trunk if middle is None else middle).shape[-1]
-        return self.generator.maps(middle, images.sam, side)
-
-    def _positions(self, features: Tensor) -> Positions:
-        """Position encodings of the keys and of the values of a map, B x C x S x S."""
-        channels, side = features.shape[1], features.shape[-1]
-        if self.position == "sine":
-            return sine_position(channels, side, features.device).to(features.dtype), None
-        dense = self.segmenter.dense_position(side).flatten(2)[0].T.to(features.dtype)
-        return dense, dense
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The dual-branch prompt generator: fusion and the two branches (algorithm 1, steps 2 to 6).
 
+VRP-SAM's generator (arXiv 2402.17726) is one branch of other settings.
 Shapes: B batch, K shots, N prompts of a branch, C channels, M middle channels of the backbone,
 S side of the backbone's map, on which everything here lives, T = S*S.
 """
@@ -72,19 +73,42 @@ class LevelFusion(nn.Module):
         return F.gelu(self.shrink_middle(x) + features.embedding)
 
 
+@dataclass(frozen=True)
+class BranchDesign:
+    """How the prompts of a branch attend; the defaults are DC-SAM's."""
+
+    num_query: int = 25
+    """N."""
+    cyclic: bool = True
+    """Attend to image tokens that are cyclic-consistent only."""
+    query_position: bool = True
+    """Add learned positions to the prompts wherever they ask."""
+    early_self_attention: bool = False
+    """Let the prompts look at each other also before they see the query, by a layer of its own."""
+
+
+DC_SAM = BranchDesign()
+
+
 class Branch(nn.Module):
     """The positive or the negative branch: its fusion, its queries and its attention layers."""
 
-    def __init__(self, inputs: int, channels: int, num_query: int, cyclic: bool) -> None:
+    def __init__(self, inputs: int, channels: int, design: BranchDesign) -> None:
         super().__init__()
+        count, cyclic = design.num_query, design.cyclic
         self.fuse = nn.Conv2d(inputs, channels, kernel_size=1, bias=False)
-        self.query = nn.Embedding(num_query, channels)
-        self.query_position = nn.Embedding(num_query, channels)
+        self.query = nn.Embedding(count, channels)
+        self.query_position = nn.Embedding(count, channels) if design.query_position else None
         self.support_attention = CyclicAttention(channels, HEADS, cyclic)
         self.query_attention = CyclicAttention(channels, HEADS, cyclic)
         self.self_attention = nn.MultiheadAttention(channels, HEADS, batch_first=True)
         self.norm = nn.LayerNorm(channels)
         nn.init.xavier_uniform_(self.self_attention.out_proj.weight)
+        self.early_self_attention, self.early_norm = None, None
+        if design.early_self_attention:
+            self.early_self_attention = nn.MultiheadAttention(channels, HEADS, batch_first=True)
+            self.early_norm = nn.LayerNorm(channels)
+            nn.init.xavier_uniform_(self.early_self_attention.out_proj.weight)
 
     def fused(self, features: list[Tensor], prototype: Tensor, mask: Tensor) -> Tensor:
         """Equations 15 and 16.
@@ -102,19 +126,37 @@ class Branch(nn.Module):
         parts = [first, prototype.expand_as(first), *others, MASK_GAIN * mask]
         return F.relu(self.fuse(torch.cat(parts, dim=1))).flatten(2).transpose(1, 2)
 
-    def prompt(self, tokens: Tensor, mask: Tensor, positions: Positions) -> Tensor:
-        """Equations 9 and 10: the queries gather from the support; B x N x C."""
-        prompts = self.query.weight.expand(tokens.shape[0], -1, -1)
-        return self.support_attention(prompts, tokens, mask, self.query_position.weight, *positions)
+    def prompt(self, tokens: Tensor, mask: Tensor | None, positions: Positions) -> Tensor:
+        """Equations 9 and 10: the queries gather from the support; B x N x C.
 
-    def refine(self, prompts: Tensor, tokens: Tensor, mask: Tensor, positions: Positions) -> Tensor:
+        Args:
+            mask: see `CyclicAttention`.
+        """
+        prompts = self.query.weight.expand(tokens.shape[0], -1, -1)
+        prompts = self.support_attention(prompts, tokens, mask, self._position, *positions)
+        if self.early_self_attention is None:
+            return prompts
+        return self._self_attend(prompts, self.early_self_attention, self.early_norm)
+
+    def refine(
+        self, prompts: Tensor, tokens: Tensor, mask: Tensor | None, positions: Positions
+    ) -> Tensor:
         """Equations 12 and 13: prompts gather from the query, then look at each other."""
-        prompts = self.query_attention(
-            prompts, tokens, mask, self.query_position.weight, *positions
-        )
-        located = prompts + self.query_position.weight
-        looked = self.self_attention(located, located, prompts, need_weights=False)[0]
-        return self.norm(prompts + looked)
+        prompts = self.query_attention(prompts, tokens, mask, self._position, *positions)
+        return self._self_attend(prompts, self.self_attention, self.norm)
+
+    @property
+    def _position(self) -> Tensor | None:
+        """Of the prompts, N x C."""
+        return None if self.query_position is None else self.query_position.weight
+
+    def _self_attend(
+        self, prompts: Tensor, attention: nn.MultiheadAttention, norm: nn.LayerNorm
+    ) -> Tensor:
+        """Prompts look at each other, B x N x C."""
+        located = prompts if self._position is None else prompts + self._position
+        looked = attention(located, located, prompts, need_weights=False)[0]
+        return norm(prompts + looked)
 
 
 class PromptGenerator(nn.Module):
@@ -124,11 +166,10 @@ class PromptGenerator(nn.Module):
         self,
         middle_channels: int,
         channels: int,
-        num_query: int = 25,
+        design: BranchDesign = DC_SAM,
         fusion: str = "full",
         segmenter_fusion: bool = True,
         negative_branch: bool = True,
-        cyclic: bool = True,
         levels: bool = False,
         wiring: Wiring = PAPER,
     ) -> None:
@@ -137,10 +178,10 @@ class PromptGenerator(nn.Module):
         Args:
             middle_channels: M.
             channels: C, the width of the segmenter's embedding and of its prompts.
-            num_query: N.
+            design: how the prompts of each branch attend.
             fusion: "full": middle features fused with the segmenter's; "prior": the segmenter's
                 stand where the middle features stood, and the backbone only makes prior masks.
-            segmenter_fusion, negative_branch, cyclic: False for the ablations of table 5.
+            segmenter_fusion, negative_branch: False for the ablations of table 5.
             levels: the segmenter has three feature levels (SAM 2).
         """
         super().__init__()
@@ -155,8 +196,8 @@ class PromptGenerator(nn.Module):
         maps = int(fusion == "full") + int(segmenter_fusion)
         self.fold_levels = LevelFusion(channels) if levels and segmenter_fusion else None
         inputs = (maps + 1) * channels + 1
-        self.positive = Branch(inputs, channels, num_query, cyclic)
-        self.negative = Branch(inputs, channels, num_query, cyclic) if negative_branch else None
+        self.positive = Branch(inputs, channels, design)
+        self.negative = Branch(inputs, channels, design) if negative_branch else None
 
     @property
     def branches(self) -> list[Branch]:

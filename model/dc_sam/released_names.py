@@ -1,11 +1,11 @@
-"""Checkpoints of the released program under the names used here.
+"""Checkpoints of DC-SAM's released program under the names used here.
 
 Such a file holds the learned prompt generator and the frozen backbone; one of the video model also
 holds all of SAM 2, some of which was trained.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from common.errors import UsageError
 from model.backbones.backbone import BUILDERS, Backbone
 from model.dc_sam.config import DcSamOptions, build_generator
+from model.dc_sam.prompt_generator import PromptGenerator
 from model.sam.adapters import adapter_names, add_adapters
 from model.sam.sam2 import Sam2
 from model.weights import compare_names, read_weights
@@ -41,6 +42,11 @@ _RULES = (
     (r"decoder\.query_position\.", "decoder.q_embed."),
     (r"decoder\.self_attention\.", "decoder.transformer_self_attention_layers.0.self_attn."),
     (r"decoder\.norm\.", "decoder.transformer_self_attention_layers.0.norm."),
+    (
+        r"decoder\.early_self_attention\.",
+        "decoder.transformer_self_attention_layers_0.0.self_attn.",
+    ),
+    (r"decoder\.early_norm\.", "decoder.transformer_self_attention_layers_0.0.norm."),
     (r"decoder\.support_attention\.", "decoder.transformer_cross_attention_layers_0.0."),
     (r"decoder\.query_attention\.", "decoder.transformer_cross_attention_layers.0."),
     (r"\.projection\.", ".multihead_attn.in_proj_"),
@@ -56,7 +62,7 @@ _RULES = (
 
 
 def released_name(name: str) -> str:
-    """What the release calls a tensor of `DcSam`'s generator or backbone."""
+    """What the releases of DC-SAM and VRP-SAM call a tensor of a generator or backbone."""
     vgg = re.match(r"backbone\.network\.features\.(\d+)\.(\w+)$", name)
     if vgg:
         index = int(vgg[1])
@@ -65,6 +71,11 @@ def released_name(name: str) -> str:
     for pattern, replacement in _RULES:
         name = re.sub(pattern, replacement, name)
     return name
+
+
+def is_release(names: Collection[str]) -> bool:
+    """Whether a state dict with these names, without `module.`, may be one of DC-SAM's release."""
+    return any(name.endswith("transformer_decoder.q_embed.weight") for name in names)
 
 
 def released_options(state: Mapping[str, Tensor], sam_model: str | None = None) -> DcSamOptions:
@@ -83,18 +94,14 @@ def released_options(state: Mapping[str, Tensor], sam_model: str | None = None) 
     num_query, channels = state["transformer_decoder.supp_q_feat.weight"].shape
     reduced = any(name.startswith("downsample_query.") for name in state)
     fused = (state["merge_1.0.weight"].shape[1] - 1) // channels  # maps, and the prototype
-    two_branches = any(name.startswith("neg_transformer_decoder.") for name in state)
     return DcSamOptions(
-        backbone=_backbone_name(state),
+        backbone=backbone_name(state),
         sam_version=2 if any(name.startswith("sam_downscaling.") for name in state) else 1,
         sam_model=sam_model,
         num_query=num_query,
         fusion="full" if reduced else "prior",
         segmenter_fusion=fused == 3 or not reduced,
-        negative_branch=two_branches,
-        cyclic=two_branches,
-        # with one branch no mask is decoded between the stages, so that nothing shifts prompts
-        wiring="release" if two_branches else "paper",
+        wiring="release",
     )
 
 
@@ -129,7 +136,10 @@ def import_release(
         options = released_options(image, sam_model)
     except UsageError as error:
         raise UsageError(f"{source}: {error}") from error
-    expected = _expected(options, channels=image["merge_1.0.weight"].shape[0])
+    channels = image["merge_1.0.weight"].shape[0]
+    expected = expected_tensors(
+        options.backbone, lambda middle: build_generator(options, middle, channels)
+    )
     names = {start + released_name(name): name for name in expected}
     if network:
         for name, value in _expected_sam2(options.segmenter, adapted).items():
@@ -179,7 +189,12 @@ def _expected_sam2(name: str, adapted: bool) -> dict[str, Tensor]:
     return network.state_dict()
 
 
-def _backbone_name(state: Mapping[str, Tensor]) -> str:
+def backbone_name(state: Mapping[str, Tensor]) -> str:
+    """Which backbone a released state dict holds.
+
+    Raises:
+        UsageError: none that the releases have.
+    """
     if "layer0.0.bias" in state:
         return "vgg16"
     blocks = {name.split(".")[1] for name in state if name.startswith("layer3.")}
@@ -192,13 +207,17 @@ def _backbone_name(state: Mapping[str, Tensor]) -> str:
     return names[len(blocks)]
 
 
-def _expected(options: DcSamOptions, channels: int) -> dict[str, Tensor]:
-    """Every tensor of the model, by its name here; they have shapes but no values."""
+def expected_tensors(backbone: str, build: Callable[[int], PromptGenerator]) -> dict[str, Tensor]:
+    """Every tensor of a model, by its name here; they have shapes but no values.
+
+    Args:
+        build: from the backbone's middle channels, the generator.
+    """
     with torch.device("meta"):
-        backbone = Backbone(options.backbone, BUILDERS[options.backbone]({}))
-        generator = build_generator(options, backbone.middle_channels, channels)
+        network = Backbone(backbone, BUILDERS[backbone]({}))
+        generator = build(network.middle_channels)
     return {
         f"{part}.{name}": value
-        for part, module in (("generator", generator), ("backbone", backbone))
+        for part, module in (("generator", generator), ("backbone", network))
         for name, value in module.state_dict().items()
     }

@@ -4,7 +4,7 @@ A file holds adapters alone, beside an optimiser's state and the program's optio
 """
 
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -23,6 +23,11 @@ _SAM_MODELS = {
     (3, 7, 96): "tiny",
 }
 """By the first and the last adapted block and the first one's channels."""
+
+
+def is_release(names: Collection[str]) -> bool:
+    """Whether a file with tensors of these names, without `module.`, may hold SANSA's adapters."""
+    return any(name.startswith(_RELEASED) and ".adapter." in name for name in names)
 
 
 def read_adapters(path: Path, name: str | None = None) -> tuple[str, dict[str, Tensor]]:

@@ -173,19 +173,6 @@ def test_the_prior_fusion_has_no_middle_features():
     assert options == DcSamOptions(backbone="vgg16", fusion="prior", wiring="release")
 
 
-def test_vrp_sam_has_one_branch_without_sam_features():
-    shapes = {
-        **resnet((3, 4, 6, 3)),
-        "downsample_query.0.weight": (WIDTH, 1536, 1, 1),
-        "merge_1.0.weight": (WIDTH, 2 * WIDTH + 1, 1, 1),
-        **decoder("transformer_decoder"),
-    }
-    options, weights = import_release(filled(shapes), "vrp.pt")
-
-    assert options == DcSamOptions(segmenter_fusion=False, negative_branch=False, cyclic=False)
-    assert len(weights) == len(shapes)
-
-
 def test_everything_that_does_not_fit_is_named(state):
     del state["module.layer1.4.running_mean"]
     state["module.merge_3.0.weight"] = torch.zeros(1)

@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import fields
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from model.dc_sam.prompt_generator import (
     PAPER,
     RELEASE_SAM1,
     RELEASE_SAM2,
+    BranchDesign,
     LevelFusion,
     PromptGenerator,
     SupportPrompts,
@@ -20,8 +22,11 @@ CHANNELS, MIDDLE, SIDE, SIZE, PROMPTS = 16, 12, 4, 16, 3
 
 
 def build(seed: int = 0, **options) -> PromptGenerator:
-    """A small generator with seeded weights; options as in `PromptGenerator`."""
-    options = {"middle_channels": MIDDLE, "channels": CHANNELS, "num_query": PROMPTS} | options
+    """A small generator with seeded weights; options as in `PromptGenerator`, `BranchDesign`."""
+    names = {field.name for field in fields(BranchDesign)}
+    design = {name: options.pop(name) for name in names & options.keys()}
+    design = BranchDesign(**{"num_query": PROMPTS, **design})
+    options = {"middle_channels": MIDDLE, "channels": CHANNELS, "design": design} | options
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return PromptGenerator(**options)
