@@ -1,19 +1,23 @@
 """Evaluate on videos: J, F and J&F of a method on IC-VOS, of SAM 2 on DAVIS 2017 and LVOS v2.
 
     python eval_video.py --ckpt runs/tubes/last.safetensors --icvos_path Datasets/IC-VOS
+    python eval_video.py --method insid3 --sam2_cfg sam2.1_hiera_l --icvos_path Datasets/IC-VOS
     python eval_video.py --ckpt runs/tubes/last.safetensors --first_frame oracle
     python eval_video.py --sam2_cfg sam2.1_hiera_l --first_frame FOLDER
     python eval_video.py --benchmark davis --sam2_cfg sam2.1_hiera_l
 
 On IC-VOS a labelled image of COCO says what to segment, or masks of the first frame are given: the
-true ones, or those of any other method in a folder. On DAVIS and LVOS the first masks are given;
---sam2_cfg evaluates the original SAM 2. The output folder gets results.json, contact_sheet.png, and
-items.jsonl with a line for each finished item: the same command goes on after an interruption.
+true ones, or those of any other method in a folder. --method takes a method with public weights;
+one that has no memory segments the first frame, and the SAM 2 of --sam2_cfg carries its masks on.
+On DAVIS and LVOS the first masks are given; --sam2_cfg alone evaluates the original SAM 2. The
+output folder gets results.json, contact_sheet.png, and items.jsonl with a line for each finished
+item: the same command goes on after an interruption.
 torchrun spreads the videos over processes and the numbers stay the same.
 """
 
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +26,7 @@ import torch
 from tqdm import tqdm
 
 from common.checkpoint import code_version
-from common.cli import checked_options, option, run_script, script_parser
+from common.cli import checked_options, early_flags, option, run_script, script_parser
 from common.distributed import DEVICES, Processes, process_group
 from common.errors import UsageError
 from common.files import digest
@@ -43,7 +47,10 @@ from evaluation.item_log import ItemLog
 from evaluation.item_results import ResultFolder
 from evaluation.video import VideoMethod, evaluate_items
 from evaluation.video_results import score_table, summarise, video_sheet
-from model.checkpoint import fingerprint, frozen_fingerprint, load_method
+from model.checkpoint import build_method, fingerprint, frozen_fingerprint, load_method
+from model.method import MethodOptions
+from model.registry import METHODS, READY
+from model.sam.sam2 import Sam2
 from model.sam.variants import SAM_MODELS, build_segmenter, segmenter_weights
 from model.sam.video_predictor import PACKAGE_VIDEO, STREAMING, WIRINGS
 
@@ -54,7 +61,9 @@ class EvaluationOptions:
 
     ckpt: Path | None = option(None, "checkpoint to evaluate")
     sam2_cfg: str | None = option(
-        None, "variant of the original SAM 2, which takes the place of a checkpoint"
+        None,
+        "variant of the original SAM 2, in place of a checkpoint, or to carry on the masks of a "
+        "method that has no memory",
     )
     sam2_checkpoint: Path | None = option(
         None, "file of the original SAM 2 (default: the official one)"
@@ -86,20 +95,19 @@ class EvaluationOptions:
         """The name of the original SAM 2, also where its configuration file was given."""
         return self.sam2_cfg and Path(self.sam2_cfg).name.removesuffix(".yaml")
 
-    def folder(self, data: VideoDataOptions) -> Path:
+    def folder(self, data: VideoDataOptions, method: str | None) -> Path:
+        """Where results go; by default beside the checkpoint, named after what is tested."""
         name = data.benchmark
         if data.given_folder:
             name += f"_{data.given_folder.name}"
         elif name == "icvos" and data.given:
             name += "_oracle"
         beside = self.ckpt and self.ckpt.parent / f"eval_{self.ckpt.stem}_{name}"
-        return self.output or beside or Path("runs") / f"eval_{self.variant}_{name}"
+        return self.output or beside or Path("runs") / f"eval_{method or self.variant}_{name}"
 
     def problems(self) -> list[str]:
         """Every reason why these options cannot be used."""
         found = []
-        if (self.ckpt is None) == (self.sam2_cfg is None):
-            found.append("give --ckpt, or --sam2_cfg for the original SAM 2")
         if self.sam2_cfg and self.variant not in SAM_MODELS[2]:
             found.append(f"--sam2_cfg: there are {', '.join(SAM_MODELS[2])}, not {self.variant}")
         if (self.sam2_checkpoint or self.shrunk) and not self.sam2_cfg:
@@ -117,14 +125,14 @@ class EvaluationOptions:
 
 
 def main() -> int:
-    data, options = parse_options()
+    data, options, method_options = parse_options()
     quiet_libraries()
     start = time.time()
     with process_group(options.device) as processes:
-        method, facts = load(data, options, processes)
+        method, facts = load(data, options, method_options, processes)
         benchmark = open_video_benchmark(data, processes)
         folder = ResultFolder(
-            options.folder(data),
+            options.folder(data, method_options and method_options.method),
             method.geometry,
             data.benchmark == "icvos",
             data.frames,
@@ -132,7 +140,7 @@ def main() -> int:
             options.save_overlays,
         )
         log = ItemLog(folder.path, processes.rank)
-        settings = settings_of(data, options, method) if processes.is_main else {}
+        settings = settings_of(data, options, method, facts) if processes.is_main else {}
         if processes.is_main:
             claim_folder(folder.path, settings)
         names = items_left(benchmark, log, processes)
@@ -164,6 +172,7 @@ def main() -> int:
                 "seed": benchmark.seed,
                 "supports_sha256": episode_hash(supports) if supports else None,
                 "checkpoint": str(options.ckpt or options.sam2_checkpoint or options.variant),
+                "model": facts.get("method"),
                 "version": code_version(),
                 "seconds": round(time.time() - start, 1),
             }
@@ -181,41 +190,61 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def parse_options() -> tuple[VideoDataOptions, EvaluationOptions]:
-    groups = (VideoDataOptions, EvaluationOptions)
-    data, options = checked_options(groups, script_parser(__doc__, groups).parse_args())
-    if options.ckpt is None and not data.given:
+def parse_options() -> tuple[VideoDataOptions, EvaluationOptions, MethodOptions | None]:
+    method = early_flags(method=(READY, None))["method"]
+    own = [METHODS[method].options] if method else []
+    groups = (VideoDataOptions, EvaluationOptions, *own)
+    choices = {"method": (READY, None, "method with public weights, in place of a checkpoint")}
+    namespace = script_parser(__doc__, groups, choices).parse_args()
+    if namespace.ckpt and method:
+        raise UsageError("give --ckpt or --method, not both")
+    if not (namespace.ckpt or method or namespace.sam2_cfg):
+        raise UsageError("give --ckpt, --method, or --sam2_cfg for the original SAM 2")
+    data, options, *method_options = checked_options(groups, namespace)
+    if not (options.ckpt or method) and not data.given:
         raise UsageError(
             "the original SAM 2 takes no support: add --first_frame oracle, or a folder of masks"
         )
     if data.given and options.prompt_every:
         raise UsageError("--prompt_every needs a support to prompt with, and masks are given here")
-    return data, options
+    return data, options, method_options[0] if method else None
 
 
 def load(
-    data: VideoDataOptions, options: EvaluationOptions, processes: Processes
+    data: VideoDataOptions,
+    options: EvaluationOptions,
+    method_options: MethodOptions | None,
+    processes: Processes,
 ) -> tuple[VideoMethod, dict[str, Any]]:
     """What segments the videos, and what the checkpoint's header says."""
-    geometry, facts, method = None, {}, None
+    geometry, facts, method, segmenter = None, {}, None, None
     wiring = STREAMING if data.benchmark == "icvos" else PACKAGE_VIDEO
-    if options.ckpt:
+    if method_options:
+        method, facts = build_method(method_options, processes.device)
+    elif options.ckpt:
         method, facts = load_method(options.ckpt, processes.device)
-        if not method.has_memory:
-            raise UsageError(f"--ckpt {options.ckpt}: videos need SAM 2, not the first SAM")
+    if method:
+        if not (method.has_memory or options.variant):
+            raise UsageError(
+                f"{method.name} has no memory: --sam2_cfg names the SAM 2 that carries its masks on"
+            )
+        if method.has_memory and options.variant:
+            raise UsageError(f"{method.name} has its own memory: leave out --sam2_cfg")
         method.refuse_shots(data.nshot)
         segmenter = method.promptable
-        if method.video_wiring != STREAMING:
+        if method.has_memory and method.video_wiring != STREAMING:
             wiring = method.video_wiring
         if data.benchmark == "icvos":
             geometry = method.geometry
-    else:
+    if options.variant:
         weights = options.sam2_checkpoint or segmenter_weights(2, options.variant)
         torch.manual_seed(0)  # random weights are the same in every process
         segmenter = build_segmenter(
             2, options.variant, None if options.shrunk else weights, options.shrunk
         )
         segmenter = segmenter.eval().to(processes.device)
+    if data.given and not isinstance(segmenter, Sam2):
+        raise UsageError("given masks are carried on by SAM 2: name one by --sam2_cfg alone")
     if options.image_size:
         geometry = Geometry(options.image_size)
     loaded = VideoMethod(
@@ -231,7 +260,10 @@ def load(
 
 
 def settings_of(
-    data: VideoDataOptions, options: EvaluationOptions, method: VideoMethod
+    data: VideoDataOptions,
+    options: EvaluationOptions,
+    method: VideoMethod,
+    facts: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What decides the results, but for the videos, supports and given masks themselves."""
     weights = options.ckpt or options.sam2_checkpoint
@@ -240,9 +272,11 @@ def settings_of(
         "data": str(data.root.resolve()),
         "split": data.split,
         "weights": digest(weights) if weights else options.variant,
-        "frozen": frozen_fingerprint(method.method)
-        if method.method
-        else fingerprint({"segmenter": method.segmenter}),
+        "method": facts.get("model"),
+        "frozen": [
+            *([frozen_fingerprint(method.method)] if method.method else []),
+            *([fingerprint({"segmenter": method.segmenter})] if options.variant else []),
+        ],
         "first_frame": data.begins_with,
         "nshot": data.nshot,
         "max_frames": data.frames,

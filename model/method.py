@@ -88,7 +88,7 @@ class MethodOptions:
 
     def trained_on(self) -> dict[str, Any] | None:
         """Benchmark and fold, as a header's "data", that public weights were trained on for the
-        task itself; None: no training on any class."""
+        task itself; empty: not known; None: no training on any class."""
         return None
 
     def to_json(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import eval_video
 from common.checkpoint import read_facts, read_weights, save_checkpoint
 from common.cli import run_script
 from common.video_io import FrameReader
+from tests.helpers import save_tiny_checkpoint
 from tests.video_cases import (
     CLASSES,
     FRAMES,
@@ -254,12 +255,29 @@ def test_results_say_whether_the_classes_were_seen(script, checkpoint, icvos, tm
     assert found["fold"]["seen_classes"] == ["car"]
 
 
+def test_the_masks_of_a_method_without_memory_are_carried_on(script, icvos, coco, tmp_path):
+    ckpt = save_tiny_checkpoint(tmp_path / "one.safetensors", version=1)
+    data = ("--icvos_path", icvos, "--coco_path", coco, "--max_frames", 2, "--device", "cpu")
+    alone = script(eval_video, "--ckpt", ckpt, *data)
+    assert alone.code == 2
+    assert "dc_sam has no memory: --sam2_cfg names the SAM 2" in alone.error
+
+    out = tmp_path / "out"
+    outcome = script(eval_video, "--ckpt", ckpt, "--sam2_cfg", "tiny", *data, "--output", out)
+    assert outcome.code == 0, outcome.error
+    assert read(out)["items"] > 0
+
+
 def test_wrong_flags_are_explained(script, flags, checkpoint, tmp_path):
     outcome = script(eval_video, "--nshot", 11, "--sam2_checkpoint", "nowhere")
     assert outcome.code == 2
-    for words in ("--nshot must be from 1 to 10", "give --ckpt", "no such file: nowhere"):
+    for words in ("--nshot must be from 1 to 10", "no such file: nowhere"):
         assert words in outcome.error
+    untrained = ("--method", "sansa", "--sam_model", "tiny")
     for given, words in (
+        ((), "give --ckpt, --method, or --sam2_cfg"),
+        ((*flags, *untrained), "give --ckpt or --method, not both"),
+        ((*untrained, "--sam2_cfg", "tiny"), "sansa has its own memory: leave out --sam2_cfg"),
         (("--sam2_cfg", "tiny"), "takes no support"),
         ((*flags, "--first_frame", "nowhere"), "neither prompt nor oracle nor a folder"),
         (("--ckpt", checkpoint, "--first_frame", "oracle", "--prompt_every", 2), "needs a support"),

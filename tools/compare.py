@@ -75,6 +75,11 @@ class Entrant:
         return "".join(c if c.isalnum() or c in "-_.=" else "_" for c in self.name)
 
     @property
+    def title(self) -> str:
+        """What its column is called."""
+        return Path(self.name).stem if Path(self.name).is_file() else self.name
+
+    @property
     def flags(self) -> list[str]:
         """What `eval_image.py` is to be told of it.
 
@@ -172,7 +177,7 @@ def markdown(results: dict[str, dict[str, Any]]) -> str:
     first = next(iter(results.values()))
     rows = [
         (
-            f"{found['method']} ({name})",
+            f"{found['method']} ({Entrant(name).title})",
             f"{found['miou']:.1f}",
             f"{found['fb_iou']:.1f}",
             f"{found['miou_original_size']:.1f}",
@@ -205,7 +210,7 @@ def sheet(folders: dict[str, Path], data: DataOptions, options: ComparisonOption
     )[: options.sheet_rows]
     alone = Processes(0, 1, choose_device("cpu"))
     split = open_benchmark(data, alone, lambda b: [b.validation]).validation
-    header = ["support", "query", "ground truth", *folders]
+    header = ["support", "query", "ground truth", *(Entrant(name).title for name in folders)]
     rows = [
         SheetRow(list(_tiles(key, number, split, folders)), split.class_names[key.class_id])
         for number, key in enumerate(keys)

@@ -1,5 +1,6 @@
 """What SANSA is made of and how it is trained: its flags, the paper's numbers, its builder."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +85,16 @@ class SansaOptions(MethodOptions):
         if self.adapters is not None:
             return None if self.adapters == FRESH else self.adapters
         return None if self.random or self.sam_model != "sam2_hiera_l" else GENERALIST
+
+    def trained_on(self) -> dict[str, Any] | None:
+        """Of LVIS and FSS-1000 nothing is said: their classes are no benchmark's here."""
+        if self.released is None:
+            return None
+        strict = re.search(r"coco_fold([0-3])", self.released)
+        if strict:
+            return {"benchmark": "coco", "fold": int(strict[1])}
+        everything = re.search("generalist|universal", self.released)
+        return {"benchmark": "coco_all", "fold": 0} if everything else {}
 
     def files(self) -> tuple[str, ...]:
         sam = (

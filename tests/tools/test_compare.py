@@ -1,0 +1,76 @@
+"""Methods are compared on the same episodes."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import eval_image
+from common.commands import CommandFailed
+from tests.helpers import save_tiny_checkpoint
+from tools import compare
+
+DATA = ("--benchmark", "pascal", "--fold", 0, "--test_episodes", 6, "--sheet_rows", 2)
+
+
+@pytest.fixture
+def commands(script, monkeypatch) -> list[list[str]]:
+    """Commands run in this process; one whose method is `broken` fails."""
+    lines: list[list[str]] = []
+
+    def run(*words: object) -> None:
+        lines.append([str(word) for word in words])
+        if "broken.safetensors" in " ".join(lines[-1]) or script(eval_image, *words[1:]).code:
+            raise CommandFailed("exit code 1")
+
+    monkeypatch.setattr(compare, "run_command", run)
+    return lines
+
+
+def test_checkpoints_and_methods_meet_on_the_same_episodes(script, commands, generated, tmp_path):
+    ours = save_tiny_checkpoint(tmp_path / "ours.safetensors")
+    sansa = "sansa:sam_model=tiny,image_size=64"
+    flags = (*DATA, "--datapath", generated, "--nworker", 0, "--device", "cpu")
+    flags += ("--methods", ours, sansa, "--output", tmp_path / "out")
+
+    outcome = script(compare, *flags)
+
+    assert outcome.code == 0, outcome.error
+    results = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert list(results) == [str(ours), sansa]
+    assert len({found["episode_hash"] for found in results.values()}) == 1
+    assert results[sansa]["classes"] == "no training"
+    table = (tmp_path / "out" / "comparison.md").read_text()
+    best = max(results.values(), key=lambda found: found["miou"])
+    assert table.splitlines()[4].split("|")[2].strip() == f"{best['miou']:.1f}"
+    assert "SANSA (sansa:sam_model=tiny,image_size=64)" in table
+    sheet = np.asarray(Image.open(tmp_path / "out" / "comparison.png"))
+    assert sheet.shape[1] > 5 * 192
+
+    ran = len(commands)
+    assert script(compare, *flags).code == 0
+    assert len(commands) == ran  # what is there is not computed again
+    other = script(compare, *flags, "--seed", 1)
+    assert other.code == 2
+    assert "results on other episodes" in other.error
+
+
+def test_one_that_fails_spares_the_others(script, commands, generated, tmp_path):
+    (tmp_path / "broken.safetensors").touch()
+    ours = save_tiny_checkpoint(tmp_path / "ours.safetensors")
+    outcome = script(
+        compare,
+        *(*DATA, "--datapath", generated, "--nworker", 0, "--device", "cpu"),
+        *("--methods", tmp_path / "broken.safetensors", ours, "--output", tmp_path / "out"),
+    )
+    assert outcome.code == 1
+    assert list(json.loads((tmp_path / "out" / "comparison.json").read_text())) == [str(ours)]
+
+
+def test_what_is_no_method_is_named_before_work(script, commands, generated, tmp_path):
+    flags = ("--datapath", generated, "--output", tmp_path / "out")
+    outcome = script(compare, "--methods", "psychic", *flags)
+    assert outcome.code == 2
+    assert "psychic is no checkpoint file, and no method with public weights" in outcome.error
+    assert not commands
