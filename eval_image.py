@@ -166,9 +166,10 @@ def parse_options() -> tuple[TestedData, EvaluationOptions, MethodOptions | None
     groups = (TestedData, EvaluationOptions, *([METHODS[method].options] if method else []))
     choices = {"method": (READY, None, "method with public weights, in place of a checkpoint")}
     namespace = script_parser(__doc__, groups, choices).parse_args()
-    if (namespace.ckpt is None) == (method is None):
+    data, options, *method_options = checked_options(groups, namespace)
+    if (options.ckpt is None) == (method is None):
         raise UsageError("give --ckpt, the checkpoint to evaluate, or --method")
-    return *checked_options(groups, namespace), *([] if method else [None])
+    return data, options, method_options[0] if method else None
 
 
 def print_results(results: dict[str, Any], exposure: Exposure, folder: Path) -> None:

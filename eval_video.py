@@ -196,11 +196,11 @@ def parse_options() -> tuple[VideoDataOptions, EvaluationOptions, MethodOptions 
     groups = (VideoDataOptions, EvaluationOptions, *own)
     choices = {"method": (READY, None, "method with public weights, in place of a checkpoint")}
     namespace = script_parser(__doc__, groups, choices).parse_args()
-    if namespace.ckpt and method:
-        raise UsageError("give --ckpt or --method, not both")
-    if not (namespace.ckpt or method or namespace.sam2_cfg):
-        raise UsageError("give --ckpt, --method, or --sam2_cfg for the original SAM 2")
     data, options, *method_options = checked_options(groups, namespace)
+    if options.ckpt and method:
+        raise UsageError("give --ckpt or --method, not both")
+    if not (options.ckpt or method or options.sam2_cfg):
+        raise UsageError("give --ckpt, --method, or --sam2_cfg for the original SAM 2")
     if not (options.ckpt or method) and not data.given:
         raise UsageError(
             "the original SAM 2 takes no support: add --first_frame oracle, or a folder of masks"

@@ -26,7 +26,11 @@ from data.synthetic.style import DEMO_FRAMES, DEMO_IMAGES, DEMO_VIDEOS
 
 MANY_SHOTS = 5
 SHEET = "contact_sheet.png"
+COMPARISON = "comparison.png"
 OVERLAY = "overlay.mp4"
+UNTRAINED = ("insid3:size=tiny", "sansa:sam_model=tiny")
+"""Methods as `tools.compare` takes them, with this repository's tiny networks in place of the
+official ones: the same code, whose numbers say nothing about photographs."""
 VIDEO_ROWS = {
     "oracle_first_frame": "SAM 2, first mask given",
     "mask_tube": "DC-SAM, with mask tubes",
@@ -48,10 +52,10 @@ def main() -> int:
     results["seconds"] = round(time.time() - start, 1)
     write_json(flags.output / "results.json", results)
     show(results)
-    found = [flags.output / name for name in (SHEET, OVERLAY)] + sorted(
-        flags.output.glob(f"fold*/{SHEET}")
-    )
-    there = ", ".join(str(path) for path in found if path.is_file())
+    names = (SHEET, COMPARISON, OVERLAY)
+    found = [path for name in names for path in sorted(flags.output.glob(f"**/{name}"))]
+    shown = [path for path in found if path.parent == flags.output or "fold" in path.parent.name]
+    there = ", ".join(map(str, shown))
     print(f"{results['seconds']:.0f} s. Look at {there}")
     return 0
 
@@ -81,6 +85,7 @@ def parse_flags() -> Flags:
     )
     _number(images, "--updates", 1200, "number of training updates")
     _number(images, "--test_episodes", 500, "number of episodes that are evaluated")
+    _number(images, "--compared_episodes", 100, "number of them on which methods are compared")
     _number(video, "--videos", DEMO_VIDEOS, "number of videos to draw")
     _number(video, "--frames", DEMO_FRAMES, "number of frames of each video")
     _number(video, "--updates", 600, "number of training updates on images")
@@ -125,7 +130,18 @@ def run_fold(flags: Flags, fold: int) -> dict[str, Any]:
         for shots in (1, MANY_SHOTS)
     }
     shutil.copyfile(folder / "1_shot" / SHEET, folder / SHEET)
+    compare(flags, folder, *data)
     return results
+
+
+def compare(flags: Flags, folder: Path, *data: object) -> None:
+    """Set methods that need no training beside the trained model, all of tiny networks."""
+    run_command(
+        *("-m", "tools.compare", "--methods", folder / "last.safetensors", *UNTRAINED, *data),
+        *("--test_episodes", flags.compared_episodes, "--seed", flags.seed),
+        *("--output", folder / "compared"),
+    )
+    shutil.copyfile(folder / "compared" / COMPARISON, folder / COMPARISON)
 
 
 def show_images(results: dict[str, Any]) -> None:

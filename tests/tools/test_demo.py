@@ -21,6 +21,10 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     def note(*words: object) -> None:
         line = [str(word) for word in words]
         run.append(line)
+        if "tools.compare" in line:
+            folder = Path(line[line.index("--output") + 1])
+            folder.mkdir()
+            (folder / "comparison.png").touch()
         if line[0] not in SCRIPTS:
             return
         monkeypatch.setattr("sys.argv", line)
@@ -53,18 +57,18 @@ def test_what_is_named_at_the_end_is_there(
     assert run_demo(monkeypatch, tmp_path, *flags) == 0
     *_, last = capsys.readouterr().out.splitlines()
     named = last.partition("Look at ")[2].split(", ")
-    assert len(named) == {1: 1, 5: 3}.get(len(flags), 1) + (flags == ("video",))
+    assert len(named) == {1: 2, 5: 6}[len(flags)]
     assert all(Path(path).is_file() for path in named)
 
 
 def test_folds_are_averaged(commands: list, tmp_path: Path, monkeypatch, capsys):
     assert run_demo(monkeypatch, tmp_path, "images", "--folds", "0", "2") == 0
-    # after drawing, each fold is trained, then tested with 1 shot (30, 60) and with 5 (40, 70)
+    # after drawing, each fold is trained, tested with 1 shot (30, 70) and 5 (40, 80), and compared
     results = json.loads((tmp_path / "demo" / "results.json").read_text())
-    assert (results["miou"], results["fb_iou"], results["miou_5_shot"]) == (45, 46, 55)
-    assert results["baselines"] == {"prior mask": 40}
-    assert results["folds"]["2"]["1_shot"]["miou"] == 60
-    assert "prior mask                40.0" in capsys.readouterr().out
+    assert (results["miou"], results["fb_iou"], results["miou_5_shot"]) == (50, 51, 60)
+    assert results["baselines"] == {"prior mask": 45}
+    assert results["folds"]["2"]["1_shot"]["miou"] == 70
+    assert "prior mask                45.0" in capsys.readouterr().out
 
 
 def test_what_was_begun_is_resumed(commands: list, tmp_path: Path, monkeypatch):
