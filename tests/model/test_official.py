@@ -1,8 +1,12 @@
 import re
 
+import pytest
+
 from common.files import ROOT
+from model.checkpoint import options_of
 from model.official import OFFICIAL
 from model.official_file import OfficialFile
+from model.registry import METHODS
 
 FILES = OFFICIAL.values()
 
@@ -68,3 +72,10 @@ def test_the_pages_on_sam_name_the_same_files_and_sizes():
     assert rows == {
         name: (f.file, f.address, f.size_text.removeprefix("about ")) for name, f in sams.items()
     }
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_reads_files_that_are_known(name: str):
+    options = METHODS[name].options()
+    assert set(options.files()) <= OFFICIAL.keys()
+    assert options_of({"method": name, "model": options.to_json()}, "a header") == options
