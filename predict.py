@@ -1,14 +1,17 @@
 """Label one picture, get the rest: masks for photographs and videos from one labelled example.
 
-    python predict.py --ckpt FILE --reference dog.jpg dog_mask.png --target photos --output out
-    python predict.py --ckpt FILE --reference dog.jpg dog_mask.png --target walk.mp4 --output out
+    python predict.py --reference dog.jpg dog_mask.png --target photos --output out
+    python predict.py --reference dog.jpg box:40,60,300,420 --target walk.mp4 --output out
+    python predict.py --ckpt FILE --reference dog.jpg points:120,80 --target photos --output out
 
-Several references of a class are several shots; several classes (of an indexed mask, or by
---class_name) share the pixels by the highest logit. Videos need a checkpoint with SAM 2; with
---frames a folder of pictures is a video, too. The output folder gets masks/ (indexed PNG, at the
-targets' own size), overlays/, coco.json and a record of every picture and video: what has one is
-skipped when the command is given again. torchrun or --shard spread the targets over processes or
-machines.
+The best method whose official weights are there does it, unless --method names another or --ckpt
+gives a trained one; --fetch fetches what is missing. A reference's object is marked by a mask, a
+box, points or a scribble (scribble:FILE). Several references of a class are several shots; several
+classes (of an indexed mask, or by --class_name) share the pixels by the highest logit. With
+--frames a folder of pictures is a video. The output folder gets masks/ (indexed PNG, at the
+targets' own size), overlays/, references/, coco.json and a record of every picture and video: what
+has one is skipped when the command is given again. torchrun or --shard spread the targets over
+processes or machines.
 """
 
 import warnings
@@ -17,21 +20,24 @@ from typing import Any
 
 from PIL import Image
 
-from common.cli import from_namespace, refuse_problems, run_script, script_parser
+from common.cli import early_flags, from_namespace, refuse_problems, run_script, script_parser
 from common.distributed import process_group
+from common.errors import UsageError
 from common.files import digest
 from common.logger import quiet_libraries
+from labelling.choice import Labeller, open_labeller, require_sam
 from labelling.label_folder import LabelFolder
 from labelling.loop import Labelling
 from labelling.options import Examples, PredictionOptions
-from labelling.references import name_classes, read_reference
+from labelling.references import describe_classes, name_classes, read_marked, wanted_classes
 from labelling.targets import list_targets, tell_left_out
-from model import InContextSegmenter
 from model.checkpoint import frozen_fingerprint
+from model.method import MethodOptions
+from model.registry import METHODS, READY
 
 
 def main() -> int:
-    examples, options = parse_options()
+    examples, options, method_options = parse_options()
     quiet_libraries()
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
     with process_group(options.device) as processes:
@@ -40,20 +46,36 @@ def main() -> int:
             for line in tell_left_out(examples.target, options.output, options.frames):
                 print(line)
         processes.wait()  # all name targets by the same records
-        references = [read_reference(image, mask) for image, mask in examples.reference]
+        marked = zip((image for image, _ in examples.reference), examples.marks, strict=True)
+        read = [read_marked(image, mark) for image, mark in marked]
+        references = wanted_classes(examples, read)
         classes, shots = name_classes(examples, references)
-        segmenter = InContextSegmenter.from_checkpoint(
-            options.ckpt, processes.device, options.precision
-        )
-        if any(target.is_video for target in targets):
+        if processes.is_main:
+            print(*describe_classes(examples, references, classes), sep="\n")
+        labeller = open_labeller(options, method_options, processes)
+        segmenter = labeller.segmenter
+        kinds, has_videos = [r.kind for r in references], any(t.is_video for t in targets)
+        require_sam(segmenter, kinds, has_videos, options.fetch)
+        if has_videos:
             segmenter.require_memory()
         threshold = options.threshold(segmenter.is_calibrated)
         folder = LabelFolder(
-            options.output, classes, segmenter.is_calibrated, options.overlays, options.formats
+            *(options.output, classes, segmenter.is_calibrated),
+            *(options.overlays, options.formats, labeller.title),
         )
-        folder.claim(settings(examples, options, segmenter, threshold))
+        folder.claim(settings(examples, options, labeller, threshold))
+        taken = {c: [segmenter.as_taken(shot) for shot in shots[c]] for c in classes}
+        if processes.is_main:
+            folder.show_references(taken)
+            if not {*kinds} <= {*segmenter.method.prompt_kinds}:
+                print(f"SAM made masks of the marks: see {options.output / 'references'}")
         concepts = {
-            class_id: segmenter.learn(*zip(*shots[class_id], strict=True), name)
+            class_id: segmenter.learn(
+                [shot.pixels for shot in taken[class_id]],
+                [shot.mark for shot in taken[class_id]],
+                name,
+                [shot.kind for shot in taken[class_id]],
+            )
             for class_id, name in classes.items()
         }
         first, step = options.part
@@ -76,17 +98,20 @@ def main() -> int:
     return 1 if failures else 0
 
 
-def parse_options() -> tuple[Examples, PredictionOptions]:
-    parser = script_parser(__doc__, [PredictionOptions])
+def parse_options() -> tuple[Examples, PredictionOptions, MethodOptions | None]:
+    method = early_flags(method=(READY, None))["method"]
+    groups = (PredictionOptions, *([METHODS[method].options] if method else []))
+    about = "method with public weights, with flags of its own (--method NAME --help)"
+    parser = script_parser(__doc__, groups, {"method": (READY, None, about)})
     group = parser.add_argument_group(Examples.__doc__)
     group.add_argument(
         "--reference",
         nargs=2,
-        type=Path,
         action="append",
         default=[],
         metavar=("IMAGE", "MASK"),
-        help="labelled picture and its mask; give it again for more shots or classes",
+        help="labelled picture and its mask, or box:LEFT,TOP,RIGHT,BOTTOM, points:X,Y;X,Y or "
+        "scribble:FILE; give it again for more shots or classes",
     )
     group.add_argument(
         "--class_name",
@@ -104,28 +129,42 @@ def parse_options() -> tuple[Examples, PredictionOptions]:
         metavar="PATH",
         help="pictures and videos to label: files, folders, or glob patterns in quotes",
     )
+    group.add_argument(
+        "--ids",
+        type=int,
+        nargs="+",
+        default=[],
+        metavar="ID",
+        help="ids of indexed masks that are looked for (default: all)",
+    )
     namespace = parser.parse_args()
     examples = Examples(
-        tuple((image, mask) for image, mask in namespace.reference),
+        tuple((Path(image), mark) for image, mark in namespace.reference),
         tuple(namespace.class_name),
         tuple(namespace.target),
+        tuple(namespace.ids),
     )
-    options = from_namespace(PredictionOptions, namespace)
-    refuse_problems(examples, options)
-    return examples, options
+    if method and namespace.ckpt:
+        raise UsageError("give --method or --ckpt, not both")
+    chosen = [from_namespace(group, namespace) for group in groups]
+    refuse_problems(examples, *chosen)
+    return examples, *chosen, *([] if method else [None])
 
 
 def settings(
     examples: Examples,
     options: PredictionOptions,
-    segmenter: InContextSegmenter,
+    labeller: Labeller,
     threshold: float,
 ) -> dict[str, Any]:
     """What decides the results, but for the targets themselves."""
     return {
-        "checkpoint": digest(options.ckpt),
-        "frozen": frozen_fingerprint(segmenter.method),
-        "references": [[digest(image), digest(mask)] for image, mask in examples.reference],
+        **labeller.settings,
+        "frozen": frozen_fingerprint(labeller.segmenter.method),
+        "references": [
+            [digest(image), digest(mark.path) if mark.path else mark.text, mark.kind]
+            for (image, _), mark in zip(examples.reference, examples.marks, strict=True)
+        ],
         "presence": threshold,
         "prompt_every": options.prompt_every,
         "instances": options.instances,

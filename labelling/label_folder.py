@@ -2,6 +2,7 @@
 
 masks/NAME.png       class ids with a palette, at the picture's own size; of a video
                      masks/NAME/FRAME.png
+references/CLASS_N.png  what each class was learned from
 overlays/NAME.png    the picture with its masks, made smaller for looking at; of a video NAME.mp4
 labelme/NAME.json    of pictures, where they are asked for
 records/NAME.json    whose results these are, and their part of coco.json; written last
@@ -11,7 +12,8 @@ settings.json        what the results depend on
 """
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -27,9 +29,11 @@ from common.video_io import VideoWriter, list_frames, write_indexed_mask
 from common.visualize import label_overlay, write_png
 from labelling.annotations import coco_annotation, coco_file, labelme_file, with_polygons
 from labelling.exports import write_label_studio, write_yolo
+from labelling.marks import visible_mark
 from labelling.objects import Labels
 from labelling.records import Record, Source, read_record, read_records, record_path, write_record
 from labelling.targets import Target
+from model.reference import Reference as Shot
 
 FRAMES_PER_SECOND = 24
 """Of the overlay where a video does not tell its own."""
@@ -120,6 +124,20 @@ class LabelFolder:
         image = {"file_name": str(target.path)}
         entry = self.entry(image, files["masks"], labels, self.calibrated)
         self.finish(target, source, [entry])
+
+    def show_references(self, shots: Mapping[int, Sequence[Shot]]) -> None:
+        """Draw what each class was learned from, so that people can see what was made of a mark.
+
+        Raises:
+            UsageError: a file cannot be written.
+        """
+        for class_id, some in shots.items():
+            for number, shot in enumerate(some, start=1):
+                shown = preview(shot.pixels, shot.mark.shape)
+                marked = visible_mark(shot.mark, shot.kind).astype(np.uint8)
+                name = f"{_as_file_name(self.classes[class_id])}_{number}.png"
+                drawing = label_overlay(shown, marked, {1: class_id})
+                write_png(self.path / "references" / name, drawing)
 
     def finish(self, target: Target, source: Source, frames: list[dict[str, Any]]) -> None:
         """Write a target's record, with what `begin` and `entry` returned."""
@@ -245,6 +263,11 @@ class VideoResults:
         if self._overlay:
             self._overlay.close()
         self.folder.finish(self.target, self._source, self._entries)
+
+
+def _as_file_name(name: str) -> str:
+    """A class's name without what file systems do not take."""
+    return re.sub(r"[^\w.-]+", "_", name).strip(".") or "class"
 
 
 def drawn(picture: np.ndarray, labels: Labels) -> np.ndarray:

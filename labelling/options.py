@@ -6,7 +6,9 @@ from pathlib import Path
 
 from common.cli import option
 from common.distributed import DEVICES
+from common.errors import UsageError
 from common.trainer import PRECISIONS
+from labelling.marks import Mark
 from model.presence import CALIBRATED_THRESHOLD
 
 
@@ -14,12 +16,23 @@ from model.presence import CALIBRATED_THRESHOLD
 class Examples:
     """What to look for, and where."""
 
-    reference: tuple[tuple[Path, Path], ...] = ()
-    """Labelled pictures and their masks."""
+    reference: tuple[tuple[Path, str], ...] = ()
+    """Labelled pictures, and what marks the object in them (see `labelling.marks`)."""
     class_name: tuple[str, ...] = ()
     """One name for all references, one for each, or ID=NAME for ids of indexed masks."""
     target: tuple[str, ...] = ()
     """Files, folders and glob patterns."""
+    ids: tuple[int, ...] = ()
+    """The ids of indexed masks that are classes; none: all."""
+
+    @property
+    def marks(self) -> list[Mark]:
+        """What marks the object, of each reference.
+
+        Raises:
+            UsageError: one cannot be understood.
+        """
+        return [Mark.parse(text) for _, text in self.reference]
 
     @property
     def names_of_ids(self) -> dict[int, str]:
@@ -32,6 +45,10 @@ class Examples:
         found = []
         if not self.reference:
             found.append("--reference IMAGE MASK is required: a labelled picture")
+        try:
+            _ = self.marks
+        except UsageError as error:
+            found.append(f"--reference: {error}")
         if not self.target:
             found.append("--target is required: a file, a folder or a glob pattern in quotes")
         names, references = len(self.class_name), len(self.reference)
@@ -50,7 +67,12 @@ FORMATS = ("polygons", "labelme", "yolo", "label_studio")
 class PredictionOptions:
     """How targets are labelled, and what is written."""
 
-    ckpt: Path | None = option(None, "checkpoint to label with (required)")
+    ckpt: Path | None = option(
+        None, "checkpoint to label with; or --method; or the best method whose weights are there"
+    )
+    fetch: bool = option(
+        False, "fetch official weights that are missing; size and licence are told first"
+    )
     output: Path = option(Path("predictions"), "folder that the results are written to")
     frames: bool = option(False, "take a folder with pictures for a video, whose frames they are")
     prompt_every: int = option(
@@ -95,9 +117,7 @@ class PredictionOptions:
     def problems(self) -> list[str]:
         """Every reason why these options cannot be used."""
         found = []
-        if self.ckpt is None:
-            found.append("--ckpt is required: the checkpoint to use")
-        elif not self.ckpt.is_file():
+        if self.ckpt is not None and not self.ckpt.is_file():
             found.append(f"--ckpt: no such file: {self.ckpt}")
         if self.presence is not None and not 0 <= self.presence <= 1:
             found.append(f"--presence must be between 0 and 1, not {self.presence}")

@@ -3,8 +3,8 @@
 Pictures are upright as their EXIF data say, and masks belong to upright pictures.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +12,16 @@ from PIL import Image
 
 from common.errors import UsageError
 from common.images import IGNORED, LARGE, open_image, read_photo
+from labelling.marks import Mark, reduced_mark
 from labelling.options import Examples
+from model.reference import Reference as Shot
 
 HIGHEST_GREY_ID = 100
 """Grey masks of class ids are nearly black; brighter ones with several values are antialiased."""
 
 
-Shots = list[tuple[np.ndarray, np.ndarray]]
-"""Pixels and mask of each reference of a class."""
+Shots = list[Shot]
+"""The references of a class."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Reference:
     """H x W x 3 uint8 RGB."""
     masks: dict[int, np.ndarray]
     """Class id -> H x W bool, never empty; 1 where the mask has no ids but only an inside."""
+    kind: str = "mask"
+    """What marks the object: one of `common.geometry.KINDS`, with class id 1 unless a mask."""
 
 
 def read_reference(image: Path, mask: Path, largest: int = LARGE) -> Reference:
@@ -68,6 +72,66 @@ def read_reference(image: Path, mask: Path, largest: int = LARGE) -> Reference:
     return Reference(pixels, masks)
 
 
+def read_marked(image: Path, mark: Mark, largest: int = LARGE) -> Reference:
+    """Read a labelled picture of which a mask, points, a box or strokes mark the object.
+
+    Raises:
+        UsageError: as `read_reference`, or the mark is empty or lies outside of the picture.
+    """
+    if mark.kind == "mask":
+        return read_reference(image, mark.path, largest)
+    photo = read_photo(image, largest)
+    marked = reduced_mark(mark.drawn(photo.size, image), photo.pixels.shape[:2])
+    return Reference(photo.pixels, {1: marked}, mark.kind)
+
+
+def wanted_classes(examples: Examples, references: Sequence[Reference]) -> list[Reference]:
+    """The references without those ids of their masks that were not asked for.
+
+    Raises:
+        UsageError: a mask has none of the ids.
+    """
+    if not examples.ids:
+        return list(references)
+    kept = []
+    for (image, mark), reference in zip(examples.reference, references, strict=True):
+        masks = {c: mask for c, mask in reference.masks.items() if c in examples.ids}
+        if reference.kind != "mask":
+            masks = reference.masks
+        if not masks:
+            there = ", ".join(map(str, reference.masks))
+            raise UsageError(f"--ids: the mask {mark} of {image} has only {there}")
+        kept.append(replace(reference, masks=masks))
+    return kept
+
+
+def describe_classes(
+    examples: Examples, references: Sequence[Reference], classes: Mapping[int, str]
+) -> list[str]:
+    """Lines about what each reference brings: names, shares, and the flags that change them."""
+    lines, several = [], False
+    by_turn = bool(examples.class_name) and not examples.names_of_ids
+    names = examples.class_name * (len(references) // max(1, len(examples.class_name)))
+    for number, ((image, mark), reference) in enumerate(
+        zip(examples.reference, references, strict=True)
+    ):
+        for class_id, mask in reference.masks.items():
+            name = names[number] if by_turn else classes[class_id]
+            of_id = f", id {class_id}" if len(reference.masks) > 1 else ""
+            share = f", {100 * mask.mean():.3g} % of the picture"
+            told = share if reference.kind == "mask" else ""
+            lines.append(f'reference {image}, {mark}{of_id}: class "{name}"{told}')
+        several |= len(reference.masks) > 1
+    if several and by_turn:
+        lines.append("several ids make up one class here: --class_name ID=NAME keeps them apart")
+    elif several:
+        lines.append(
+            "each id is a class: --ids takes some of them, --class_name ID=NAME names them, "
+            "--class_name NAME makes them one"
+        )
+    return lines
+
+
 def name_classes(
     examples: Examples, references: Sequence[Reference]
 ) -> tuple[dict[int, str], dict[int, Shots]]:
@@ -78,12 +142,13 @@ def name_classes(
         each = examples.class_name * (len(references) // len(examples.class_name))
         for name, reference in zip(each, references, strict=True):
             whole = np.logical_or.reduce(list(reference.masks.values()))
-            shots.setdefault(1 + names.index(name), []).append((reference.pixels, whole))
+            shot = Shot(reference.pixels, whole, reference.kind)
+            shots.setdefault(1 + names.index(name), []).append(shot)
         return dict(enumerate(names, start=1)), shots
 
     for reference in references:
         for class_id, mask in reference.masks.items():
-            shots.setdefault(class_id, []).append((reference.pixels, mask))
+            shots.setdefault(class_id, []).append(Shot(reference.pixels, mask, reference.kind))
     names_of_ids = examples.names_of_ids
     if unknown := names_of_ids.keys() - shots.keys():
         raise UsageError(f"--class_name: no mask has the id {min(unknown)}")

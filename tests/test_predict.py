@@ -233,7 +233,7 @@ def test_wrong_use_is_told_in_one_line(script, flags, wrong, message):
 def test_everything_that_is_missing_is_named_at_once(script):
     outcome = script(predict)
     assert outcome.code == 2
-    assert all(flag in outcome.error for flag in ("--ckpt", "--reference", "--target"))
+    assert all(flag in outcome.error for flag in ("--reference", "--target"))
 
 
 @pytest.mark.parametrize("value", [0, 128])

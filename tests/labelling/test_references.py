@@ -3,7 +3,15 @@ import pytest
 from PIL import Image
 
 from common.errors import UsageError
-from labelling.references import read_reference
+from labelling.marks import Mark
+from labelling.options import Examples
+from labelling.references import (
+    describe_classes,
+    name_classes,
+    read_marked,
+    read_reference,
+    wanted_classes,
+)
 
 GREY = np.array([[0, 100, 200], [255, 50, 150]], dtype=np.uint8)
 INSIDE = np.array([[0, 1, 1], [0, 0, 1]], dtype=bool)
@@ -95,3 +103,45 @@ def test_the_mask_of_a_huge_picture_shrinks_with_it(tmp_path):
     found = read_reference(picture, mask, largest=6000)
     assert found.pixels.shape[:2] == found.masks[1].shape
     assert found.masks[1].mean() == pytest.approx(0.25, abs=0.02)
+
+
+def read_with(tmp_path, photo, values, **flags):
+    """The lines about a mask's classes, and the classes' names."""
+    mask = save_mask(tmp_path, values, palette=COLOURED)
+    examples = Examples(reference=((photo, str(mask)),), target=("photos",), **flags)
+    marked = [read_marked(image, Mark.parse(text)) for image, text in examples.reference]
+    references = wanted_classes(examples, marked)
+    classes, shots = name_classes(examples, references)
+    assert shots.keys() == classes.keys()
+    return describe_classes(examples, references, classes), classes
+
+
+TRIMAP = [[1, 1, 2], [2, 3, 2]]
+
+
+def test_every_class_that_a_mask_brings_is_told_with_what_changes_it(tmp_path, photo):
+    lines, classes = read_with(tmp_path, photo, TRIMAP)
+    start = f"reference {photo}, {tmp_path / 'mask.png'}"
+    assert lines == [
+        f'{start}, id 1: class "class_1", 33.3 % of the picture',
+        f'{start}, id 2: class "class_2", 50 % of the picture',
+        f'{start}, id 3: class "class_3", 16.7 % of the picture',
+        "each id is a class: --ids takes some of them, --class_name ID=NAME names them, "
+        "--class_name NAME makes them one",
+    ]
+    assert classes == {1: "class_1", 2: "class_2", 3: "class_3"}
+
+
+def test_some_ids_can_be_taken_alone(tmp_path, photo):
+    lines, classes = read_with(tmp_path, photo, TRIMAP, ids=(1,), class_name=("cat",))
+    assert [line.rpartition(": ")[2] for line in lines] == ['class "cat", 33.3 % of the picture']
+    assert classes == {1: "cat"}
+    with pytest.raises(UsageError, match=r"--ids: the mask .* has only 1, 2, 3"):
+        read_with(tmp_path, photo, TRIMAP, ids=(7,))
+
+
+def test_ids_that_make_up_one_class_are_told(tmp_path, photo):
+    lines, classes = read_with(tmp_path, photo, TRIMAP, class_name=("cat",))
+    assert len([line for line in lines if 'class "cat"' in line]) == 3
+    assert lines[-1].startswith("several ids make up one class here")
+    assert classes == {1: "cat"}
