@@ -11,6 +11,7 @@ from model.dc_sam.export_steps import STEPS
 from model.dc_sam.released_names import is_release, read_release
 from model.insid3.config import Insid3Options, build_insid3
 from model.method import Method
+from model.persam.config import PerSamFOptions, PerSamOptions, build_persam
 from model.sansa.config import HYPER_PARAMETERS as SANSA_HYPER_PARAMETERS
 from model.sansa.config import SansaOptions, build_sansa, restore_sansa
 from model.sansa.config import read_release as read_sansa_release
@@ -86,6 +87,8 @@ METHODS: dict[str, Entry] = {
         read_published=read_vrp_sam_release,
         is_published=is_vrp_sam_release,
     ),
+    "persam": Entry(title="PerSAM", options=PerSamOptions, build=build_persam, ready=True),
+    "persam_f": Entry(title="PerSAM-F", options=PerSamFOptions, build=build_persam, ready=True),
 }
 READY = tuple(name for name, entry in METHODS.items() if entry.ready)
 """Those that segment with public weights, without a checkpoint."""

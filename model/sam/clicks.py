@@ -8,12 +8,16 @@ import torch
 from torch import Tensor
 
 from model.label_map import Size, label_map
-from model.sam.segmenter import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, POINT_POSITIVE, Segmenter
+from model.sam.segmenter import (
+    BOX_BOTTOM_RIGHT,
+    BOX_TOP_LEFT,
+    NOT_A_POINT,
+    POINT_POSITIVE,
+    Segmenter,
+)
 
 MOST_CLICKS = 16
 """Of a scribble: SAM was trained with a few."""
-_NO_POINT = -1
-"""Label of the token that SAM expects after clicks without a box."""
 
 
 class PromptedPicture:
@@ -65,7 +69,7 @@ class PromptedPicture:
         if not len(clicks) and box is None:
             raise ValueError("a mask needs a click or a box")
         corners = [(0.0, 0.0)] if box is None else [box[:2], box[2:]]
-        kinds = [_NO_POINT] if box is None else [BOX_TOP_LEFT, BOX_BOTTOM_RIGHT]
+        kinds = [NOT_A_POINT] if box is None else [BOX_TOP_LEFT, BOX_BOTTOM_RIGHT]
         places = torch.tensor([*clicks.tolist(), *corners], device=self._device)
         labels = torch.tensor([POINT_POSITIVE] * len(clicks) + kinds, device=places.device)
         points = places * self._sam.image_size - 0.5  # to the centres of pixels

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.sam.segmenter import DecodedMasks, Segmenter, SegmenterFeatures
+from model.sam.tiny_vit import TinyViT
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,59 @@ class SamSize:
     decoder_mlp: int = 2048
     quality_hidden: int = 256
 
+    def image_encoder(self) -> nn.Module:
+        """Build the encoder with random weights."""
+        encoder = ImageEncoderViT(
+            img_size=self.image_size,
+            patch_size=self.patch,
+            embed_dim=self.width,
+            depth=self.depth,
+            num_heads=self.heads,
+            mlp_ratio=self.mlp_ratio,
+            out_chans=self.channels,
+            norm_layer=partial(nn.LayerNorm, eps=1e-6),
+            use_rel_pos=True,
+            window_size=self.window,
+            global_attn_indexes=self.global_blocks,
+        )
+        for block in encoder.blocks:  # these keep their own weights
+            block.attn.__class__ = FusedAttention
+        return encoder
+
+    def shrunk(self) -> "SamSize":
+        """The same with few and narrow layers, for small images."""
+        return replace(self, **_SHRUNK)
+
+
+@dataclass(frozen=True)
+class MobileSamSize(SamSize):
+    """Sizes of MobileSAM; its encoder is a TinyViT, of four stages."""
+
+    width: int = 320
+    depth: int = 12
+    heads: int = 10
+    global_blocks: tuple[int, ...] = ()
+    widths: tuple[int, ...] = (64, 128, 160, 320)
+    depths: tuple[int, ...] = (2, 2, 6, 2)
+    stage_heads: tuple[int, ...] = (2, 4, 5, 10)
+    windows: tuple[int, ...] = (7, 7, 14, 7)
+    classes: int = 1000
+
+    def image_encoder(self) -> nn.Module:
+        return TinyViT(
+            self.widths, self.depths, self.stage_heads, self.windows, self.channels, self.classes
+        )
+
+    def shrunk(self) -> "MobileSamSize":
+        stages = {"widths": (16, 32, 32, 64), "depths": (1, 1, 1, 1), "stage_heads": (1, 2, 2, 4)}
+        return replace(super().shrunk(), classes=10, **stages)
+
 
 SIZES = {
     "vit_b": SamSize(width=768, depth=12, heads=12, global_blocks=(2, 5, 8, 11)),
     "vit_l": SamSize(width=1024, depth=24, heads=16, global_blocks=(5, 11, 17, 23)),
     "vit_h": SamSize(width=1280, depth=32, heads=16, global_blocks=(7, 15, 23, 31)),
+    "vit_t": MobileSamSize(),
     "tiny": SamSize(
         width=128,
         depth=5,
@@ -90,12 +139,6 @@ class FusedAttention(Attention):
         return self.proj(attended.transpose(1, 2).reshape(batch, height, width, channels))
 
 
-def _fuse_attention(encoder: ImageEncoderViT) -> None:
-    """Let every block of a freshly built encoder use `FusedAttention`, with its own weights."""
-    for block in encoder.blocks:
-        block.attn.__class__ = FusedAttention
-
-
 class Sam(Segmenter):
     """Segment Anything."""
 
@@ -109,23 +152,10 @@ class Sam(Segmenter):
         super().__init__()
         size = size or SIZES[name]
         if shrunk and name != "tiny":
-            size = replace(size, **_SHRUNK)
+            size = size.shrunk()
         self.name, self.image_size, self.channels = name, size.image_size, size.channels
         grid = size.image_size // size.patch
-        self.image_encoder = ImageEncoderViT(
-            img_size=size.image_size,
-            patch_size=size.patch,
-            embed_dim=size.width,
-            depth=size.depth,
-            num_heads=size.heads,
-            mlp_ratio=size.mlp_ratio,
-            out_chans=size.channels,
-            norm_layer=partial(nn.LayerNorm, eps=1e-6),
-            use_rel_pos=True,
-            window_size=size.window,
-            global_attn_indexes=size.global_blocks,
-        )
-        _fuse_attention(self.image_encoder)
+        self.image_encoder = size.image_encoder()
         self.prompt_encoder = PromptEncoder(
             embed_dim=size.channels,
             image_embedding_size=(grid, grid),

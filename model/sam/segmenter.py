@@ -13,6 +13,8 @@ from torch.nn import functional as F
 
 POINT_NEGATIVE, POINT_POSITIVE, BOX_TOP_LEFT, BOX_BOTTOM_RIGHT = 0, 1, 2, 3
 """Labels of prompts: which of SAM's learned point embeddings says what a point means."""
+NOT_A_POINT = -1
+"""Label of the token that SAM expects after points without a box."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,7 @@ class Segmenter(nn.Module):
 
         Args:
             points: x, y in pixels of an image of side `image_size`, B x N x 2.
-            labels: B x N: a label from above, or -1 for "not a point".
+            labels: B x N, each a label from above.
 
         Returns:
             B x N x C.

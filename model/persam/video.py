@@ -1,0 +1,233 @@
+"""PerSAM's own way through a video: each object by its target and its box on the frame before.
+
+There is no memory besides the boxes. Source: the release's video scripts, which are given the masks
+of the first frame (DAVIS); without them that frame is segmented as a picture.
+Shapes: N objects, S side of the square, s side of SAM's embedding, H and W the frames' own size.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from model.method import Prediction
+from model.persam.features import Pictures, Support
+from model.persam.frame import mask_box
+from model.persam.location import cosine_map, find_target, highest_places, locate
+from model.persam.network import PerSamImages
+from model.persam.passes import Decoder, Found
+from model.persam.scale_training import VIDEO_TRAINING, Training, fit_weights
+from model.sam.sam2 import ABSENT_LOGIT
+from model.sam.segmenter import POINT_POSITIVE, DecodedMasks
+from model.sam.video_predictor import STREAMING, FramePrediction, VideoWiring
+
+MARGIN = 10
+"""Pixels by which an object's box grows before it prompts the next frame."""
+_SURE = 10.0
+"""The object's logit where presence is 0 or 1."""
+
+
+class PerSamVideo:
+    """A running video of N objects."""
+
+    def __init__(self, model: PerSamImages, support: Support, prompt_every: int = 0) -> None:
+        """Begin before the first frame.
+
+        Args:
+            support: of N objects.
+            prompt_every: segment every so many frames as a picture; 0: only the first.
+
+        Raises:
+            ValueError: `prompt_every` is negative.
+        """
+        if prompt_every < 0:
+            raise ValueError(f"prompt_every is 0 or more frames, not {prompt_every}")
+        self.model, self.support, self.prompt_every = model, support, prompt_every
+        self.index = 0
+        """Number of the next frame."""
+        self.boxes: list[Tensor | None] = [None] * len(support.target.mean)
+        """Where each object was last seen, in pixels of the frames, grown; None: nowhere yet."""
+        self.labels: Tensor | None = None
+        """The frame before, H x W: 0, or 1 + the object's number."""
+
+    @classmethod
+    @torch.no_grad()
+    def begin(
+        cls,
+        model: PerSamImages,
+        frame: Pictures,
+        masks: Tensor,
+        cells: Tensor,
+        training: Training = VIDEO_TRAINING,
+    ) -> "PerSamVideo":
+        """Begin with the first frame's objects given, as the release's scripts do.
+
+        Args:
+            masks: at the frame's own size, N x H x W bool, none of them empty.
+            cells: the places of the embedding that are each object's, N x s x s bool.
+            training: of PerSAM-F's weights.
+        """
+        frames = frame.expand(len(masks))
+        support = Support(find_target(frames.sam.embedding, cells), None)
+        video = cls(model, support)
+        video._follow(masks)
+        if model.training_plan is not None:
+            boxes = torch.stack(video.boxes)
+            decoder = video._decoder(frames, support, boxes)
+            small = decoder.frames[0].within_square().size
+            own = F.interpolate(masks[:, None].float(), small, mode="nearest-exact")[:, 0]
+            video.support = Support(
+                support.target, fit_weights(decoder, own, training, video._prompt(boxes))
+            )
+        video.index = 1
+        return video
+
+    @torch.no_grad()
+    def step(self, images: Tensor, *, sizes: Tensor | None = None) -> FramePrediction:
+        """Segment the next frame.
+
+        Args:
+            images: 1 x 3 x S x S.
+            sizes: the frame's own height and width, 1 x 2; None: S and S.
+        """
+        picture = self.model.encode(images, sizes=sizes)
+        side = (len(self.boxes), self.model.image_size, self.model.image_size)
+        logits = torch.full(side, ABSENT_LOGIT, device=images.device)
+        quality, presence = torch.zeros(2, len(logits), device=images.device)
+        anew, followed = self._plan()
+        for rows, predict in ((anew, self.model.predict), (followed, self._propagate)):
+            if rows:
+                found = predict(picture.expand(len(rows)), self.support[rows])
+                logits[rows] = found.logits
+                quality[rows], presence[rows] = found.quality, found.presence
+        [frame] = self.model.frames(picture)
+        self._follow(frame.restore(logits))
+        self.index += 1
+        # whatever was drawn is there, as the procedure has it; presence tells how sure that is
+        drawn = (logits > 0).flatten(1).any(1)
+        return FramePrediction(
+            logits=logits,
+            quality=quality,
+            object_logit=torch.where(drawn, _SURE * presence.clamp_min(0.01), -_SURE),
+            raw_logits=logits,
+        )
+
+    def _plan(self) -> tuple[list[int], list[int]]:
+        """Numbers of the objects to find as in a picture, and of those to follow."""
+        everything = list(range(len(self.boxes)))
+        if self.index == 0 or (self.prompt_every and self.index % self.prompt_every == 0):
+            return everything, []
+        followed = [n for n in everything if self.boxes[n] is not None]
+        if self.model.rules.released_hand_over:
+            return [], followed
+        return [n for n in everything if n not in followed], followed
+
+    def _propagate(self, pictures: Pictures, support: Support) -> Prediction:
+        """Segment objects by their boxes: the largest or the weighted proposal, refined twice."""
+        boxes = torch.stack([box for box in self.boxes if box is not None])
+        decoder = self._decoder(pictures, support, boxes)
+        decoded = decoder.decode(self._prompt(boxes))
+        if support.weights is not None:
+            found = decoder.refine(decoder.weighted(decoded, support.weights), times=2)
+        else:
+            first = self._first(decoder, decoded)
+            second = decoder.best(decoder.decode(masks=first.low)).or_else(first)
+            found = decoder.refine(second)
+        return self.model.prediction(pictures, support, found)
+
+    def _first(self, decoder: Decoder, decoded: DecodedMasks) -> Found:
+        """PerSAM's first mask: of the proposals the largest."""
+        if not self.model.rules.video_largest:
+            return decoder.best(decoded)
+        areas = torch.stack(
+            [
+                (frame.restore(low) > 0).sum((1, 2))
+                for low, frame in zip(decoded.logits[:, 1:], decoder.frames, strict=True)
+            ]
+        )
+        if self.model.rules.released_areas:
+            areas = areas % 256
+        first = torch.arange(3, 0, -1, device=areas.device)  # the first of equal ones
+        return decoder.chosen(decoded, (4 * areas + first).argmax(1))
+
+    def _decoder(self, pictures: Pictures, support: Support, boxes: Tensor) -> Decoder:
+        """A decoder with the best places, and the centres of boxes, for points."""
+        rules, frames = self.model.rules, self.model.frames(pictures)
+        cosines = cosine_map(pictures.sam.embedding, support.target.mixed)
+        count = 1 if self.model.training_plan is not None else rules.video_points
+        points = []
+        for one, frame, box in zip(cosines, frames, boxes, strict=True):
+            cell = frame.size[1] / frame.content[1] * frame.side / len(one)
+            places = highest_places(locate(one, frame), count, cell if rules.points_apart else 0)
+            centre = (box[:2] + box[2:]) // 2
+            points.append(torch.cat([places, centre[None]]) if rules.video_center else places)
+        labels = [POINT_POSITIVE] * len(points[0])
+        return Decoder(self.model.segmenter, pictures.sam, frames, torch.stack(points), labels)
+
+    def _prompt(self, boxes: Tensor) -> Tensor | None:
+        return boxes if self.model.rules.video_box else None
+
+    def _follow(self, values: Tensor) -> None:
+        """Remember where each object is, by logits or masks at the frames' size, N x H x W."""
+        labels = merge(values)
+        if self.model.rules.released_hand_over and self.labels is not None:
+            for number in range(1, len(values) + 1):  # a number that was not seen is not written
+                if not (self.labels == number).any():
+                    labels[labels == number] = 0
+        self.labels = labels
+        limits = self.labels.new_tensor([values.shape[2], values.shape[1]])
+        seen: list[Tensor | None] = []
+        for number in range(len(values)):
+            box = mask_box(self.labels == number + 1)
+            if box is not None:
+                upper_left, lower_right = (box[:2] - MARGIN).clamp_min(0), box[2:] + MARGIN
+                box = torch.cat([upper_left, lower_right.minimum(limits)])
+            seen.append(box)
+        if self.model.rules.released_hand_over:
+            listed = [box for box in seen if box is not None]
+            self.boxes = listed + [None] * (len(seen) - len(listed))
+        else:
+            self.boxes = [
+                old if new is None else new for old, new in zip(self.boxes, seen, strict=True)
+            ]
+
+
+class PerSam(PerSamImages):
+    """PerSAM or PerSAM-F, with its own way through videos."""
+
+    @property
+    def has_memory(self) -> bool:
+        return True
+
+    def video(
+        self,
+        supports: Sequence[Support],
+        prompt_every: int = 0,
+        length: int | None = None,
+        wiring: VideoWiring = STREAMING,
+    ) -> PerSamVideo:
+        """Begin a video; SAM 2 has no part in it, so that `length` and `wiring` change nothing.
+
+        Raises:
+            ValueError: there is no support, or see `PerSamVideo`.
+        """
+        if not supports:
+            raise ValueError("nothing to segment: this video was begun without a support")
+        return PerSamVideo(self, Support.join(supports), prompt_every)
+
+
+def merge(values: Tensor) -> Tensor:
+    """Labels of several objects: 1 + the number of the highest logit above 0, else 0.
+
+    Of equal ones the smallest number.
+
+    Args:
+        values: logits or masks, N x H x W.
+    """
+    labels = torch.zeros(values.shape[1:], dtype=torch.int64, device=values.device)
+    highest = torch.zeros(values.shape[1:], device=values.device)
+    for number, one in enumerate(values.float(), start=1):
+        labels[one > highest] = number
+        highest = highest.maximum(one)
+    return labels
