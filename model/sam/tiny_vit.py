@@ -176,8 +176,7 @@ class TinyViT(nn.Module):
         ]
         strides = (2, 2, 1)
         reductions = [
-            Reduction(*pair, stride)
-            for pair, stride in zip(pairwise(widths), strides, strict=True)
+            Reduction(*pair, stride) for pair, stride in zip(pairwise(widths), strides, strict=True)
         ]
         self.layers = nn.ModuleList(
             Stage(some, downsample)

@@ -32,7 +32,7 @@ KEPT = {
     "persam_mobile": r"reference|image[01]/|final/00",
     "persam_finetune": r"(?!short/image3|short/final/02)",
     "persam_video": r"\w+/(reference|image[0123]/|box_|frame[12]/)",
-    "persam_videof": r"(?!\w+/image5|\w+/frame4)",
+    "persam_videof": r"(?!\w+/image5|\w+/frame4|aligned/(image[023]|frame[12]|training))",
 }
 """Which of the values are in the repository; the video ones end before the last frame."""
 Size = tuple[int, int]

@@ -10,18 +10,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.persam import guided_decoder
+from model.persam import guided_decoder, scale_training
+from model.persam.features import Pictures
 from model.persam.frame import Frame
 from model.persam.guided_decoder import GuidedTransformer
 from model.persam.passes import Decoder, GuidedPass
+from model.persam.scale_training import Step
 from model.sam.segmenter import DecodedMasks
 from tests.golden.golden_set import Weights, assert_close, summary
 
 FLIPPED_SHARE = 1e-3
 """Of a mask's pixels, those whose logits are nearly 0."""
 TOLERANCES = {
-    r".*/(low_res|high_res|mask_input)_": 1e-3,  # after the decoder
-    r".*(first/|features_|cosine_|guidance_|target_embedding|mask_64|iou|training)": 1e-4,
+    # After two mask prompts: their layer norms raise rounding errors wherever a logit is near 0, so
+    # that attention kernels and numbers of threads differ by 1.4e-3 among themselves.
+    r".*prompt[25]/(low_res|high_res)_": 3e-3,
+    r"(.*/)?(low_res|high_res|mask_input)_": 1e-3,
+    r"(.*/)?(first/|features_|cosine_|guidance_|target_embedding|mask_64|iou|training)": 1e-4,
     r".*(_1024)": 1e-3,  # pixels of the square, from whole pixels of the picture
     r".*": 0.0,  # points, labels, boxes and shapes
 }
@@ -141,6 +146,37 @@ def logged() -> Iterator[Log]:
         patch.setattr(guided_decoder, "guided_attention", keep_attend)
         patch.setattr(GuidedTransformer, "__call__", keep_transform)
         yield log
+
+
+@contextmanager
+def logged_training() -> Iterator[list[Step]]:
+    """Keep the steps of PerSAM-F's training."""
+    steps: list[Step] = []
+    train = scale_training.training_steps
+
+    def keep(*inputs: object) -> Iterator[Step]:
+        for step in train(*inputs):
+            steps.append(step)
+            yield step
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scale_training, "training_steps", keep)
+        yield steps
+
+
+def training_values(steps: list[Step], every: int = 1) -> Tensor:
+    """Rows of dice, focal, rate, w1, w2 and the gradient of the step before."""
+    gradients = [(0.0, 0.0), *(step.gradient for step in steps)]
+    rows = [
+        [step.dice, step.focal, step.rate, *step.learned, *gradient]
+        for step, gradient in zip(steps, gradients, strict=False)
+    ]
+    return torch.tensor(rows)[::every]
+
+
+def feature_values(pictures: Pictures) -> Weights:
+    embedding = pictures.sam.embedding[0]
+    return {"features_s": embedding[::16, ::4, ::4], "features_stats": stats(embedding)}
 
 
 def named(prefix: str, values: Weights) -> Weights:

@@ -1,7 +1,6 @@
 """PerSAM and PerSAM-F on pictures answer as the published program, decoder pass by decoder pass."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -14,12 +13,21 @@ from model.persam.frame import Frame
 from model.persam.location import cosine_map, find_target, highest_places, locate, released_mask
 from model.persam.network import PerSamImages
 from model.persam.rules import Rules
-from model.persam.scale_training import Training, proposal_weights, training_steps
+from model.persam.scale_training import Training
 from model.sam.sam1 import Sam
-from tests.golden.golden_set import Weights, assert_close
+from tests.golden.golden_set import Weights
 from tests.golden.method_set import method_set
-from tests.golden.persam_case import KEPT, PersamCase
-from tests.golden.persam_log import Log, assert_equal, logged, named, stats
+from tests.golden.persam_case import PersamCase
+from tests.golden.persam_log import (
+    Log,
+    assert_equal,
+    feature_values,
+    logged,
+    logged_training,
+    named,
+    stats,
+    training_values,
+)
 
 RELEASED = Rules(released_guidance=True)
 
@@ -50,11 +58,6 @@ def encoded(case: PersamCase, sam: Sam) -> Callable[[int, int], Pictures]:
 def encode_picture(method: PerSamImages, pixels: np.ndarray) -> Pictures:
     sizes = torch.tensor([pixels.shape[:2]])
     return method.encode(method.geometry.image(pixels)[None], sizes=sizes)
-
-
-def feature_values(pictures: Pictures) -> Weights:
-    embedding = pictures.sam.embedding[0]
-    return {"features_s": embedding[::16, ::4, ::4], "features_stats": stats(embedding)}
 
 
 def search_values(
@@ -162,7 +165,7 @@ def test_mobile_sam(case: PersamCase, mobile: PerSamImages, monkeypatch: pytest.
         search["worst"] = expected[f"{name}/search0/worst"]
         given = iter([search["points"], search["worst"]])
         with monkeypatch.context() as patch, logged() as log:
-            patch.setattr(network, "highest_places", lambda values: next(given))
+            patch.setattr(network, "highest_places", lambda _, given=given: next(given))
             prediction = mobile.predict(pictures, support)
         image = named("search0", search) | prompt_values(log, sampled=False)
         image["guidance_64"] = log.guided[0]["guidance_64"]
@@ -171,6 +174,55 @@ def test_mobile_sam(case: PersamCase, mobile: PerSamImages, monkeypatch: pytest.
     assert_equal(case.kept("persam_mobile", "", found), expected)
 
 
-def test_two_weights_and_their_pictures(
-    case: PersamCase, encoded: Callable, sam: Sam, subtests
-): ...
+def finetuned(
+    case: PersamCase, encoded: Callable, sam: Sam, run: str, training: Training, numbers: Sequence
+) -> Weights:
+    """PerSAM-F learned on the first picture, then applied to some."""
+    crcs = case.golden.json("persam_finetune.json")
+    method = PerSamImages(sam, RELEASED, training)
+    reference = encoded(0, crcs[f"{run}/image0/crc"])
+    small = released_mask(case.square(method.geometry, case.image_mask()[None], 128), 64)
+    target = find_target(reference.sam.embedding, small > 0)
+    [frame] = method.frames(reference)
+    with logged() as log, logged_training() as steps:
+        mask = method.geometry.mask(case.image_mask())
+        weights = method._train(reference, mask[None], target)
+    search = search_values(reference, target.mixed, frame, sampled=False, worst=False)
+    first = named("search0", search) | prompt_values(log, sampled=False)
+    found = reference_values(small, None) | named("image0", first)
+    if run == "short":
+        found |= named("image0", feature_values(reference))
+    found["training"] = training_values(steps, every=training.steps // 20)
+    found["training_final"] = weights[0]
+    for number in numbers:
+        pictures = encoded(number, crcs[f"{run}/image{number + 1}/crc"])
+        with logged() as log:
+            prediction = method.predict(pictures, Support(target, weights))
+        if number == 0:  # it begins as the training did, which the files hold once
+            del log.calls[0]
+        [frame] = method.frames(pictures)
+        search = search_values(pictures, target.mixed, frame, sampled=False, worst=False)
+        image = named("search0", search) | prompt_values(log, sampled=False)
+        if number:
+            image |= feature_values(pictures)
+        found |= named(f"image{number + 1}", image)
+        found |= flat(f"final/{number:02d}", answer(prediction.logits, frame))
+    return found
+
+
+def test_two_weights(case: PersamCase, encoded: Callable, sam: Sam):
+    facts = case.facts["finetune"]
+    expected = case.golden.tensors("persam_finetune", "short/")
+    training = Training(facts["steps"], facts["lr"])
+    numbers = (0, 1, 2) if case.whole else (0, 1)
+    found = finetuned(case, encoded, sam, "short", training, numbers)
+    assert_equal(case.kept("persam_finetune", "short/", found), expected)
+
+
+@pytest.mark.slow
+def test_two_weights_of_a_long_training(case: PersamCase, encoded: Callable, sam: Sam):
+    facts = case.facts["finetune"]
+    expected = case.golden.tensors("persam_finetune", "long/")
+    training = Training(facts["long_steps"], facts["long_lr"])
+    found = finetuned(case, encoded, sam, "long", training, (0,))
+    assert_equal(case.kept("persam_finetune", "long/", found), expected)
