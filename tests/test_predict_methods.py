@@ -1,4 +1,4 @@
-"""predict.py with methods that need no checkpoint, on tiny networks instead of the official ones."""
+"""predict.py with methods that need no checkpoint, on tiny networks instead of official ones."""
 
 import json
 from types import SimpleNamespace
