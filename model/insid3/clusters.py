@@ -1,4 +1,4 @@
-"""Parts of a picture: its cells by average linkage of their cosine distances.
+"""Parts of a picture: its cells by average linkage of their cosine similarities.
 
 Only cells that are connected with a candidate can belong to a cluster that has one; a cluster
 without a candidate is never part of a mask. So only those are clustered, with the same result.
@@ -10,21 +10,19 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.spatial.distance import squareform
 from torch import Tensor
 
-ROUNDING = 1e-5
-"""By how much a similarity may be below tau in one product and above it in another."""
+ROUNDING = 1e-6
+"""By how much two products of the same features may differ."""
 
 
 class ReachedCells(NamedTuple):
     """Cells connected with some others by steps of high similarity."""
 
     cells: Tensor
-    """Their positions, M, ascending."""
-    distances: Tensor
-    """1 - cosine, M x M, exactly symmetric."""
+    """Their positions, M, in the order in which they were reached."""
+    similarity: Tensor
+    """Cosines of each with each, M x M."""
 
 
 def reached_cells(features: Tensor, start: Tensor, tau: float) -> ReachedCells:
@@ -34,60 +32,95 @@ def reached_cells(features: Tensor, start: Tensor, tau: float) -> ReachedCells:
 
     Args:
         features: of unit length, N x C.
-        start: N, bool.
+        start: N, bool, not all False.
     """
     reached, fresh = start.clone(), start.nonzero().squeeze(1)
     rows, cells = [], []
     while len(fresh):
-        similarity = features[fresh] @ features.T
-        rows.append(similarity)
+        rows.append(features[fresh] @ features.T)
         cells.append(fresh)
-        near = (similarity > tau - ROUNDING).any(dim=0) & ~reached
+        near = (rows[-1].amax(dim=0) > tau - ROUNDING) & ~reached
         reached |= near
         fresh = near.nonzero().squeeze(1)
-    if not cells:
-        return ReachedCells(fresh, features.new_zeros(0, 0))
-    order, position = torch.cat(cells).sort()
-    return ReachedCells(order, distances(torch.cat(rows)[position][:, order]))
+    order = torch.cat(cells)
+    return ReachedCells(order, torch.cat([part[:, order] for part in rows]))
 
 
-def distances(similarity: Tensor) -> Tensor:
-    """Cosine distances, M x M: the upper triangle on both sides, and 0 to oneself."""
-    upper = (1 - similarity.clamp(-1, 1)).triu(1)
-    return upper + upper.T
+def cluster(similarity: Tensor, tau: float) -> Tensor:
+    """Merge by average linkage what is on average more similar than tau.
 
+    On a CPU one pair is merged after the other, on other devices many at a time.
 
-def cluster(distances: Tensor, tau: float) -> Tensor:
-    """Labels from 0 on, M: merge by average linkage what is on average nearer than 1 - tau.
+    Args:
+        similarity: cosines, M x M; not kept as they are.
 
-    SciPy does it on the CPU, one merge after the other; other devices merge many at a time.
+    Returns:
+        Labels from 0 on, M.
     """
-    if len(distances) < 2 or not distances.is_cpu:
-        return merge_reciprocal_pairs(distances, tau)
-    tree = average_linkage(distances)
-    # SciPy merges up to a height; here it has to be below
-    labels = fcluster(tree, np.nextafter(1 - tau, 0), "distance")
-    return torch.from_numpy(labels).long() - 1
+    if not similarity.is_cpu:
+        return merge_reciprocal_pairs(similarity, tau)
+    labels, _ = merge_along_chains(similarity.numpy(), tau)
+    return torch.from_numpy(labels)
 
 
-def average_linkage(distances: Tensor) -> np.ndarray:
-    """SciPy's tree of merges, (M - 1) x 4, the third column being their heights."""
-    return linkage(squareform(distances.double().numpy(), checks=False), "average")
+def merge_along_chains(similarity: np.ndarray, tau: float) -> tuple[np.ndarray, list[float]]:
+    """Average linkage by chains of nearest neighbours, which end in pairs that can be merged.
 
+    No merge brings others nearer, so that the order of merges is of no matter, and what has nothing
+    nearer than tau is left alone for good.
 
-def merge_reciprocal_pairs(distances: Tensor, tau: float) -> Tensor:
-    """`cluster` on any device: every round merges all pairs that are nearest to each other.
+    Args:
+        similarity: float32, M x M; overwritten.
 
-    Average linkage is reducible: no merge brings others nearer, so that the order is of no matter.
+    Returns:
+        Labels from 0 on, M; and the similarities of all merges.
     """
-    sums, sizes = distances.clone(), distances.new_ones(len(distances))
-    labels = torch.arange(len(distances), device=distances.device)
+    count = len(similarity)
+    np.fill_diagonal(similarity, -np.inf)
+    sizes = np.ones(count, dtype=similarity.dtype)
+    goes_to = np.arange(count)
+    settled = np.zeros(count, dtype=similarity.dtype)  # -inf where nobody is to look any more
+    merged: list[float] = []
+    chain: list[int] = []
+    for start in range(count):
+        while chain or settled[start] == 0:
+            last = chain[-1] if chain else start
+            row = similarity[last] + settled
+            nearest = int(row.argmax())
+            # of several that are equally near the one before, so that no chain goes in a circle
+            if len(chain) > 1 and row[chain[-2]] >= row[nearest] - ROUNDING:
+                nearest = chain[-2]
+            if not row[nearest] > tau:
+                settled[last] = -np.inf
+                del chain[-1:]
+            elif len(chain) > 1 and nearest == chain[-2]:
+                merged.append(float(row[nearest]))
+                both = sizes[nearest] * similarity[nearest] + sizes[last] * similarity[last]
+                sizes[nearest] += sizes[last]
+                both /= sizes[nearest]
+                both[nearest] = -np.inf
+                similarity[nearest] = similarity[:, nearest] = both
+                settled[last] = -np.inf
+                goes_to[last] = nearest
+                del chain[-2:]
+            else:
+                chain += [nearest] if chain else [start, nearest]
+    while (goes_to[goes_to] != goes_to).any():
+        goes_to = goes_to[goes_to]
+    return np.unique(goes_to, return_inverse=True)[1], merged
+
+
+def merge_reciprocal_pairs(similarity: Tensor, tau: float) -> Tensor:
+    """`cluster` on any device: every round merges all pairs that are nearest to each other."""
+    sums = (similarity + similarity.T) / 2
+    sizes = sums.new_ones(len(sums))
+    labels = torch.arange(len(sums), device=sums.device)
     while len(sums) > 1:
         means = sums / (sizes[:, None] * sizes)
-        means.fill_diagonal_(torch.inf)
-        height, nearest = means.min(dim=1)
+        means.fill_diagonal_(-torch.inf)
+        highest, nearest = means.max(dim=1)
         own = torch.arange(len(sums), device=sums.device)
-        first = ((nearest[nearest] == own) & (own < nearest) & (height < 1 - tau)).nonzero()[:, 0]
+        first = ((nearest[nearest] == own) & (own < nearest) & (highest > tau)).nonzero()[:, 0]
         if not len(first):
             break
         second = nearest[first]

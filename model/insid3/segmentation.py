@@ -79,7 +79,7 @@ def find_object(
 
     reached = reached_cells(features, candidates, thresholds.tau)
     cells = reached.cells
-    labels[cells] = cluster(reached.distances, thresholds.tau).to(labels.device)
+    labels[cells] = cluster(reached.similarity, thresholds.tau)
     scores = score_clusters(
         labels[cells],
         features[cells],

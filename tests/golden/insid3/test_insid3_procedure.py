@@ -16,9 +16,8 @@ from model.insid3.candidates import (
     votes_needed,
 )
 from model.insid3.clusters import (
-    average_linkage,
     cluster,
-    distances,
+    merge_along_chains,
     merge_reciprocal_pairs,
     reached_cells,
 )
@@ -82,7 +81,7 @@ def shot_values(case: Insid3Case, shots: int) -> Weights:
     votes = backward_votes(debiased, references, masks)
     candidates = candidate_cells(debiased, similarity, references, masks)
     labels = expected["labels"].flatten().long()
-    assert same_partition(cluster(distances(target @ target.T), case.facts["tau"]), labels)
+    assert same_partition(cluster(target @ target.T, case.facts["tau"]), labels)
     scores = score_clusters(labels, target, debiased, similarity, candidates, looked_for)
     matched = labels[candidates].unique()
     mask = (scores.combined > case.facts["merge_threshold"])[labels].view(case.grid)
@@ -150,7 +149,7 @@ class TestShots:
         case, expected = insid3_case, insid3_case.golden.tensors(f"insid3_{shots}shot")
         candidates = expected["candidates"].flatten().bool()
         reached = reached_cells(case.target, candidates, case.facts["tau"])
-        labels = merge_reciprocal_pairs(reached.distances, case.facts["tau"])
+        labels = merge_reciprocal_pairs(reached.similarity, case.facts["tau"])
         assert same_partition(labels, expected["labels"].flatten()[reached.cells])
 
 
@@ -202,20 +201,21 @@ def test_merge_heights_labels_and_prototypes_of_clusters(insid3_case):
     middle = insid3_case.input("cluster_centres", centres, channels)
     noise = facts["noise"] * insid3_case.input("cluster_noise", points, channels)
     features = F.normalize(middle[torch.arange(points) % centres] + noise, dim=1)
-    apart = distances(features @ features.T)
+    alike = features @ features.T
+    _, merges = merge_along_chains(alike.numpy().copy(), -2)
     last = expected[f"labels_tau{facts['taus'][-1]}"]
     found = {
-        "heights": torch.from_numpy(average_linkage(apart)[:, 2].copy()),
+        "heights": 1 - torch.tensor(merges).sort(descending=True).values,
         "prototypes": mean_features(features, last.long()),
     }
     for tau in facts["taus"]:
         name = f"labels_tau{tau}"
-        assert same_partition(cluster(apart, tau), expected[name])
-        assert same_partition(merge_reciprocal_pairs(apart, tau), expected[name])
+        assert same_partition(cluster(alike.clone(), tau), expected[name])
+        assert same_partition(merge_reciprocal_pairs(alike, tau), expected[name])
         found[name] = expected[name]
     assert_close(found, expected, TOLERANCES)
     assert_changes_are_seen(expected, TOLERANCES)
-    assert not same_partition(cluster(apart, 0.61), expected["labels_tau0.6"])
+    assert not same_partition(cluster(alike.clone(), 0.61), expected["labels_tau0.6"])
 
 
 def test_the_three_stages_of_a_small_mask(insid3_case):
