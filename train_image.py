@@ -10,31 +10,56 @@ held-out images of the training classes, never on the test classes) and state.pt
 """
 
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from common.cli import checked_options, early_flags, run_script, script_parser, to_json
+from common.cli import checked_options, early_flags, option, run_script, script_parser, to_json
 from common.distributed import Processes, process_group
 from common.errors import UsageError
+from common.geometry import KINDS
 from common.logger import RunLogger, quiet_libraries
 from common.run_options import RunOptions
 from common.settings import claim_run
 from common.trainer import Trainer, TrainingOptions
 from data.benchmarks import Benchmark, open_benchmark
 from data.episode import EpisodeDataset
+from data.marking import ANY, PROMPTS, Marking
 from data.options import BENCHMARKS, DataOptions
 from data.sampler import EpisodeSampler, episode_hash, training_samplers
 from evaluation.validation import held_out_images
 from model.checkpoint import frozen_fingerprint, learnable_weights
 from model.feature_store import Encoder, FeatureStore
 from model.layers import episode_dropout
-from model.method import LossOptions
+from model.method import LossOptions, Method
 from model.registry import DEFAULT_METHOD, METHODS
 from model.weights import load_strictly
 
 PRESETS = ("paper", "tiny")
 TRAINABLE = tuple(name for name, entry in METHODS.items() if entry.hyper_parameters)
+
+
+@dataclass(frozen=True)
+class ImageRunOptions(RunOptions):
+    """What a run writes, how it is watched, and what references it trains with."""
+
+    prompt: str = option(
+        "mask",
+        "what marks the object in references: its mask, or what is drawn from it; "
+        "multi: each has any of them",
+        PROMPTS,
+    )
+
+    @property
+    def deciding(self) -> dict[str, Any]:
+        return {**super().deciding, "prompt": self.prompt}
+
+    def marking(self, method: Method, seed: int, epoch: int | None = None) -> Marking | None:
+        """How references are marked in an epoch, or (None) in validation; None: by their masks."""
+        if self.prompt == "mask":
+            return None
+        return Marking(self.prompt, method.box_rule, epoch is not None, seed, epoch or 0)
 
 
 def main() -> int:
@@ -44,9 +69,7 @@ def main() -> int:
         benchmark = open_benchmark(data, processes, lambda b: [b.training, b.held_out])
         torch.manual_seed(training.seed)
         model = METHODS[model_options.method].build(model_options).to(processes.device)
-        model.refuse_shots(data.nshot)
-        if run.store_features and model.encoder_learns:
-            raise UsageError(f"--store_features: {model.name} trains the encoder itself")
+        refuse_what_it_cannot(model, data, run)
         sampler, validation = training_samplers(
             benchmark, data.nshot, training.seed, run.episodes_per_epoch
         )
@@ -74,10 +97,16 @@ def main() -> int:
         while not trainer.finished:
             start = time.time()
             keys = sampler.training_keys(trainer.epoch)
-            episodes = EpisodeDataset(sampler.split, keys, model.geometry)
+            marking = run.marking(model, training.seed, trainer.epoch)
+            episodes = EpisodeDataset(sampler.split, keys, model.geometry, marking=marking)
             loss = train_one_epoch(trainer, episodes, encoder, losses)
             scores, sheet = held_out_images(
-                model, validation, run.validation_episodes, processes, training.nworker
+                model,
+                validation,
+                run.validation_episodes,
+                processes,
+                training.nworker,
+                run.marking(model, training.seed),
             )
             miou = scores.miou()
             record = {
@@ -100,14 +129,28 @@ def main() -> int:
     return 0
 
 
-def parse_options() -> tuple[DataOptions, Any, LossOptions, TrainingOptions, RunOptions]:
+def refuse_what_it_cannot(model: Method, data: DataOptions, run: ImageRunOptions) -> None:
+    """Check before work begins.
+
+    Raises:
+        UsageError: the flags ask for what the method cannot do.
+    """
+    model.refuse_shots(data.nshot)
+    if run.store_features and model.encoder_learns:
+        raise UsageError(f"--store_features: {model.name} trains the encoder itself")
+    kinds = KINDS if run.prompt == ANY else (run.prompt,)
+    if foreign := [kind for kind in kinds if kind not in model.prompt_kinds]:
+        raise UsageError(f"--prompt {run.prompt}: {model.name} takes no {foreign[0]}")
+
+
+def parse_options() -> tuple[DataOptions, Any, LossOptions, TrainingOptions, ImageRunOptions]:
     early = early_flags(
         method=(TRAINABLE, DEFAULT_METHOD),
         preset=(PRESETS, "paper"),
         benchmark=(BENCHMARKS, "pascal"),
     )
     method = METHODS[early["method"]]
-    groups = (DataOptions, method.options, LossOptions, TrainingOptions, RunOptions)
+    groups = (DataOptions, method.options, LossOptions, TrainingOptions, ImageRunOptions)
     choices = {
         "method": (TRAINABLE, DEFAULT_METHOD, "method to train"),
         "preset": (PRESETS, "paper", "defaults of the paper, or of tiny models for a laptop"),

@@ -17,6 +17,7 @@ from common.errors import UsageError
 from common.geometry import Geometry
 from common.images import IGNORED
 from data.benchmarks import Split
+from data.marking import Marking
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Batch:
     support_images: Tensor
     """B x K x 3 x H x W, float32, normalised with ImageNet's mean and deviation."""
     support_masks: Tensor
-    """B x K x H x W, float32, exactly 0 or 1, never empty."""
+    """B x K x H x W, float32, exactly 0 or 1, never empty: masks or other marks."""
     support_sizes: Tensor
     """B x K x 2, int64: height and width of the support images as they were read."""
     support_kinds: tuple[tuple[str, ...], ...]
@@ -97,6 +98,9 @@ class Episode(Batch):
     """B x H x W, bool: pixels that count neither in the loss nor in the metric."""
     query_sizes: Tensor
     """B x 2, int64: height and width of the query images as they were read."""
+    support_objects: tuple[Tensor, ...] = ()
+    """Where supports are marked by more than their masks (see `data.marking`): the masks of each
+    episode, K x H x W."""
     original_masks: tuple[Tensor, ...] = ()
     """One for each query where they were asked for, H0 x W0 uint8: 0, 1, or 255 for ignored."""
 
@@ -123,6 +127,7 @@ class EpisodeDataset(Joinable[Episode]):
         keys: which episodes.
         geometry: how images and masks come to the square H x W.
         keep_original: keep the query masks at their own size too.
+        marking: mark supports otherwise than by their masks.
 
     Raises:
         UsageError: a key names an image that the split does not have.
@@ -136,6 +141,7 @@ class EpisodeDataset(Joinable[Episode]):
         keys: Sequence[EpisodeKey],
         geometry: Geometry,
         keep_original: bool = False,
+        marking: Marking | None = None,
     ) -> None:
         known = split.class_lists
         unknown = [n for key in keys for n in (key.query, *key.support) if n not in known]
@@ -148,6 +154,7 @@ class EpisodeDataset(Joinable[Episode]):
         self.keys = tuple(keys)
         self.geometry = geometry
         self.keep_original = keep_original
+        self.marking = marking
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -157,6 +164,10 @@ class EpisodeDataset(Joinable[Episode]):
         image, mask = self.split.read(key.query)
         support = read_supports(self.split, key, geometry)
         ignore = geometry.mask(mask == IGNORED).bool() | geometry.padding(mask.shape)
+        marks, kinds = support.masks, ("mask",) * len(key.support)
+        if self.marking:
+            drawn, kinds = self.marking.mark(support.masks[0], index)
+            marks = drawn[None]
         original = np.where(mask == IGNORED, IGNORED, mask == key.class_id).astype(np.uint8)
         return Episode(
             query_image=geometry.image(image)[None],
@@ -164,9 +175,10 @@ class EpisodeDataset(Joinable[Episode]):
             query_ignore=ignore[None],
             query_sizes=torch.tensor([mask.shape]),
             support_images=support.images,
-            support_masks=support.masks,
+            support_masks=marks,
             support_sizes=support.sizes,
-            support_kinds=(("mask",) * len(key.support),),
+            support_kinds=(kinds,),
+            support_objects=(support.masks[0],) if self.marking else (),
             class_ids=torch.tensor([key.class_id]),
             keys=(key,),
             indices=(index,),

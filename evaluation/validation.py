@@ -17,6 +17,7 @@ from common.visualize import (
     overlay,
 )
 from data.episode import EpisodeDataset
+from data.marking import Marking
 from data.mask_tube import FRAMES, MaskTubeDataset, MaskTubes
 from data.sampler import EpisodeSampler
 from evaluation.contact_sheet import episode_sheet
@@ -29,16 +30,22 @@ ROWS = 4
 
 
 def held_out_images(
-    model: Method, sampler: EpisodeSampler, count: int, processes: Processes, workers: int
+    model: Method,
+    sampler: EpisodeSampler,
+    count: int,
+    processes: Processes,
+    workers: int,
+    marking: Marking | None = None,
 ) -> tuple[EpisodeScores, np.ndarray | None]:
     """Score episodes on images; also a sheet with the first of them, in the main process.
 
     Args:
         count: how many episodes.
+        marking: what marks references instead of their masks.
     """
     model.eval()
     keys = sampler.evaluation_keys(count)
-    episodes = EpisodeDataset(sampler.split, keys, model.geometry, keep_original=True)
+    episodes = EpisodeDataset(sampler.split, keys, model.geometry, True, marking)
     segmenter = MethodSegmenter(model)
     scores = evaluate(segmenter, episodes, processes, workers, "held-out classes")
     if not processes.is_main:

@@ -50,6 +50,8 @@ class LabelledEpisodes(Protocol):
     """B x H x W, exactly 0 or 1."""
     support_kinds: Sequence[Sequence[str]]
     """What each support mask was drawn of, see `Method.encode_support`."""
+    support_objects: Sequence[Tensor]
+    """Where support masks may be other marks: the masks of each episode, K x H x W; else empty."""
     query_ignore: Tensor
     """B x H x W, bool: pixels that do not count."""
 
@@ -151,6 +153,9 @@ class Method(nn.Module):
     """H = W: the side of the square that it takes."""
     prompt_kinds: tuple[str, ...] = ("mask",)
     """What may mark an object in a reference, of `common.geometry.KINDS`."""
+    box_rule: str = "around"
+    """Which box it learns of where boxes are drawn from masks: around the whole mask, or around the
+    largest of its parts."""
     frozen_parts: tuple[str, ...] = ()
     """Names of the submodules whose weights come from official files and never change."""
     encoder_learns: bool = False

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from common.errors import UsageError
 from model.losses import mask_loss
 from model.method import LabelledEpisodes, LossOptions, Method, Prediction
 from model.presence import PresenceScale, mean_inside, presence_signals
@@ -29,6 +30,7 @@ class Sansa(Method):
 
     name = "sansa"
     prompt_kinds = ("mask", "point", "scribble", "box")
+    box_rule = "largest"
     frozen_parts = ("segmenter",)
     encoder_learns = True
 
@@ -137,12 +139,31 @@ class Sansa(Method):
         episodes: LabelledEpisodes,
         options: LossOptions,
     ) -> dict[str, Tensor]:
-        """The loss of the query and, where references are prompted, of what is drawn on them."""
+        """The loss of what is drawn on all frames, which count as one long picture.
+
+        The first reference is left out where references are marked by their masks alone.
+
+        Raises:
+            UsageError: a loss is asked for which it does not have.
+        """
+        if options.pseudo_weight:
+            raise UsageError("--pseudo_weight: SANSA draws no pseudo mask")
         encoded = self.encode_support(support, episodes.support_masks, episodes.support_kinds)
         found = self._track_episodes(query.sam, encoded)
-        logits = self.enlarge(found.logits, query.size)
-        truth = (episodes.query_mask, episodes.query_ignore)
-        return {"mask": mask_loss(logits, *truth, options.loss).mean()}
+        target = self.enlarge(found.logits, query.size)
+        objects, first = episodes.support_masks, 1
+        if episodes.support_objects:
+            objects, first = torch.stack(list(episodes.support_objects)).to(objects.device), 0
+        drawn = self.enlarge(encoded.drawn.flatten(0, 1)[:, None], query.size)
+        references = drawn.unflatten(0, objects.shape[:2])[:, first:]
+        nowhere = torch.zeros_like(references, dtype=torch.bool)
+        loss = mask_loss(
+            torch.cat([references, target[:, None]], dim=1),
+            torch.cat([objects[:, first:], episodes.query_mask[:, None]], dim=1),
+            torch.cat([nowhere, episodes.query_ignore[:, None]], dim=1),
+            options.loss,
+        )
+        return {"mask": loss.mean()}
 
     def _track_episodes(self, features: SegmenterFeatures, support: Support) -> ObjectMask:
         """`track` queries; where dropout is active, one by one."""

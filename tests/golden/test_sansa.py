@@ -21,7 +21,7 @@ HELD = {
     "mask9": "frame9/memory_(length|positions)|logits|pointers|areas",
 }
 """Which values of which cases the repository holds: those whose names begin so."""
-SLOW = ("scribble1", "mask9")
+SLOW = ("mask1_targets2", "scribble1", "mask9")
 OTHERS = ("mask1", "point1", "box1", "mask3", "point3", "scribble3", "box3")
 CASES = [
     pytest.param(name, marks=[pytest.mark.slow] if name in (*SLOW, *OTHERS) else [])

@@ -135,6 +135,7 @@ class Labels(NamedTuple):
     query_mask: Tensor
     query_ignore: Tensor
     support_kinds: tuple[tuple[str, ...], ...]
+    support_objects: tuple[Tensor, ...] = ()
 
 
 def test_only_adapters_receive_gradients():

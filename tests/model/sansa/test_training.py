@@ -1,0 +1,105 @@
+"""Training SANSA: its dropout, its references of other kinds, its script, and that it learns."""
+
+import json
+
+import pytest
+import torch
+
+import train_image
+from model.checkpoint import load_method
+from model.layers import episode_dropout
+from model.method import LossOptions
+from tests.helpers import random_episodes
+from tests.model.sansa.conftest import lively_sansa
+from tests.model.sansa.test_network import Labels
+
+EPISODES = random_episodes(1)
+FOCAL = LossOptions(loss="focal")
+
+
+def labels(**changes: object) -> Labels:
+    masks = EPISODES.masks
+    nothing = torch.zeros(2, 64, 64, dtype=torch.bool)
+    given = {
+        "support_masks": masks,
+        "query_mask": masks[:, 0],
+        "query_ignore": nothing,
+        "support_kinds": (("mask",),) * 2,
+    }
+    return Labels(**given | changes)
+
+
+@torch.no_grad()
+def loss_of(model, rows: slice, seeds: list[tuple[int, ...]] | None, given: Labels) -> float:
+    """The loss of some of the episodes, with dropout by their seeds."""
+    query, support = model.encode(EPISODES.query), model.encode(EPISODES.support.flatten(0, 1))
+    some = Labels(*(part[rows] for part in given))
+    if seeds is None:
+        return model.training_loss(query[rows], support[rows], some, FOCAL)["mask"].item()
+    with episode_dropout(model, seeds[rows], 1):
+        return model.training_loss(query[rows], support[rows], some, FOCAL)["mask"].item()
+
+
+def test_dropout_depends_on_the_episode_alone():
+    model, seeds = lively_sansa().train(), [(0, 0, 5), (0, 0, 9)]
+    before = torch.random.get_rng_state()
+    together = loss_of(model, slice(0, 2), seeds, labels())
+    alone = [loss_of(model, slice(row, row + 1), seeds, labels()) for row in range(2)]
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert together == pytest.approx(sum(alone) / 2, rel=1e-5)
+    assert loss_of(model, slice(0, 2), seeds, labels()) == pytest.approx(together, rel=1e-6)
+    other = loss_of(model, slice(0, 2), [(0, 1, 5), (0, 1, 9)], labels())
+    plain = loss_of(model, slice(0, 2), None, labels())
+    assert len({round(value, 5) for value in (together, other, plain)}) == 3
+    assert not model.segmenter.network.memory_attention.training
+
+
+def test_references_count_in_the_loss_where_they_are_not_masks_alone():
+    model = lively_sansa().train()
+    alone = loss_of(model, slice(0, 2), None, labels())
+    objects = tuple(EPISODES.masks)
+    with_references = loss_of(model, slice(0, 2), None, labels(support_objects=objects))
+    others = tuple(1 - EPISODES.masks)
+    other_objects = loss_of(model, slice(0, 2), None, labels(support_objects=others))
+    assert len({round(value, 5) for value in (alone, with_references, other_objects)}) == 3
+
+
+@pytest.fixture(scope="module")
+def flags(generated) -> tuple[object, ...]:
+    return (
+        *("--method", "sansa", "--preset", "tiny", "--device", "cpu", "--nworker", "0"),
+        *("--datapath", generated, "--validation_episodes", "4", "--bsz", "2"),
+    )
+
+
+def test_it_trains_with_any_references_and_goes_on(script, flags, tmp_path):
+    run = (*flags, "--prompt", "multi", "--output", tmp_path / "run", "--episodes_per_epoch", "4")
+    assert script(train_image, *run, "--epochs", "1").code == 0
+    path = tmp_path / "run" / "last.safetensors"
+    model, facts = load_method(path, torch.device("cpu"))
+    assert facts["method"] == "sansa"
+    assert facts["training"]["clip_norm"] == 0.1
+    learned = [p for n, p in model.named_parameters() if n.endswith("up_proj.weight")]
+    assert all(weight.any() for weight in learned)
+
+
+def test_what_learns_is_not_kept(script, flags, tmp_path):
+    outcome = script(train_image, *flags, "--output", tmp_path / "run", "--store_features")
+    assert outcome.code == 2
+    assert "--store_features: sansa trains the encoder itself" in outcome.error
+
+
+def test_methods_that_take_masks_alone_say_so(script, tiny_flags, tmp_path):
+    outcome = script(train_image, *tiny_flags, "--output", tmp_path / "run", "--prompt", "box")
+    assert outcome.code == 2
+    assert "--prompt box: dc_sam takes no box" in outcome.error
+
+
+@pytest.mark.slow
+def test_it_learns_drawn_pictures(script, flags, tmp_path):
+    run = (*flags, "--output", tmp_path / "run", "--episodes_per_epoch", "240", "--epochs", "2")
+    assert script(train_image, *run, "--bsz", "4", "--validation_episodes", "60").code == 0
+    lines = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
+    first, last = (json.loads(line) for line in (lines[0], lines[-1]))
+    assert last["loss"] < first["loss"]
+    assert last["held_out_miou"] > 50
