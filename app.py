@@ -1,7 +1,7 @@
 """The web page: label one picture, get the rest, on this computer.
 
-    python app.py                          the tiny checkpoint that comes with the program
-    python app.py --ckpt last.safetensors  your own
+    python app.py                          the best method whose weights are there
+    python app.py --ckpt last.safetensors  begin with your own model
 
 Open the address that it prints. Nobody else can reach it unless --host says so. Files that visitors
 bring lie in a temporary folder, and are removed with the tab or at the end of the program.
@@ -17,20 +17,21 @@ from pathlib import Path
 
 from common.cli import checked_options, option, run_script, script_parser
 from common.distributed import DEVICES
-from common.files import ROOT
 from common.logger import quiet_libraries
 from common.trainer import PRECISIONS
-from model import InContextSegmenter
 from page.limits import PageLimits
-
-DEFAULT = ROOT / "checkpoints" / "tiny" / "pascal_fold0.safetensors"
+from page.methods import Methods
 
 
 @dataclass(frozen=True)
 class PageOptions:
     """What is served, and where."""
 
-    ckpt: Path = option(DEFAULT, "checkpoint to use; videos need one with SAM 2")
+    ckpt: Path | None = option(
+        None,
+        "checkpoint to begin with (default: the best method whose weights are there, else the tiny "
+        "model for drawn pictures)",
+    )
     host: str = option("127.0.0.1", "address to listen on; 0.0.0.0 lets other computers in")
     port: int = option(7860, "port to listen on; 0 takes a free one")
     device: str = option("auto", "device to compute on", DEVICES)
@@ -39,7 +40,7 @@ class PageOptions:
     def problems(self) -> list[str]:
         """Every reason why these options cannot be used."""
         found = []
-        if not self.ckpt.is_file():
+        if self.ckpt and not self.ckpt.is_file():
             found.append(f"--ckpt: no such file: {self.ckpt}")
         if not 0 <= self.port < 65536:
             found.append(f"--port must be between 0 and 65535, not {self.port}")
@@ -52,14 +53,15 @@ def main() -> int:
     )
     quiet_libraries()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder is removed
-    segmenter = InContextSegmenter.from_checkpoint(options.ckpt, options.device, options.precision)
+    methods = Methods.found(options.ckpt, options.device, options.precision)
     with tempfile.TemporaryDirectory(prefix="dc-sam-page-") as name:
         folder = Path(name).resolve()
         os.environ["GRADIO_TEMP_DIR"] = str(folder / "uploads")  # read when Gradio is imported
         os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
         from page.server import served
 
-        with served(segmenter, folder, options.host, options.port, limits) as address:
+        with served(methods, folder, options.host, options.port, limits) as address:
+            print(f"Visitors begin with {methods.first}", flush=True)
             print(f"The page is at {address} (stop with Ctrl-C)", flush=True)
             threading.Event().wait()
     return 0

@@ -36,6 +36,7 @@ from model.method import Method, VideoState
 from model.reference import LearnedConcept, Reference, read_references
 from model.registry import METHODS
 from model.sam.clicks import PromptedPicture
+from model.sam.sam2 import ABSENT_LOGIT
 from model.sam.segmenter import Segmenter
 
 Picture = Image.Image | np.ndarray | Path | str
@@ -273,17 +274,27 @@ class InContextSegmenter:
                 broken.
             ValueError: no concept, or too many, or `prompt_every` is negative.
         """
-        self.require_memory()
         alone = isinstance(concepts, LearnedConcept)
-        wanted = _checked([concepts] if alone else concepts)
-        supports = [concept.support for concept in wanted]
+        wanted = [concepts] if alone else concepts
+        maps = _labelled(self.predict_video(frames, wanted, prompt_every), threshold)
+        return (ConceptMask(one.labels == 1, one.scores[0]) for one in maps) if alone else maps
+
+    def predict_video(
+        self, frames: Frames, concepts: Sequence[LearnedConcept], prompt_every: int = 0
+    ) -> Iterator[tuple[Found, Size]]:
+        """What is found in each frame before any threshold, and the frame's height and width.
+
+        The arguments and errors are those of `segment_video`. Where a concept is absent its logits
+        are far below 0.
+        """
+        self.require_memory()
+        supports = [concept.support for concept in _checked(concepts)]
         if self.method.has_memory:
             video = self.method.video(supports, prompt_every)
         else:
             video = first_frame_video(self.method, supports, self._beside(2), prompt_every)
         opened = FrameReader(Path(frames)) if isinstance(frames, Path | str) else frames
-        maps = self._segment_frames(video, opened, threshold)
-        return (ConceptMask(one.labels == 1, one.scores[0]) for one in maps) if alone else maps
+        return self._predict_frames(video, opened)
 
     def prompted(self, picture: Picture) -> PromptedPicture:
         """A picture in which clicks and boxes ask for masks, without any reference.
@@ -324,21 +335,20 @@ class InContextSegmenter:
         return self._sams[versions]
 
     @torch.no_grad()
-    def _segment_frames(
-        self, video: VideoState, frames: Iterable[Picture], threshold: float
-    ) -> Iterator[LabelMap]:
+    def _predict_frames(
+        self, video: VideoState, frames: Iterable[Picture]
+    ) -> Iterator[tuple[Found, Size]]:
         for frame in frames:
             pixels = _pixels(frame)
             size = pixels.shape[:2]
             image = self.geometry.image(pixels)[None].to(self.device)
             with autocast(self.device, self.precision):
                 prediction = video.step(image, sizes=torch.tensor([size]))
-            scores = prediction.object_logit.float().sigmoid().tolist()
-            there = (prediction.object_logit > 0).tolist()
-            present = [c for c, score in enumerate(scores) if there[c] and score >= threshold]
-            shown = self.geometry.crop(prediction.logits, size)
-            labels = label_map(shown, present, size)
-            yield LabelMap(labels, tuple(scores))
+            scores = tuple(prediction.object_logit.float().sigmoid().tolist())
+            absent = (prediction.object_logit <= 0)[:, None, None]
+            logits = prediction.logits.masked_fill(absent, ABSENT_LOGIT)
+            logits = self.geometry.crop(logits, size)
+            yield Found(logits, scores, (None,) * len(scores)), size
 
     @torch.no_grad()
     def predict(
@@ -389,6 +399,12 @@ class InContextSegmenter:
                 encoded, marks[None].to(self.device), [[one.kind for one in taken]]
             )
         return LearnedConcept(name, kept, support)
+
+
+def _labelled(predicted: Iterable[tuple[Found, Size]], threshold: float) -> Iterator[LabelMap]:
+    for found, size in predicted:
+        present = [c for c, score in enumerate(found.scores) if score >= threshold]
+        yield LabelMap(label_map(found.logits, present, size), found.scores)
 
 
 def _checked(concepts: Sequence[LearnedConcept]) -> Sequence[LearnedConcept]:

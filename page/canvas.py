@@ -71,6 +71,28 @@ def clicks(marked: np.ndarray) -> np.ndarray:
     return (chosen + 0.5) / marked.shape[::-1]
 
 
+def clicked(marked: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The places of `clicks` as pixels of a picture of some size, H x W bool."""
+    points = np.zeros(size, dtype=bool)
+    columns, rows = (clicks(marked) * size[::-1]).astype(int).T
+    points[rows, columns] = True
+    return points
+
+
+def boxed(marked: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The filled `box` around all paint, H x W bool, in a picture of some size.
+
+    Raises:
+        ValueError: nothing is marked.
+    """
+    left, top, right, bottom = box(marked)
+    filled = np.zeros(size, dtype=bool)
+    rows = slice(int(top * size[0]), max(int(top * size[0]) + 1, round(bottom * size[0])))
+    columns = slice(int(left * size[1]), max(int(left * size[1]) + 1, round(right * size[1])))
+    filled[rows, columns] = True
+    return filled
+
+
 def box(marked: np.ndarray) -> tuple[float, float, float, float]:
     """Left, top, right and bottom of all paint, as parts of width and height.
 

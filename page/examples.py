@@ -12,8 +12,8 @@ from common.visualize import SUPPORT_COLOUR, overlay
 from data.synthetic.clips import random_clip
 from data.synthetic.drawing import random_scene
 from data.synthetic.style import BENCHMARK_STYLE
+from page.drawing import fitted
 from page.results import BROWSER_CODEC
-from page.session import fitted
 
 SIDE = 384
 """Of the drawn pictures, in pixels."""
@@ -40,52 +40,55 @@ class Example:
 
     title: str
     cover: Path
-    name: str
-    """What the object is called."""
-    references: tuple[tuple[Path, Path | None], ...]
-    """Pictures and masks; the last is put on the canvas, and only it may have no mask yet."""
+    references: tuple[tuple[Path, Path | None, str], ...]
+    """Pictures, masks and classes; the last is put on the canvas, and only it may have no mask."""
     pictures: tuple[Path, ...] = ()
     video: Path | None = None
 
 
-def draw_examples(folder: Path, with_video: bool) -> list[Example]:
-    """Draw all examples into a folder.
-
-    Args:
-        with_video: whether the checkpoint can label one.
-    """
-    examples = [
-        _pictures(folder / "one", "One reference", BRICKS, shots=1, seed=1),
-        _pictures(folder / "three", "Three references", STARS, shots=3, seed=2),
-        _pictures(folder / "paint", "Paint it yourself", BARS, shots=1, seed=3, masked=False),
+def draw_examples(folder: Path) -> list[Example]:
+    """Draw all examples into a folder."""
+    return [
+        _pictures(folder / "one", "One reference", [BRICKS], seed=1),
+        _pictures(folder / "three", "Three references", [STARS] * 3, seed=2),
+        _pictures(folder / "paint", "Paint it yourself", [BARS], seed=3, masked=False),
+        _pictures(folder / "classes", "Two classes", [BRICKS, STARS], seed=5),
+        _film(folder / "film", "A video", FLOWERS, seed=4),
     ]
-    return (
-        [*examples, _film(folder / "film", "A video", FLOWERS, seed=4)] if with_video else examples
-    )
 
 
 def _pictures(
-    folder: Path, title: str, pair: Pair, shots: int, seed: int, masked: bool = True
+    folder: Path, title: str, shown: Sequence[Pair], seed: int, masked: bool = True
 ) -> Example:
-    """References and six pictures; the fifth does not show the object."""
-    others = [one for one in PAIRS if one != pair]
-    references = [_scene((seed, 0, number), pair, others) for number in range(shots)]
+    """References of the pairs that are shown, and six pictures; the fifth lacks the first pair."""
+    references = [
+        _scene((seed, 0, number), pair, _others(pair)) for number, pair in enumerate(shown)
+    ]
     pictures = []
     for number in range(6):
-        shown, rest = (others[0], others[1:]) if number == 4 else (pair, others)
-        pictures.append(_scene((seed, 1, number), shown, rest)[0])
+        pair = shown[number % len(shown)]
+        others = _others(pair)
+        if number == 4:
+            pair, others = others[0], [one for one in others[1:] if one != shown[0]]
+        pictures.append(_scene((seed, 1, number), pair, others)[0])
     return Example(
         title,
         _cover(folder, references[0], pictures, masked),
-        PAIRS[pair],
-        tuple(_reference(folder, n, one, masked) for n, one in enumerate(references, start=1)),
+        tuple(
+            _reference(folder, n, one, pair, masked)
+            for n, (one, pair) in enumerate(zip(references, shown, strict=True), start=1)
+        ),
         tuple(_save(folder / f"picture_{n}.jpg", one) for n, one in enumerate(pictures, start=1)),
     )
 
 
+def _others(pair: Pair) -> list[Pair]:
+    return [one for one in PAIRS if one != pair]
+
+
 def _film(folder: Path, title: str, pair: Pair, seed: int) -> Example:
     """A reference and a short video."""
-    others = [one for one in PAIRS if one != pair]
+    others = _others(pair)
     reference = _scene((seed, 0, 0), pair, others)
     random = np.random.default_rng((seed, 1))
     clip = random_clip(random, SIDE, pair, others, FRAMES, BENCHMARK_STYLE)
@@ -95,7 +98,7 @@ def _film(folder: Path, title: str, pair: Pair, seed: int) -> Example:
         for frame in frames:
             writer.write(frame)
     cover = _cover(folder, reference, [frames[0], frames[FRAMES // 2]])
-    return Example(title, cover, PAIRS[pair], (_reference(folder, 1, reference),), video=path)
+    return Example(title, cover, (_reference(folder, 1, reference, pair),), video=path)
 
 
 def _cover(folder: Path, reference: Drawn, targets: list[np.ndarray], masked: bool = True) -> Path:
@@ -109,11 +112,12 @@ def _cover(folder: Path, reference: Drawn, targets: list[np.ndarray], masked: bo
 
 
 def _reference(
-    folder: Path, number: int, drawn: Drawn, masked: bool = True
-) -> tuple[Path, Path | None]:
+    folder: Path, number: int, drawn: Drawn, pair: Pair, masked: bool = True
+) -> tuple[Path, Path | None, str]:
     photo = _save(folder / f"reference_{number}.jpg", drawn[0])
     mask = drawn[1].astype(np.uint8) * 255
-    return photo, _save(folder / f"reference_{number}_mask.png", mask) if masked else None
+    stored = _save(folder / f"reference_{number}_mask.png", mask) if masked else None
+    return photo, stored, PAIRS[pair]
 
 
 def _scene(seed: tuple[int, ...], pair: Pair, others: Sequence[Pair]) -> Drawn:

@@ -6,11 +6,20 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 
-from model.label_map import Size, label_map
+from common.geometry import Size
 from model.presence import CALIBRATED_THRESHOLD
 from model.sam.clicks import PromptedPicture
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What marks an object in a picture."""
+
+    pixels: np.ndarray
+    """H x W bool, at the size that the picture is read at."""
+    kind: str = "mask"
+    """One of `common.geometry.KINDS`."""
 
 
 @dataclass(frozen=True)
@@ -18,14 +27,19 @@ class Shot:
     """A labelled picture."""
 
     photo: Path
-    mask: Path
+    mark: Path
     """PNG of 0 and 255, of the size that the picture is read at."""
-    thumbnail: Path
+    kind: str
+    """One of `common.geometry.KINDS`."""
+    name: str
+    """Of its class."""
+    preview: Path
+    """The picture as a thumbnail."""
 
-    def read_mask(self) -> np.ndarray:
-        """H x W bool."""
-        with Image.open(self.mask) as stored:
-            return np.array(stored) > 0
+    def read_mark(self) -> Mark:
+        """What was marked."""
+        with Image.open(self.mark) as stored:
+            return Mark(np.array(stored) > 0, self.kind)
 
 
 @dataclass(frozen=True)
@@ -35,7 +49,7 @@ class Target:
     photo: Path
     name: str
     """Its file name, different from those of the others."""
-    size: tuple[int, int]
+    size: Size
     """Height and width, upright."""
     thumbnail: Path
 
@@ -58,7 +72,7 @@ class Thresholds:
     """What counts as found."""
 
     presence: float = 0.0
-    """Least score of a picture, 0 to 1."""
+    """Least score of a picture or frame, 0 to 1."""
     mask: float = 0.5
     """Least score of a pixel, between 0 and 1."""
 
@@ -71,21 +85,3 @@ class Thresholds:
     def least(self) -> float:
         """The mask's threshold as a logit."""
         return math.log(self.mask / (1 - self.mask))
-
-
-@dataclass(frozen=True)
-class Found:
-    """One picture after the network."""
-
-    target: Target
-    preview: Path
-    logits: Tensor
-    """1 x S x S."""
-    score: float
-    calibrated: bool
-    """Whether the score is the probability that the picture shows the object."""
-
-    def mask(self, thresholds: Thresholds, size: Size | None = None) -> np.ndarray:
-        """H x W bool, at the picture's own size unless another is asked for."""
-        present = [0] if self.score >= thresholds.presence else []
-        return label_map(self.logits, present, size or self.target.size, thresholds.least) == 1

@@ -6,7 +6,7 @@ import gradio as gr
 
 from common.video_io import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from common.visualize import SUPPORT_COLOUR
-from page.events import Events
+from page.events import Events, presence_slider
 from page.items import Thresholds
 from page.session import MEANINGS, PAINT
 
@@ -18,13 +18,6 @@ HEADER = """
 Show an object in one picture, and DC-SAM marks the same kind of object in other pictures or in a
 video. Everything stays on this computer. Try an example, or bring your own pictures.
 """
-
-PICTURES_AND_VIDEO = "Drop many pictures, or one video."
-PICTURES_ONLY = (
-    "Drop many pictures. This checkpoint uses the first SAM, which has no memory: for videos start "
-    "the page with one that uses SAM 2, "
-    "`python app.py --ckpt checkpoints/tiny-video/coco_mask_tube.safetensors`."
-)
 
 THEME = gr.themes.Soft(
     primary_hue="blue",
@@ -48,6 +41,9 @@ DOWNLOAD = """(file) => {
 }"""
 """Gives the browser a file that was written."""
 
+PICTURES = {"allow_preview": False, "buttons": [], "fit_columns": False}
+"""Galleries only show: nothing is opened by a click, and few pictures are as small as many."""
+
 NARROWEST = 420
 """Pixels below which columns go below each other; the style lets one be narrower still."""
 
@@ -55,12 +51,14 @@ CLEAN_EVERY, CLEAN_AFTER = 600, 3600
 """Seconds after which Gradio's copies of uploads are looked for, and removed."""
 
 
-def build_page(events: Events, has_memory: bool) -> gr.Blocks:
+def build_page(events: Events) -> gr.Blocks:
     """The whole page.
 
-    Args:
-        has_memory: whether the checkpoint can propagate masks through a video.
+    Raises:
+        UsageError: the method that visitors begin with cannot be built.
     """
+    methods = events.methods
+    calibrated = methods.segmenter(methods.first).is_calibrated
     cache = (CLEAN_EVERY, CLEAN_AFTER)
     with gr.Blocks(title="DC-SAM", analytics_enabled=False, delete_cache=cache) as page:
         gr.Markdown(HEADER)
@@ -70,19 +68,32 @@ def build_page(events: Events, has_memory: bool) -> gr.Blocks:
             value=covers,
             visible=True,
             show_label=False,
-            columns=4,
-            fit_columns=False,
-            height=112,
+            columns=5,
+            height=96,
             object_fit="contain",
         )
+        with gr.Row(elem_id="methods"):
+            lines = [(offer.line, label) for label, offer in methods.offers.items()]
+            with gr.Column(scale=2, min_width=NARROWEST // 2):
+                method = gr.Dropdown(lines, value=methods.first, label="Method", elem_id="method")
+            with gr.Column(scale=5, min_width=NARROWEST // 2):
+                described = methods.offers[methods.first].described()
+                about = gr.HTML(described, elem_id="about", min_height=60)
         with gr.Row(equal_height=False, elem_id="steps"):
             with gr.Column(scale=5, min_width=NARROWEST):
                 reference = ReferenceStep()
             with gr.Column(scale=7, min_width=NARROWEST):
-                targets = TargetStep(has_memory)
-                results = ResultStep(events.segmenter.is_calibrated)
+                targets = TargetStep()
+                results = ResultStep(calibrated)
         filled = [*reference.easel, *reference.kept, *targets.chosen, reference.name]
         examples.select(events.load_example, None, [*filled, *results.shown], **QUICK)
+        method.input(
+            events.choose_method,
+            method,
+            [about, results.presence],
+            show_progress_on=about,
+            **NETWORK,
+        )
         reference.connect(events)
         targets.connect(events)
         results.connect(events, reference, targets)
@@ -122,8 +133,10 @@ class ReferenceStep:
                 image = {"file_types": ["image"], "size": "sm"}
                 self.other = gr.UploadButton("Other picture", **image)
                 self.mask = gr.UploadButton("Mask from file", elem_id="mask", **image)
-                self.keep = gr.Button("Add one more reference", size="sm", elem_id="keep")
-            self.name = gr.Textbox("object", label="Its name in the files", elem_id="name")
+            self.name = gr.Textbox("object", label="What it is called", elem_id="name")
+            with gr.Row():
+                self.keep = gr.Button("One more picture of it", size="sm", elem_id="keep")
+                self.another = gr.Button("One more class", size="sm", elem_id="another")
         self.confirmation = gr.Image(
             label="The model will look for this",
             elem_id="confirmation",
@@ -131,20 +144,21 @@ class ReferenceStep:
             buttons=[],
             **HIDDEN,
         )
-        label = "More references (click one to remove it)"
-        self.shots = _gallery("references", label=label, columns=4, height=130)
+        label = "Kept references (click one to remove it)"
+        self.shots = _gallery("references", label=label, columns=4, height=190)
         self.forget = gr.Button("Remove these references", size="sm", visible=False)
 
-        self.painting = [self.canvas, self.meaning]
+        self.painting = [self.canvas, self.meaning, self.name]
         self.easel = [self.drop, self.canvas, self.tools, self.meaning, self.confirmation]
         self.kept = [self.shots, self.forget]
 
     def connect(self, events: Events) -> None:
         """Let the parts do something."""
+        kept = [*self.easel, *self.kept]
         for button in (self.drop, self.other):
-            opened = button.upload(events.open_reference, button, self.easel, **QUICK)
+            opened = button.upload(events.open_reference, [button, self.name], self.easel, **QUICK)
             opened.failure(lambda: None, None, button, **QUICK)  # a refused file does not stay
-        self.mask.upload(events.give_mask, self.mask, self.easel, **QUICK)
+        self.mask.upload(events.give_mask, [self.mask, self.name], kept, **QUICK)
         for change in (self.canvas.change, self.meaning.change):
             change(
                 events.confirm,
@@ -154,8 +168,14 @@ class ReferenceStep:
                 show_progress="hidden",
                 **NETWORK,
             )
-        kept = [*self.easel, *self.kept]
         self.keep.click(events.keep, self.painting, kept, show_progress="hidden", **NETWORK)
+        self.another.click(
+            events.keep_for_another,
+            self.painting,
+            [*kept, self.name],
+            show_progress="hidden",
+            **NETWORK,
+        )
         self.shots.select(events.remove_reference, None, self.kept, **QUICK)
         self.forget.click(events.forget_references, None, self.kept, **QUICK)
 
@@ -163,9 +183,8 @@ class ReferenceStep:
 class TargetStep:
     """Where pictures or a video to label are chosen."""
 
-    def __init__(self, has_memory: bool) -> None:
-        possible = PICTURES_AND_VIDEO if has_memory else PICTURES_ONLY
-        _heading("2. Choose what to label", possible)
+    def __init__(self) -> None:
+        _heading("2. Choose what to label", "Drop many pictures, or one video.")
         self.drop = gr.File(
             label="Pictures, or one video",
             elem_id="target",
@@ -181,9 +200,10 @@ class TargetStep:
             minimum=0,
             precision=0,
             label="Find the object anew every so many frames (0: only in the first)",
+            elem_id="every",
             visible=False,
         )
-        self.clear = gr.Button("Remove all", size="sm", visible=False)
+        self.clear = gr.Button("Remove all", size="sm", visible=False, elem_id="target-clear")
         self.chosen = [self.pictures, self.film, self.refused, self.every, self.clear]
 
     def connect(self, events: Events) -> None:
@@ -201,18 +221,18 @@ class ResultStep:
         with gr.Row():
             self.find = gr.Button("Find it", variant="primary", scale=2, elem_id="find")
             self.stop = gr.Button("Stop", scale=1, elem_id="stop")
-        self.note = gr.Markdown(elem_id="note")
+        self.note = gr.HTML(elem_id="note", min_height=48)
         with gr.Group(visible=False) as self.tools:
             with gr.Row():
                 start = Thresholds.start(calibrated)
-                least = "Least probability" if calibrated else "Least score of a picture"
-                picture = {"label": least, "elem_id": "presence"}
                 pixel = {"label": "Least score of a pixel", "elem_id": "threshold"}
-                self.presence = gr.Slider(0, 1, start.presence, step=0.01, **picture)
+                picture = {"step": 0.01, "elem_id": "presence", **presence_slider(calibrated)}
+                self.presence = gr.Slider(0, 1, **picture)
                 self.mask = gr.Slider(0.05, 0.95, start.mask, step=0.01, **pixel)
             with gr.Row():
                 self.save_masks = gr.Button("Save masks (PNG)", size="sm", elem_id="save-masks")
                 self.save_coco = gr.Button("Save COCO JSON", size="sm", elem_id="save-coco")
+                self.save_film = gr.Button("Save video (MP4)", size="sm", elem_id="save-film")
         self.saved = gr.File(visible="hidden", interactive=False)
         grid = {"columns": 3, "height": "auto", "object_fit": "contain"}
         buttons = ["fullscreen", "download"]
@@ -223,17 +243,17 @@ class ResultStep:
             height=480,
             autoplay=True,
             loop=True,
-            buttons=["download"],
+            buttons=[],
             **HIDDEN,
         )
-        self.shown = [self.pictures, self.film, self.tools, self.note]
+        self.shown = [self.pictures, self.film, self.tools, self.save_film, self.note]
 
     def connect(self, events: Events, reference: ReferenceStep, targets: TargetStep) -> None:
         """Let the parts do something."""
         thresholds = [self.presence, self.mask]
         self.find.click(
             events.segment,
-            [*reference.painting, reference.name, *thresholds, targets.every],
+            [*reference.painting, *thresholds, targets.every],
             self.shown,
             show_progress_on=self.note,
             **NETWORK,
@@ -243,16 +263,17 @@ class ResultStep:
             slider.change(
                 events.move_thresholds,
                 thresholds,
-                self.pictures,
+                self.shown,
                 trigger_mode="always_last",
-                **QUICK,
+                show_progress_on=self.note,
+                api_visibility="private",
             )
-        named = [*thresholds, reference.name]
-        for button, save, inputs in (
-            (self.save_masks, events.save_masks, thresholds),
-            (self.save_coco, events.save_coco, named),
+        for button, save in (
+            (self.save_masks, events.save_masks),
+            (self.save_coco, events.save_coco),
+            (self.save_film, events.save_film),
         ):
-            written = button.click(save, inputs, self.saved, **QUICK)
+            written = button.click(save, thresholds, self.saved, **QUICK)
             written.success(None, self.saved, None, js=DOWNLOAD, **QUICK)
 
 
@@ -262,4 +283,4 @@ def _heading(title: str, line: str = "") -> None:
 
 def _gallery(elem_id: str, **more: Any) -> gr.Gallery:
     """Pictures that appear once there are some; none is opened by a click."""
-    return gr.Gallery(elem_id=elem_id, **{**HIDDEN, "allow_preview": False, "buttons": [], **more})
+    return gr.Gallery(elem_id=elem_id, **{**HIDDEN, **PICTURES, **more})

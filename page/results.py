@@ -1,154 +1,142 @@
-"""What was found: kept as logits, so that thresholds move without the network."""
+"""Runs a method over what a visitor brought, and draws what it found."""
 
-import itertools
-import json
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from common.errors import UsageError
 from common.images import LARGE, read_image
-from common.video_io import VideoWriter, write_indexed_mask
-from common.visualize import overlay
-from labelling.annotations import coco_annotation, coco_file
+from common.video_io import VideoWriter
 from model.predictor import InContextSegmenter
 from model.reference import LearnedConcept
-from page.canvas import resized
-from page.items import Found, Thresholds
-from page.session import Session, different_name, fitted
-
-PREVIEW_SIDE = 720
-"""The longer side of an overlay on the page."""
+from page.drawing import PREVIEW_SIDE, fitted, label_classes, legend
+from page.found import FilmResults, Labelled, References, Results, store_logits
+from page.items import Thresholds
+from page.session import Session
 
 BROWSER_CODEC = "vp09"
 """VP9: browsers play it, and OpenCV's wheels can write it."""
+FRAMES_PER_SECOND = 24
+"""Of videos that do not tell."""
 
 Report = Callable[[int, int], None]
 """Told how many of how many are done."""
 
 
-class Film(NamedTuple):
-    """A labelled video."""
-
-    path: Path
-    frames: int
-    marked: int
-    """Frames in which the object was found."""
+def learn(segmenter: InContextSegmenter, references: References) -> list[LearnedConcept]:
+    """Learn every class of the references."""
+    concepts = []
+    for name, shots in references.items():
+        pictures = [read_image(photo, largest=LARGE) for photo, _ in shots]
+        marks, kinds = [mark.pixels for _, mark in shots], [mark.kind for _, mark in shots]
+        concepts.append(segmenter.learn(pictures, marks, name, kinds))
+    return concepts
 
 
 def label_pictures(
-    session: Session, segmenter: InContextSegmenter, concept: LearnedConcept, report: Report
-) -> list[Found]:
-    """Segment the concept in every picture, until all are done or the session is stopped."""
-    results: list[Found] = []
+    session: Session,
+    segmenter: InContextSegmenter,
+    references: References,
+    report: Report,
+) -> Results:
+    """Segment all classes in every picture, until all are done or the session is stopped."""
+    concepts = learn(segmenter, references)
+    pictures, previews = [], []
     for number, target in enumerate(session.targets):
         if session.stopped.is_set():
             break
         report(number, len(session.targets))
         pixels = read_image(target.photo, largest=LARGE)
-        [found] = segmenter.predict([pixels], [concept])
-        preview = session.store(fitted(pixels, PREVIEW_SIDE), "preview.png")
-        logits = found.logits.float().cpu()
-        results.append(Found(target, preview, logits, found.scores[0], segmenter.is_calibrated))
-    return results
+        [found] = segmenter.predict([pixels], concepts)
+        previews.append(session.store(fitted(pixels, PREVIEW_SIDE), "preview.png"))
+        image, logits = {"file_name": target.name}, found.logits.float().cpu()
+        name = Path(target.name).stem
+        pictures.append(Labelled(image, name, target.size, logits, found.scores))
+    title, calibrated = segmenter.method.name, segmenter.is_calibrated
+    return Results(references, title, calibrated, pictures, previews)
 
 
 def label_video(
     session: Session,
     segmenter: InContextSegmenter,
-    concept: LearnedConcept,
+    references: References,
     prompt_every: int,
     report: Report,
-) -> Film:
-    """Write the video with the concept's mask over every frame.
-
-    When the session is stopped, the video ends with the last frame that was done.
-    """
-    path = session.new_path(f"{session.video.stem}_found.mp4")
-    reader = session.limits.check_video(session.video)
-    rate = reader.frames_per_second or 24
-    done = marked = 0
-    with reader, VideoWriter(path, rate, codec=BROWSER_CODEC) as writer:
-        frames, shown = itertools.tee(reader)
-        results = segmenter.segment_video(frames, concept, prompt_every)
-        for frame, result in zip(shown, results, strict=True):
-            done, marked = done + 1, marked + bool(result.mask.any())
-            session.limits.check_frames(session.video, done)
-            writer.write(overlay(frame, result.mask))
-            report(done, reader.count or done)
+) -> FilmResults:
+    """Segment all classes in every frame, until all are done or the session is stopped."""
+    concepts = learn(segmenter, references)
+    first = session.new_path("logits.npz")
+    frames = []
+    with session.limits.check_video(session.video) as reader:
+        for found, size in segmenter.predict_video(reader, concepts, prompt_every):
+            session.limits.check_frames(session.video, len(frames) + 1)
+            path = first.with_name(f"{len(frames):05d}.npz")
+            store_logits(path, found.logits)
+            frames.append((path, size, found.scores))
+            report(len(frames), reader.count or len(frames))
             if session.stopped.is_set():
                 break
-    return Film(path, done, marked)
+    # SAM 2's own scores are no probabilities of a calibration
+    results = FilmResults(references, segmenter.method.name, calibrated=False)
+    return replace(results, video=session.video, frames=frames)
 
 
-def overlays(session: Session, thresholds: Thresholds) -> list[tuple[Path, str]]:
-    """Every picture with its mask, and a line about it."""
-    drawn = []
-    for one in session.results:
-        with Image.open(one.preview) as stored:
+def draw_film(
+    session: Session, film: FilmResults, thresholds: Thresholds, report: Report
+) -> tuple[Path, list[int]]:
+    """Write the video with every class in its colour, and count the frames that show each."""
+    path = session.new_path(f"{film.video.stem}_found.mp4")
+    counts = [0] * len(film.names)
+    with session.limits.check_video(film.video) as reader:
+        rate = reader.frames_per_second or FRAMES_PER_SECOND
+        with VideoWriter(path, rate, codec=BROWSER_CODEC) as writer:
+            # a film that was stopped has fewer frames than its video
+            for number, (one, frame) in enumerate(zip(film.labelled(), reader, strict=False)):
+                labels = one.labels(thresholds)
+                _count(counts, labels)
+                writer.write(label_classes(frame, labels))
+                report(number, len(film.frames))
+    return path, counts
+
+
+def draw_pictures(
+    session: Session, results: Results, thresholds: Thresholds
+) -> tuple[list[tuple[Path, str]], list[int]]:
+    """Every picture with its classes and a line about it; and in how many each class is."""
+    drawn, counts = [], [0] * len(results.names)
+    for one, preview in zip(results.pictures, results.previews, strict=True):
+        with Image.open(preview) as stored:
             pixels = np.array(stored)
-        mask = one.mask(thresholds, pixels.shape[:2])
-        score = f"{one.score:.2f}" if one.calibrated else f"score {one.score:.2f}"
-        verdict = "" if mask.any() else " not found"
-        line = f"{score}{verdict} · {one.target.name}"
-        drawn.append((session.store(overlay(pixels, mask), "overlay.jpg"), line))
-    return drawn
+        labels = one.labels(thresholds, pixels.shape[:2])
+        _count(counts, labels)
+        line = f"{_verdict(results, one, labels)} · {one.image['file_name']}"
+        drawn.append((session.store(label_classes(pixels, labels), "overlay.jpg"), line))
+    return drawn, counts
 
 
-def write_masks(session: Session, thresholds: Thresholds) -> Path:
-    """Write a zip of one indexed PNG for each picture, at its own size, and for each reference.
-
-    Raises:
-        UsageError: there is no result.
-    """
-    path, file = session.new_path("masks.zip"), session.new_path("mask.png")
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, mask in _named_masks(session, thresholds):
-            write_indexed_mask(file, mask)
-            archive.write(file, name)
-    file.unlink()
-    return path
+def summary(results: Results, counts: list[int]) -> str:
+    """The legend of what was found, as HTML."""
+    film = isinstance(results, FilmResults)
+    total = len(results.frames if film else results.pictures)
+    return legend(results.names, counts, total, "frames" if film else "pictures")
 
 
-def _named_masks(session: Session, thresholds: Thresholds) -> Iterator[tuple[str, np.ndarray]]:
-    for one in _results(session):
-        yield f"{Path(one.target.name).stem}.png", one.mask(thresholds)
-    names: set[str] = set()
-    for photo, mask in session.shown:
-        name = different_name(photo.name, names)
-        names.add(name)
-        size = session.limits.check_picture(photo)
-        yield f"references/{Path(name).stem}.png", resized(mask, size)
+def _count(counts: list[int], labels: np.ndarray) -> None:
+    for number in np.unique(labels[labels > 0]).tolist():
+        counts[number - 1] += 1
 
 
-def write_coco(session: Session, thresholds: Thresholds, name: str) -> Path:
-    """Write all masks as one COCO file, as `predict.py` does.
-
-    Args:
-        name: what the object is called.
-
-    Raises:
-        UsageError: there is no result.
-    """
-    path, results = session.new_path("coco.json"), _results(session)
-    calibrated, records = results[0].calibrated, []
-    for one in results:
-        height, width = one.target.size
-        image = {"file_name": one.target.name, "height": height, "width": width}
-        mask = one.mask(thresholds)
-        annotations = [coco_annotation(mask, 1, one.score)] if mask.any() else []
-        image["presence" if calibrated else "score"] = {name: round(one.score, 4)}
-        records.append({"image": image, "annotations": annotations})
-    info = {"presence_calibrated": calibrated}
-    path.write_text(json.dumps({"info": info, **coco_file(records, {1: name})}))
-    return path
-
-
-def _results(session: Session) -> list[Found]:
-    if not session.results:
-        raise UsageError("there is no result yet: press Find it first")
-    return session.results
+def _verdict(results: Results, one: Labelled, labels: np.ndarray) -> str:
+    """What was found in a picture, in few words."""
+    there = set(np.unique(labels).tolist())
+    if len(results.names) == 1:
+        score = f"{one.scores[0]:.2f}" if results.calibrated else f"score {one.scores[0]:.2f}"
+        return score if 1 in there else f"{score} not found"
+    found = [
+        f"{name} {score:.2f}"
+        for number, (name, score) in enumerate(zip(results.names, one.scores, strict=True), 1)
+        if number in there
+    ]
+    return ", ".join(found) or "nothing found"

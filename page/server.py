@@ -13,11 +13,11 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import PlainTextResponse
 
 from common.errors import UsageError
-from model import InContextSegmenter
 from page.events import Events
 from page.examples import draw_examples
 from page.layout import THEME, build_page
 from page.limits import PageLimits
+from page.methods import Methods
 from page.session import Sessions
 
 LOCAL = "127.0.0.1"
@@ -56,7 +56,7 @@ class StayHere:
 
 @contextmanager
 def served(
-    segmenter: InContextSegmenter, folder: Path, host: str, port: int, limits: PageLimits
+    methods: Methods, folder: Path, host: str, port: int, limits: PageLimits
 ) -> Iterator[str]:
     """Serve the page in the background; gives its address.
 
@@ -65,15 +65,13 @@ def served(
         port: 0 for a free one.
 
     Raises:
-        UsageError: nothing can listen there.
+        UsageError: nothing can listen there, or the first method cannot be built.
     """
     port = port or _free_port(host)
     sessions = Sessions(folder / "visitors", limits)
-    has_memory = segmenter.method.has_memory
-    examples = draw_examples(folder / "examples", with_video=has_memory)
-    events = Events(segmenter, sessions, examples)
+    events = Events(methods, sessions, draw_examples(folder / "examples"))
     gr.set_static_paths([folder / "visitors", folder / "examples"])
-    page = build_page(events, has_memory)
+    page = build_page(events)
     page.queue(max_size=4 * limits.max_visitors, default_concurrency_limit=2, api_open=False)
     middleware = [Middleware(StayHere)]
     if host == LOCAL:  # other names for this computer would let foreign pages in

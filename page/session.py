@@ -7,7 +7,7 @@ import re
 import secrets
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,16 +17,13 @@ from PIL import Image
 from common.errors import UsageError
 from common.images import LARGE, read_image
 from common.video_io import IMAGE_SUFFIXES
-from common.visualize import SUPPORT_COLOUR, overlay
 from labelling.references import read_reference
 from model.predictor import InContextSegmenter
 from page import canvas
-from page.items import Draft, Found, Shot, Target
+from page.drawing import CANVAS_SIDE, THUMBNAIL_SIDE, class_colour, fitted, show_mark
+from page.found import Results
+from page.items import Draft, Mark, Shot, Target
 from page.limits import PageLimits
-
-CANVAS_SIDE = 960
-"""The longer side of a picture on the canvas."""
-THUMBNAIL_SIDE = 320
 
 PAINT, CLICK, BOX = "the object itself", "clicks on it", "a box around it"
 MEANINGS = (PAINT, CLICK, BOX)
@@ -47,9 +44,11 @@ class Session:
         self.shots: list[Shot] = []
         self.targets: list[Target] = []
         self.video: Path | None = None
-        self.shown: list[tuple[Path, np.ndarray]] = []
-        """Picture and mask of each reference of the last run."""
-        self.results: list[Found] = []
+        self.results: Results | None = None
+        self.told = ""
+        """What there is to say of the results besides the legend, as HTML."""
+        self.method: str | None = None
+        """Which method was chosen; None: the one that visitors begin with."""
 
     def new_path(self, name: str) -> Path:
         """A free place for a file of that name."""
@@ -80,25 +79,35 @@ class Session:
         self.draft = Draft(photo, pixels, fitted(pixels, CANVAS_SIDE))
         return self.draft
 
-    def give_mask(self, mask: Path) -> Draft:
-        """Take a mask file for the picture on the canvas."""
+    def give_mask(self, mask: Path) -> list[str]:
+        """Take a mask file for the picture on the canvas.
+
+        The classes of a mask of several become references at once, and the canvas is cleared.
+
+        Returns:
+            The names of these classes; none where the mask has only one.
+        """
         if self.draft is None:
             raise UsageError("choose the reference picture first, then its mask")
         self.limits.check_picture(mask)
         masks = read_reference(self.draft.photo, mask).masks
-        if len(masks) > 1:
-            raise UsageError(
-                f"{mask.name} marks {len(masks)} classes: give a mask of one; predict.py does many"
-            )
-        [self.draft.given] = masks.values()
-        return self.draft
+        if len(masks) == 1:
+            [self.draft.given] = masks.values()
+            return []
+        self.limits.check_count("references", len(self.shots) + len(masks))
+        names = [f"class_{class_id}" for class_id in masks]
+        for name, pixels in zip(names, masks.values(), strict=True):
+            self.shots.append(self._shot(Mark(pixels), name))
+        self.draft = None
+        return names
 
-    def draft_mask(
+    def draft_mark(
         self, layers: Sequence[np.ndarray], meaning: str, segmenter: InContextSegmenter
-    ) -> np.ndarray | None:
-        """The mask that the paint asks for, at the size of the draft's pixels.
+    ) -> Mark | None:
+        """What the paint asks for, at the size of the draft's pixels.
 
-        Without paint it is the one that came as a file, or None; paint on the object adds to that.
+        Without paint it is the mask that came as a file, or None; paint on the object adds to that.
+        Clicks and boxes stay what they are where the method takes them; else SAM draws a mask.
 
         Args:
             layers: of the canvas, each h x w x 4 uint8.
@@ -109,51 +118,86 @@ class Session:
             return None
         marked = canvas.painted(layers, draft.shown.shape[:2])
         if not marked.any():
-            return draft.given
+            return None if draft.given is None else Mark(draft.given)
         size = draft.pixels.shape[:2]
         if meaning == PAINT:
             paint = canvas.painted(layers, size)
-            return paint if draft.given is None else paint | draft.given
+            return Mark(paint if draft.given is None else paint | draft.given)
+        kind = "point" if meaning == CLICK else "box"
+        if kind in segmenter.method.prompt_kinds:
+            places = canvas.clicked(marked, size) if kind == "point" else canvas.boxed(marked, size)
+            return Mark(places, kind)
         if draft.prompted is None:
             draft.prompted = segmenter.prompted(draft.pixels)
-        if meaning == CLICK:
-            return draft.prompted.mask(size, clicks=canvas.clicks(marked))
-        return draft.prompted.mask(size, box=canvas.box(marked))
+        if kind == "point":
+            return Mark(draft.prompted.mask(size, clicks=canvas.clicks(marked)))
+        return Mark(draft.prompted.mask(size, box=canvas.box(marked)))
 
-    def preview(self, mask: np.ndarray) -> np.ndarray:
-        """The draft with a mask over it, at the canvas's size."""
-        shown = self.draft.shown
-        return overlay(shown, canvas.resized(mask, shown.shape[:2]), SUPPORT_COLOUR)
+    def preview(self, mark: Mark, name: str) -> np.ndarray:
+        """The draft with what marks the object, in its class's colour, at the canvas's size."""
+        names = self.class_names
+        number = names.index(name) if name in names else len(names)
+        return show_mark(self.draft.shown, mark.pixels, mark.kind, class_colour(number + 1))
 
-    def keep_draft(self, mask: np.ndarray) -> None:
-        """Make the draft with this mask a reference, and clear the canvas."""
-        if not mask.any():
+    def keep_draft(self, mark: Mark, name: str) -> None:
+        """Make the draft with this mark a reference of a class, and clear the canvas."""
+        if not mark.pixels.any():
             raise UsageError("the mask is empty: click or paint somewhere else")
         self.limits.check_count("references", len(self.shots) + 1)
-        small = fitted(self.preview(mask), THUMBNAIL_SIDE)
-        stored = self.store(mask.astype(np.uint8) * 255, "mask.png")
-        self.shots.append(Shot(self.draft.photo, stored, self.store(small)))
+        self.shots.append(self._shot(mark, name))
         self.draft = None
 
-    def references(
-        self, draft_mask: np.ndarray | None
-    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """The pixels and masks of all references, with the draft if it has a mask."""
-        if draft_mask is not None and draft_mask.any():
-            drafted = [(self.draft.photo, draft_mask)]
-        else:
-            drafted = []
-        self.shown = [(shot.photo, shot.read_mask()) for shot in self.shots] + drafted
-        if not self.shown:
-            raise UsageError("show the object first: choose a reference picture and paint on it")
-        photos, masks = zip(*self.shown, strict=True)
-        return [read_image(photo, largest=LARGE) for photo in photos], list(masks)
+    def _shot(self, mark: Mark, name: str) -> Shot:
+        stored = self.store(mark.pixels.astype(np.uint8) * 255, "mask.png")
+        preview = self.store(fitted(self.draft.shown, THUMBNAIL_SIDE))
+        return Shot(self.draft.photo, stored, mark.kind, name, preview)
 
-    def add_uploads(self, uploads: Sequence[str | Path], has_memory: bool) -> list[str]:
+    @property
+    def class_names(self) -> list[str]:
+        """The classes of the references that are kept, in their order."""
+        return list(dict.fromkeys(shot.name for shot in self.shots))
+
+    def thumbnails(self) -> list[tuple[Path, str]]:
+        """Each reference with its mark in its class's colour, and the class's name."""
+        names, drawn = self.class_names, []
+        for shot in self.shots:
+            with Image.open(shot.preview) as stored:
+                pixels = np.array(stored)
+            colour = class_colour(1 + names.index(shot.name))
+            mark = shot.read_mark()
+            drawn.append((self.store(show_mark(pixels, mark.pixels, mark.kind, colour)), shot.name))
+        return drawn
+
+    def references(self, draft_mark: Mark | None, name: str) -> dict[str, list[tuple[Path, Mark]]]:
+        """Pictures and marks of each class, with the draft if it has a mark.
+
+        Args:
+            name: of the draft's class.
+        """
+        shown: dict[str, list[tuple[Path, Mark]]] = {}
+        for shot in self.shots:
+            shown.setdefault(shot.name, []).append((shot.photo, shot.read_mark()))
+        if draft_mark is not None and draft_mark.pixels.any():
+            shown.setdefault(name, []).append((self.draft.photo, draft_mark))
+        if not shown:
+            raise UsageError("show the object first: choose a reference picture and paint on it")
+        return shown
+
+    @property
+    def has_own_pictures(self) -> bool:
+        """Whether anything here was uploaded, and is no example."""
+        brought = [shot.photo for shot in self.shots] + [target.photo for target in self.targets]
+        brought += [self.video] if self.video else []
+        brought += [self.draft.photo] if self.draft else []
+        return any(path.is_relative_to(self.folder) for path in brought)
+
+    def add_uploads(
+        self, uploads: Sequence[str | Path], check_video: Callable[[], None]
+    ) -> list[str]:
         """Take what was dropped: pictures, or else one video; what cannot be taken is left out.
 
         Args:
-            has_memory: whether videos can be labelled.
+            check_video: raises `UsageError` where the method cannot label videos.
 
         Returns:
             A line about each file that was left out.
@@ -174,8 +218,7 @@ class Session:
             with _noting(refused):
                 if taken:
                     raise UsageError(f"{video.name}: give pictures, or one video alone")
-                if not has_memory:
-                    raise UsageError(f"{video.name}: this method cannot label videos")
+                check_video()
                 self.set_video(video)
                 taken = True
         if not taken:
@@ -261,13 +304,6 @@ def _noting(refused: list[str]) -> Iterator[None]:
 def without_folders(error: Exception) -> str:
     """The message with names of files only: folders of the server are nobody's business."""
     return re.sub(r"\S*/", "", str(error))
-
-
-def fitted(pixels: np.ndarray, side: int) -> np.ndarray:
-    """A picture made smaller, where its longer side is longer than that."""
-    picture = Image.fromarray(pixels)
-    picture.thumbnail((side, side), Image.Resampling.BILINEAR)
-    return np.array(picture)
 
 
 def different_name(name: str, taken: set[str]) -> str:

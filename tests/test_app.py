@@ -11,6 +11,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,10 +19,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app import DEFAULT
+from common.video_io import FrameReader, VideoWriter
 from model import InContextSegmenter
 from page.examples import draw_examples
 from page.items import Thresholds
+from page.methods import DRAWINGS
 
 ROOT = Path(__file__).parent.parent
 CHROMIUM = shutil.which("chromium")
@@ -43,12 +45,14 @@ class Served(NamedTuple):
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("temporary")
-    environment = {**os.environ, "TMPDIR": str(folder), "OMP_NUM_THREADS": "1"}
+    nowhere = {"DCSAM_WEIGHTS": str(folder / "weights"), "HF_HUB_CACHE": str(folder / "hub")}
+    environment = {**os.environ, **nowhere, "TMPDIR": str(folder), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "app.py", "--port", "0", "--device", "cpu"]
     process = subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
     )
     try:
+        assert process.stdout.readline() == "Visitors begin with DC-SAM, tiny\n"
         line = process.stdout.readline()
         yield Served(re.search(r"http://127\.0\.0\.1:\d+", line)[0], folder)
     finally:
@@ -111,7 +115,7 @@ def mask_of(archive: zipfile.ZipFile, name: str) -> np.ndarray:
 
 
 def test_an_example_is_painted_found_and_saved(page, tmp_path):
-    examples = draw_examples(tmp_path, with_video=False)
+    examples = draw_examples(tmp_path)
     number = [one.title for one in examples].index("Paint it yourself")
     page.locator("#examples button.thumbnail-item").nth(number).click()
     page.wait_for_selector("#canvas canvas")
@@ -124,11 +128,11 @@ def test_an_example_is_painted_found_and_saved(page, tmp_path):
     archive = zipfile.ZipFile(io.BytesIO(saved(page, "#save-masks")))
     coco = json.loads(saved(page, "#save-coco"))
 
-    [(photo, _)] = examples[number].references
+    [(photo, _, name)] = examples[number].references
     painted = mask_of(archive, "references/reference_1.png")
     assert painted[260, 134] == 1
     assert 0 < painted.sum() < painted.size / 10
-    segmenter = InContextSegmenter.from_checkpoint(DEFAULT, "cpu")
+    segmenter = InContextSegmenter.from_checkpoint(DRAWINGS, "cpu")
     concept = segmenter.learn(Image.open(photo), painted.astype(bool))
     threshold = Thresholds.start(segmenter.is_calibrated).presence
     score_name = "presence" if segmenter.is_calibrated else "score"
@@ -136,14 +140,14 @@ def test_an_example_is_painted_found_and_saved(page, tmp_path):
         mask, score = segmenter.segment(Image.open(target), concept, threshold)
         np.testing.assert_array_equal(mask_of(archive, f"{target.stem}.png"), mask)
         [image] = [one for one in coco["images"] if one["file_name"] == target.name]
-        assert image[score_name] == {"dotted bar": pytest.approx(score, abs=1e-4)}
+        assert image[score_name] == {name: pytest.approx(score, abs=1e-4)}
     assert {one["image_id"] for one in coco["annotations"]} <= set(range(1, 7))
     assert any(mask_of(archive, f"{one.stem}.png").any() for one in examples[number].pictures)
 
 
 def test_files_count_upright_and_at_their_own_size(page, served, tmp_path):
-    [example, *_] = draw_examples(tmp_path, with_video=False)
-    [(drawn, marked)] = example.references
+    [example, *_] = draw_examples(tmp_path)
+    [(drawn, marked, _)] = example.references
     photo, mask_file, target = (tmp_path / name for name in ("ref.png", "mask.png", "wide.png"))
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by a quarter
@@ -166,7 +170,7 @@ def test_files_count_upright_and_at_their_own_size(page, served, tmp_path):
     archive = zipfile.ZipFile(io.BytesIO(saved(page, "#save-masks")))
 
     np.testing.assert_array_equal(mask_of(archive, "references/ref.png"), np.array(mask) > 0)
-    segmenter = InContextSegmenter.from_checkpoint(DEFAULT, "cpu")
+    segmenter = InContextSegmenter.from_checkpoint(DRAWINGS, "cpu")
     concept = segmenter.learn(upright, np.array(mask))
     expected, _ = segmenter.segment(Image.open(target), concept)
     assert expected.shape == (700, 1500)
@@ -203,6 +207,51 @@ def test_a_bad_file_is_left_out_of_a_drop_and_named(page, tmp_path):
         "bad.png is not a picture that can be read"
     )
     playwright.expect(page.locator("#target")).not_to_contain_text("bad")
+
+
+def test_classes_are_told_apart_in_a_video_whose_masks_and_film_are_saved(page, tmp_path):
+    examples = draw_examples(tmp_path)
+    titles = [one.title for one in examples]
+    page.locator("#examples button.thumbnail-item").nth(titles.index("Two classes")).click()
+    playwright.expect(page.locator("#references img")).to_have_count(1)
+    film = tmp_path / "short.mp4"
+    with FrameReader(examples[titles.index("A video")].video) as reader, VideoWriter(film) as short:
+        for frame in islice(reader, 6):
+            short.write(frame)
+    page.click("#target-clear")
+    page.set_input_files("#target input[type=file]", film)
+    playwright.expect(page.locator("#every")).to_be_visible()
+    page.click("#find")
+    page.wait_for_selector("#found-film video")
+    playwright.expect(page.locator("#note")).to_contain_text("brick square in")
+    playwright.expect(page.locator("#note")).to_contain_text("striped star in")
+    playwright.expect(page.locator("#note")).to_contain_text("on photographs do not trust")
+    archive = zipfile.ZipFile(io.BytesIO(saved(page, "#save-masks")))
+    assert sum(name.startswith("short/") for name in archive.namelist()) == 6
+    references = [name for name in archive.namelist() if name.startswith("references/")]
+    assert [mask_of(archive, name).max() for name in references] == [1, 2]
+    coco = json.loads(saved(page, "#save-coco"))
+    assert [one["name"] for one in coco["categories"]] == ["brick square", "striped star"]
+    assert [one["frame"] for one in coco["images"]] == list(range(6))
+    (tmp_path / "saved.mp4").write_bytes(saved(page, "#save-film"))
+    with FrameReader(tmp_path / "saved.mp4") as reader:
+        assert len(list(reader)) == 6
+
+
+def test_a_method_without_weights_says_how_to_get_them_and_another_can_be_chosen(page):
+    playwright.expect(page.locator("#about")).to_contain_text("It knows drawn shapes")
+    page.locator("#examples button.thumbnail-item").first.click()
+    playwright.expect(page.locator("#targets img")).to_have_count(6)
+    page.click("#method input")
+    page.locator("#method [role=option]", has_text="weights missing").first.click()
+    playwright.expect(page.locator("#about")).to_contain_text("tools.weights fetch")
+    page.click("#find")
+    page.wait_for_selector("text=choose another method")
+    page.click("#method input")
+    page.locator("#method [role=option]", has_text="DC-SAM, tiny").click()
+    playwright.expect(page.locator("#about")).to_contain_text("It knows drawn shapes")
+    page.click("#find")
+    playwright.expect(page.locator("#found img")).to_have_count(6)
 
 
 WIDTH = "document.documentElement.scrollWidth"

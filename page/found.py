@@ -1,0 +1,91 @@
+"""What was found: kept as logits, so that thresholds move without the network.
+
+Shapes: C classes, h and w the part of the network's square that shows a picture.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from common.geometry import Size
+from model.label_map import label_map
+from page.items import Mark, Thresholds
+
+STEP = 1 / 32
+"""To which logits of frames are rounded: a video has many. Beyond 4 they are cut, where a score is
+past all thresholds. Their signs are kept."""
+
+References = dict[str, list[tuple[Path, Mark]]]
+"""Pictures and marks of each class."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A picture or frame after the network."""
+
+    image: dict[str, Any]
+    """What COCO says of it: "file_name", and of a frame its number, "frame"."""
+    mask_name: str
+    """Of the file of its mask."""
+    size: Size
+    """Its own height and width."""
+    logits: Tensor
+    """C x h x w."""
+    scores: tuple[float, ...]
+    """Of each class: whether it is there at all, 0 to 1."""
+
+    def labels(self, thresholds: Thresholds, size: Size | None = None) -> np.ndarray:
+        """H x W uint8, 0 or the number of a class; at its own size unless another is asked for."""
+        present = [c for c, score in enumerate(self.scores) if score >= thresholds.presence]
+        return label_map(self.logits, present, size or self.size, thresholds.least)
+
+
+@dataclass(frozen=True)
+class Results:
+    """What was found in pictures."""
+
+    references: References
+    method: str
+    """What the method is called."""
+    calibrated: bool
+    """Whether scores are probabilities that a picture shows the class."""
+    pictures: Sequence[Labelled] = ()
+    previews: Sequence[Path] = ()
+    """Of each picture, made smaller."""
+
+    @property
+    def names(self) -> list[str]:
+        """The classes, in the order of their numbers."""
+        return list(self.references)
+
+    def labelled(self) -> Iterator[Labelled]:
+        """Each picture or frame."""
+        yield from self.pictures
+
+
+@dataclass(frozen=True)
+class FilmResults(Results):
+    """What was found in a video; its logits lie in files."""
+
+    video: Path = Path()
+    frames: Sequence[tuple[Path, Size, tuple[float, ...]]] = ()
+    """File, size and scores of each."""
+
+    def labelled(self) -> Iterator[Labelled]:
+        for number, (file, size, scores) in enumerate(self.frames):
+            with np.load(file) as stored:
+                logits = torch.from_numpy(stored["logits"]).float() * STEP
+            image = {"file_name": self.video.name, "frame": number}
+            name = f"{self.video.stem}/{number:05d}"
+            yield Labelled(image, name, size, logits, scores)
+
+
+def store_logits(path: Path, logits: Tensor) -> None:
+    """Write C x h x w logits of a frame, rounded to `STEP` away from 0."""
+    steps = (logits.float().abs() / STEP).ceil().clamp_max(127) * logits.sign()
+    np.savez_compressed(path, logits=steps.to(torch.int8).cpu().numpy())
