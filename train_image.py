@@ -80,6 +80,7 @@ def main() -> int:
             "model": model_options.to_json(),
             "data": {**data.to_json(), "fingerprint": benchmark.training.fingerprint()},
             "losses": to_json(losses),
+            "domain": benchmark.training.domain,
             "training": to_json(training),
             "frozen": frozen_fingerprint(model, learnable_weights(model)),
             "training_episodes": episode_hash(sampler.training_keys(0)),

@@ -142,6 +142,7 @@ def main() -> int:
             "data": {**stage.data.to_json(), "fingerprint": benchmark.training.fingerprint()},
             "stage": {**to_json(stage), "datapath": None, "ckpt": stage.ckpt and stage.ckpt.name},
             "losses": to_json(losses),
+            "domain": benchmark.training.domain,
             "training": to_json(training),
             "frozen": frozen_fingerprint(model, saved),
             "training_episodes": episode_hash(sampler.training_keys(0)),

@@ -34,6 +34,8 @@ class Split:
         self.images = images
         self.role = classes
         self.benchmark = reader.benchmark
+        self.domain: str = reader.domain
+        """What the pictures are: photographs, or drawings of this project."""
         self.fold = reader.fold
         self.classes: tuple[int, ...] = fold_classes(reader.benchmark, reader.fold, classes)
         self.class_names: Mapping[int, str] = {c: reader.class_names[c] for c in self.classes}

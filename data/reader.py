@@ -32,6 +32,8 @@ class Description:
     min_pixels: int = MIN_PIXELS
     """How many pixels a class must cover for an image to count for it."""
     class_names: Mapping[int, str] = field(default_factory=dict)
+    generated: bool = False
+    """Whether the pictures are drawings of this project."""
 
     @classmethod
     def read(cls, root: Path) -> "Description":
@@ -48,6 +50,7 @@ class Description:
             return cls(
                 min_pixels=int(facts.get("min_pixels", MIN_PIXELS)),
                 class_names={int(number): str(name) for number, name in names},
+                generated=bool(facts.get("generated", False)),
             )
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise UsageError(f"cannot read {path}: {error!r}") from None
@@ -83,6 +86,7 @@ class Reader(ABC):
     def __post_init__(self) -> None:
         description = Description.read(self.root)
         self.min_pixels = description.min_pixels
+        self.domain = "drawings" if description.generated else "photographs"
         self.class_names = {**self.classes, **description.class_names}
         fold_classes(self.benchmark, self.fold, "test")  # refuses a wrong name or fold at once
         if problem := self.layout_problem(self.root):

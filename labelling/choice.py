@@ -19,10 +19,6 @@ from model.registry import METHODS
 from model.sam.variants import segmenter_weights
 from model.weights import how_to_get
 
-DRAWINGS_ONLY = (
-    "its networks know nothing but drawings: expect no useful masks on photographs; `python "
-    "predict.py` without --ckpt names methods that know them"
-)
 BESIDE = "sam2.1_hiera_b+"
 """The SAM that is fetched where one is needed beside a method and none is there."""
 UNTRAINED = "its weights are random: the masks mean nothing"
@@ -60,12 +56,12 @@ def open_labeller(
         method, facts = build_method(chosen, processes.device)
         title = METHODS[chosen.method].title
         settings = {"method": chosen.method, "model": facts["model"]}
-    if processes.is_main:
-        is_random = any(getattr(chosen, name, False) for name in ("random_weights", "shrunk"))
-        caution = DRAWINGS_ONLY if method.knows_drawings_only else None
-        if caution := UNTRAINED if is_random else caution:
-            print(f"warning: {options.ckpt or title}: {caution}", file=sys.stderr)
-    return Labeller(InContextSegmenter(method, options.precision), title, settings)
+    segmenter = InContextSegmenter(method, options.precision)
+    is_random = any(getattr(chosen, name, False) for name in ("random_weights", "shrunk"))
+    caution = UNTRAINED if is_random else segmenter.caution
+    if caution and processes.is_main:
+        print(f"warning: {options.ckpt or title}: {caution}", file=sys.stderr)
+    return Labeller(segmenter, title, settings)
 
 
 def require_sam(

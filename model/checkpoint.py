@@ -99,6 +99,7 @@ def restore_method(facts: dict[str, Any], weights: dict[str, Tensor], source: ob
         raise UsageError(f"{source} is of {entry.title}, which has no checkpoints")
     torch.manual_seed(_seed_of(facts, source))  # what random weights were drawn by
     method = entry.restore(options, weights, source)
+    method.domain = facts.get("domain")
     if "presence" in facts:
         try:
             method.presence_scale = PresenceScale.from_json(facts["presence"])

@@ -165,6 +165,8 @@ class Method(nn.Module):
         super().__init__()
         self.presence_scale: PresenceScale | None = None
         """The checkpoint's calibration; None: there is none."""
+        self.domain: str | None = None
+        """What its checkpoint was trained on, drawings or photographs; None: nothing is known."""
 
     @property
     def geometry(self) -> Geometry:

@@ -79,6 +79,13 @@ class InContextSegmenter:
         """Whether presence scores are probabilities; else they only rank pictures."""
         return self.method.presence_scale is not None
 
+    @property
+    def caution(self) -> str | None:
+        """What whoever has photographs must know before using it; None: nothing."""
+        if self.method.knows_drawings_only or self.method.domain == "drawings":
+            return "it learned from drawings alone: expect no useful masks on photographs"
+        return None
+
     @classmethod
     def from_checkpoint(
         cls, path: Path | str, device: str | torch.device = "auto", precision: str = "fp32"

@@ -60,7 +60,7 @@ def test_a_named_method_without_its_weights_says_the_same(script, flags, tmp_pat
 def test_a_method_labels_pictures_and_is_recorded(script, flags, tmp_path):
     outcome = script(predict, *flags, *TINY, "--label_studio")
     assert outcome.code == 0, outcome.error
-    assert "warning: INSID3: its networks know nothing but drawings" in outcome.error
+    assert "warning: INSID3: it learned from drawings alone" in outcome.error
     assert 'class "object", 17.1 % of the picture' in outcome.output
     assert "2 labelled, 0 were done before, 0 failed" in outcome.output
     out = tmp_path / "out"

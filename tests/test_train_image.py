@@ -31,7 +31,7 @@ def test_a_run_leaves_weights_logs_and_facts(script, tiny_flags, generated, tmp_
     assert all(name.startswith("generator.") for name in load_file(run / "last.safetensors"))
 
     facts = read_facts(run / "last.safetensors")
-    assert facts["method"] == "dc_sam"
+    assert (facts["method"], facts["domain"]) == ("dc_sam", "drawings")
     assert facts["metrics"] == record
     split = make_benchmark("pascal", generated, 0).training
     assert facts["data"] == {

@@ -11,10 +11,12 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from common.checkpoint import read_facts, read_weights, save_checkpoint
 from common.errors import UsageError
 from common.geometry import Geometry
 from common.pixels import squash_mask
 from model import InContextSegmenter
+from model.dc_sam.network import DcSam
 from model.label_map import label_map, resized_strips
 from model.method import Method, Prediction
 from tests.helpers import save_tiny_checkpoint, tiny_model
@@ -228,6 +230,20 @@ class FixedMethod(Method):
 FIXED = InContextSegmenter(FixedMethod())
 BLANK = np.zeros((2, 2, 3), np.uint8)
 RIVALS = [Fixed(([9.0, 1], [-1, -1])), Fixed(([8.0, 2], [3, -2]))]
+
+
+@pytest.mark.parametrize(
+    ("tiny", "domain", "warned"),
+    [(True, None, True), (False, "drawings", True), (False, "photographs", False)],
+)
+def test_who_has_photographs_is_warned_of_what_knows_drawings(
+    checkpoint, tmp_path, monkeypatch, tiny, domain, warned
+):
+    monkeypatch.setattr(DcSam, "knows_drawings_only", tiny)
+    path, facts = tmp_path / "last.safetensors", read_facts(checkpoint)
+    save_checkpoint(path, read_weights(checkpoint), {**facts, "domain": domain})
+    caution = InContextSegmenter.from_checkpoint(path, device="cpu").caution
+    assert ("photographs" in caution) if warned else (caution is None)
 
 
 def test_classes_compete_for_every_pixel():
