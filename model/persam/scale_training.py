@@ -59,7 +59,9 @@ def training_steps(
         mask: 0 or 1, H x W.
         learned: w1 and w2, float32, with gradients.
     """
-    optimizer = torch.optim.AdamW([learned], lr=training.rate, eps=1e-4, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(
+        [learned], lr=training.rate, eps=1e-4, weight_decay=0.01, fused=True
+    )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, training.steps)
     for _ in range(training.steps):
         rate = schedule.get_last_lr()[0]
@@ -78,8 +80,8 @@ def training_steps(
 def train_weights(proposals: Tensor, mask: Tensor, training: Training) -> Tensor:
     """The weights of three proposals that fit a reference's mask best: 3, float32.
 
-    A progress bar is shown where it takes more than `SHOW_AFTER` seconds. Nothing is drawn at
-    random.
+    A terminal shows a progress bar where it takes more than `SHOW_AFTER` seconds. Nothing is drawn
+    at random.
 
     Args:
         proposals, mask: as above.
@@ -93,7 +95,12 @@ def train_weights(proposals: Tensor, mask: Tensor, training: Training) -> Tensor
         learned = torch.full((2,), 1 / 3, device=proposals.device, requires_grad=True)
         steps = training_steps(proposals.float().clone(), mask.float().clone(), training, learned)
         for _ in tqdm(
-            steps, "PerSAM-F learns two weights", training.steps, delay=SHOW_AFTER, leave=False
+            steps,
+            "PerSAM-F learns two weights",
+            training.steps,
+            delay=SHOW_AFTER,
+            leave=False,
+            disable=None,  # unless somebody looks on
         ):
             pass
         return proposal_weights(learned.detach())

@@ -24,8 +24,9 @@ def build_segmenter(
     version: int, name: str, weights: Path | None, shrunk: bool = False
 ) -> Segmenter:
     """Build SAM (1) or SAM 2 (2), with random weights if there is no file."""
+    state = None if weights is None else read_weights(weights, name)  # before work that takes long
     segmenter = sam1.Sam(name, shrunk=shrunk) if version == 1 else sam2.Sam2(name, shrunk)
-    if weights is not None:
-        state = {k: v.float() for k, v in read_weights(weights, name).items()}
+    if state is not None:
+        state = {k: v.float() for k, v in state.items()}
         load_strictly(segmenter.official, state, weights)
     return segmenter
