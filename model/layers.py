@@ -63,7 +63,11 @@ class ChannelDropout(EpisodeDropout):
         size = (1 + shots, self.channels)
         drawn = np.stack([np.random.default_rng(seed).random(size) for seed in seeds])
         masks = torch.from_numpy(drawn) >= self.rate  # B x (1 + K) x C
-        self._masks = [masks[:, 1:].flatten(0, 1), masks[:, 0]]
+        self.keep(masks[:, 1:].flatten(0, 1), masks[:, 0])
+
+    def keep(self, support: Tensor, query: Tensor) -> None:
+        """Be ready for images of which these channels are kept, B*K x C and B x C, bool."""
+        self._masks = [support, query]
 
     def end(self) -> None:
         self._masks = None

@@ -10,13 +10,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from common.distributed import process_group
+from common.trainer import Trainer, TrainingOptions
 from data.prompts import Draws, draw_mark
 from model.backbones.backbone import build_backbone
 from model.dc_sam.features import EncodedImages
-from model.losses import mask_loss
+from model.dc_sam.released_names import released_name
+from model.losses import binary_cross_entropy, mask_loss
+from model.method import LossOptions
 from model.sam.sam1 import Sam, SamSize
 from model.sam.segmenter import SegmenterFeatures
-from model.vrp_sam.config import build_generator
+from model.vrp_sam.config import HYPER_PARAMETERS, build_generator
 from model.vrp_sam.network import Support, VrpSam
 from model.vrp_sam.released_names import import_release
 from model.weights import load_strictly
@@ -259,6 +263,59 @@ def test_references_features_tokens_and_masks(program: Program):
     found = {f"{case}/{n}": value for case in cases for n, value in program.run(case).items()}
     found = {name: value for name, value in found.items() if not re.match(left_out, name)}
     assert_close(found, expected, TOLERANCES)
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """Two samples with mask references, as a training loss needs them."""
+
+    support_masks: Tensor
+    query_mask: Tensor
+    query_ignore: Tensor
+    support_kinds: tuple[tuple[str, ...], ...] = (("mask",), ("mask",))
+
+
+def test_one_update():
+    program = Program("resnet50")
+    expected = program.golden.tensors("vrp_sam_train")
+    side, model = program.case["size"], program.model.train()
+    query, _ = program.joined(["query0", "query1"], side)
+    support, _ = program.joined(["support0", "support1"], side)
+    references = torch.stack(program.masks("support_masks", side)[:2])
+    truth = torch.cat(program.masks("query_truth", side))
+    episodes = Episodes(references, truth, torch.zeros_like(truth, dtype=torch.bool))
+    prefix = program.case["prefix_of_inputs"]
+    kept = {role: fill(f"{prefix}kept_{role}", (2, 256)) >= 0 for role in ("query", "support")}
+    numbers = HYPER_PARAMETERS["paper"]["coco"]
+
+    with process_group("cpu") as processes:
+        options = TrainingOptions(lr=numbers["lr"], weight_decay=numbers["weight_decay"])
+        trainer = Trainer(model, options, processes, episodes_per_epoch=2)
+    logits = []
+    model.generator.reduce[2].keep(**kept)
+    with pytest.MonkeyPatch.context() as patch:
+        decode = model.decode
+        patch.setattr(model, "decode", lambda *a: logits.append(decode(*a)) or logits[-1])
+        losses = model.training_loss(query, support, episodes, LossOptions(numbers["loss"]))
+    losses["mask"].backward()
+    learned = {released_name(n): p for n, p in model.named_parameters() if p.requires_grad}
+    before = {name: p.detach().clone() for name, p in learned.items()}
+    trainer.optimizer.step()
+
+    entropy = binary_cross_entropy(logits[0].logits, truth).mean()
+    found = {
+        "losses": torch.stack([entropy, losses["mask"]]),
+        "tokens": program.trace.tokens["self_attention_layers"],
+        "grad_norms": torch.stack([learned[name].grad.norm() for name in sorted(learned)]),
+    }
+    for name, parameter in learned.items():
+        gradient = parameter.grad.flatten(1) if parameter.ndim > 1 else parameter.grad
+        found[f"grad/{name}_s"] = gradient[::29, ::29] if gradient.ndim > 1 else gradient[::5]
+        if f"update/{name}_s" in expected:
+            found[f"update/{name}_s"] = (parameter - before[name]).flatten()[::997]
+    sizes = {f"{re.escape(n)}$": 1e-4 * v.norm().item() for n, v in expected.items()}
+    assert_close({n: v.detach() for n, v in found.items()}, expected, sizes)
+    assert_changes_are_seen(expected, sizes)
 
 
 @pytest.mark.parametrize("backbone", CASES)
