@@ -27,6 +27,7 @@ from common.trainer import PRECISIONS
 from common.visualize import write_png
 from data.benchmarks import open_benchmark
 from data.episode import EpisodeDataset
+from data.marking import PROMPTS, Marking, kinds_of
 from evaluation.baselines import score_baselines
 from evaluation.contact_sheet import episode_sheet
 from evaluation.episodes import TestedData, TestedEpisodes
@@ -52,7 +53,10 @@ class EvaluationOptions:
     baselines: bool = option(False, "also score what needs no training, on the same episodes")
     sheet_rows: int = option(8, "number of episodes shown on the contact sheet")
     output: Path | None = option(None, "folder for the results (default: beside the checkpoint)")
-    seed: int = option(0, "seed with which episodes are drawn")
+    prompt: str = option(
+        "mask", "what marks the object in references: its mask, or what is drawn from it", PROMPTS
+    )
+    seed: int = option(0, "seed with which episodes and marks are drawn")
     nworker: int = option(2, "number of processes that read episodes; 0: none but this one")
     device: str = option("auto", "device to compute on", DEVICES)
     precision: str = option("fp32", "precision of the forward pass", tuple(PRECISIONS))
@@ -61,12 +65,21 @@ class EvaluationOptions:
         """Where results go; by default beside the checkpoint, named after what is tested."""
         fold = "" if data.benchmark == "coco_all" else f"_fold{data.fold}"
         tested = self.ckpt.stem if self.ckpt else method
-        name = f"eval_{tested}_{data.benchmark}{fold}_{data.nshot}shot"
+        marks = "" if self.prompt == "mask" else f"_{self.prompt}"
+        name = f"eval_{tested}_{data.benchmark}{fold}_{data.nshot}shot{marks}"
         return self.output or (self.ckpt.parent if self.ckpt else Path("runs")) / name
+
+    def marking(self, method: Method) -> Marking | None:
+        """How references are marked; None: by their masks."""
+        if self.prompt == "mask":
+            return None
+        return Marking(self.prompt, method.box_rule, seed=self.seed)
 
     def problems(self) -> list[str]:
         """Every reason why these options cannot be used."""
         found = []
+        if self.baselines and self.prompt != "mask":
+            found.append(f"--baselines need masks, not --prompt {self.prompt}")
         if self.ckpt and not self.ckpt.is_file():
             found.append(f"--ckpt: no such file: {self.ckpt}")
         if self.test_episodes < 1 or self.sheet_rows < 1:
@@ -100,6 +113,7 @@ def main() -> int:
             )
         settings = {
             **tested.facts,
+            "prompt": options.prompt,
             "weights": digest(options.ckpt) if options.ckpt else facts["model"],
             "frozen": frozen_fingerprint(model),
             "precision": options.precision,
@@ -111,7 +125,11 @@ def main() -> int:
             for line in tested.left_out:
                 print(line)
         episodes = EpisodeDataset(
-            benchmark.validation, tested.keys, model.geometry, keep_original=True
+            benchmark.validation,
+            tested.keys,
+            model.geometry,
+            keep_original=True,
+            marking=options.marking(model),
         )
         segmenter = MethodSegmenter(model, options.precision)
         scores = evaluate(segmenter, episodes, processes, options.nworker)
@@ -157,6 +175,7 @@ def refuse_what_it_cannot(model: Method, data: TestedData, options: EvaluationOp
         UsageError: the flags ask for what the method cannot do.
     """
     model.refuse_shots(data.nshot)
+    model.refuse_kinds(kinds_of(options.prompt))
     if options.baselines and model.image_features is None:
         raise UsageError(f"--baselines: {model.name} has no backbone for them to work on")
 

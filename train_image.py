@@ -18,14 +18,13 @@ import torch
 from common.cli import checked_options, early_flags, option, run_script, script_parser, to_json
 from common.distributed import Processes, process_group
 from common.errors import UsageError
-from common.geometry import KINDS
 from common.logger import RunLogger, quiet_libraries
 from common.run_options import RunOptions
 from common.settings import claim_run
 from common.trainer import Trainer, TrainingOptions
 from data.benchmarks import Benchmark, open_benchmark
 from data.episode import EpisodeDataset
-from data.marking import ANY, PROMPTS, Marking
+from data.marking import PROMPTS, Marking, kinds_of
 from data.options import BENCHMARKS, DataOptions
 from data.sampler import EpisodeSampler, episode_hash, training_samplers
 from evaluation.validation import held_out_images
@@ -139,9 +138,7 @@ def refuse_what_it_cannot(model: Method, data: DataOptions, run: ImageRunOptions
     model.refuse_shots(data.nshot)
     if run.store_features and model.encoder_learns:
         raise UsageError(f"--store_features: {model.name} trains the encoder itself")
-    kinds = KINDS if run.prompt == ANY else (run.prompt,)
-    if foreign := [kind for kind in kinds if kind not in model.prompt_kinds]:
-        raise UsageError(f"--prompt {run.prompt}: {model.name} takes no {foreign[0]}")
+    model.refuse_kinds(kinds_of(run.prompt))
 
 
 def parse_options() -> tuple[DataOptions, Any, LossOptions, TrainingOptions, ImageRunOptions]:

@@ -15,6 +15,11 @@ PROMPTS = (*KINDS, ANY)
 """Every support has this kind of mark, or each any of them."""
 
 
+def kinds_of(prompt: str) -> tuple[str, ...]:
+    """Which kinds of marks there are where supports are marked so, one of `PROMPTS`."""
+    return KINDS if prompt == ANY else (prompt,)
+
+
 @dataclass(frozen=True)
 class Marking:
     """How supports are marked, as a pure function of the seed, the epoch and the episode."""

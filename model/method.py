@@ -212,6 +212,15 @@ class Method(nn.Module):
         if self.most_shots is not None and shots > self.most_shots:
             raise UsageError(f"this model takes {self.most_shots} reference at most, not {shots}")
 
+    def refuse_kinds(self, kinds: Sequence[str]) -> None:
+        """Check before work begins.
+
+        Raises:
+            UsageError: the method does not take such marks of an object.
+        """
+        if foreign := [kind for kind in kinds if kind not in self.prompt_kinds]:
+            raise UsageError(f"{self.name} takes no {foreign[0]} as a reference")
+
     def encode(
         self, images: Tensor, support_only: bool = False, sizes: Tensor | None = None
     ) -> Features:

@@ -92,7 +92,7 @@ def test_what_learns_is_not_kept(script, flags, tmp_path):
 def test_methods_that_take_masks_alone_say_so(script, tiny_flags, tmp_path):
     outcome = script(train_image, *tiny_flags, "--output", tmp_path / "run", "--prompt", "box")
     assert outcome.code == 2
-    assert "--prompt box: dc_sam takes no box" in outcome.error
+    assert "dc_sam takes no box as a reference" in outcome.error
 
 
 @pytest.mark.slow

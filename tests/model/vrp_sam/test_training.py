@@ -1,0 +1,45 @@
+"""`train_image.py --method vrp_sam`: references of any kind, processes, and that it learns."""
+
+import json
+
+import pytest
+
+import eval_image
+import train_image
+from common.checkpoint import read_facts
+from tests.test_train_image import assert_learned_the_same
+
+METHOD = ("--method", "vrp_sam")
+SHORT = ("--max_iterations", 2, "--bsz", 2, "--image_size", 64)
+
+
+def test_it_trains_and_is_evaluated_on_references_of_every_kind(
+    script, tiny_flags, generated, tmp_path
+):
+    flags = (*METHOD, *tiny_flags, "--output", tmp_path / "run", "--prompt", "multi", *SHORT)
+    assert script(train_image, *flags, "--nshot", 2).code == 0
+
+    facts = read_facts(tmp_path / "run" / "last.safetensors")
+    assert (facts["method"], facts["losses"]["loss"]) == ("vrp_sam", "release")
+    assert facts["training"]["weight_decay"] == 1e-6
+    tested = ("--datapath", generated, "--device", "cpu", "--nworker", 0, "--test_episodes", 4)
+    ckpt = ("--ckpt", tmp_path / "run" / "last.safetensors")
+    for prompt in ("point", "scribble", "box"):
+        outcome = script(eval_image, *ckpt, *tested, "--prompt", prompt)
+        assert outcome.code == 0, outcome.error
+        folder = tmp_path / "run" / f"eval_last_pascal_fold0_1shot_{prompt}"
+        assert json.loads((folder / "results.json").read_text())["prompt"] == prompt
+    outcome = script(eval_image, *ckpt, *tested, "--prompt", "point", "--baselines")
+    assert "--baselines need masks, not --prompt point" in outcome.error
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_learns_from_the_same_global_batch(
+    torchrun, tiny_flags, tmp_path
+):
+    flags = ["train_image.py", *METHOD, *tiny_flags, "--max_iterations", "3", "--prompt", "multi"]
+
+    torchrun(1, *flags, "--bsz", 4, "--output", tmp_path / "one")
+    torchrun(2, *flags, "--bsz", 2, "--output", tmp_path / "two")
+
+    assert_learned_the_same(tmp_path / "one", tmp_path / "two")
