@@ -58,6 +58,9 @@ class EvaluationOptions:
     )
     seed: int = option(0, "seed with which episodes and marks are drawn")
     nworker: int = option(2, "number of processes that read episodes; 0: none but this one")
+    fetch: bool = option(
+        False, "fetch official weights that are missing; size and licence are told first"
+    )
     device: str = option("auto", "device to compute on", DEVICES)
     precision: str = option("fp32", "precision of the forward pass", tuple(PRECISIONS))
 
@@ -95,7 +98,7 @@ def main() -> int:
     start = time.time()
     with process_group(options.device) as processes:
         if method_options:
-            model, facts = build_method(method_options, processes.device)
+            model, facts = build_method(method_options, processes.device, options.fetch)
         else:
             model, facts = load_method(options.ckpt, processes.device)
         title = entry_of(facts, options.ckpt).title

@@ -87,6 +87,9 @@ class EvaluationOptions:
     save_masks: bool = option(False, "write the masks, in the benchmark's layout")
     save_overlays: bool = option(False, "write an MP4 of each item with its masks")
     sheet_rows: int = option(8, "number of items shown on the contact sheet")
+    fetch: bool = option(
+        False, "fetch official weights that are missing; size and licence are told first"
+    )
     device: str = option("auto", "device to compute on", DEVICES)
     precision: str = option("fp32", "precision of the forward pass", tuple(PRECISIONS))
 
@@ -220,7 +223,7 @@ def load(
     geometry, facts, method, segmenter = None, {}, None, None
     wiring = STREAMING if data.benchmark == "icvos" else PACKAGE_VIDEO
     if method_options:
-        method, facts = build_method(method_options, processes.device)
+        method, facts = build_method(method_options, processes.device, options.fetch)
     elif options.ckpt:
         method, facts = load_method(options.ckpt, processes.device)
     if method:

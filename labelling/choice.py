@@ -10,10 +10,9 @@ from common.errors import UsageError
 from common.files import digest
 from labelling.options import PredictionOptions
 from model.checkpoint import build_method, entry_of, load_method
-from model.choice import CLICK_SAMS, Choice, available_methods
-from model.fetching import cached_file, ensure
+from model.choice import CLICK_SAMS, available_methods
+from model.fetching import ensure
 from model.method import MethodOptions
-from model.official import OFFICIAL
 from model.predictor import InContextSegmenter
 from model.registry import METHODS
 from model.sam.variants import segmenter_weights
@@ -52,8 +51,7 @@ def open_labeller(
         settings = {"checkpoint": digest(options.ckpt)}
     else:
         chosen = named or _best(options.fetch, say=processes.is_main)
-        ensure(chosen.files(), options.fetch)
-        method, facts = build_method(chosen, processes.device)
+        method, facts = build_method(chosen, processes.device, options.fetch)
         title = METHODS[chosen.method].title
         settings = {"method": chosen.method, "model": facts["model"]}
     segmenter = InContextSegmenter(method, options.precision)
@@ -89,7 +87,7 @@ def require_sam(
 
 def _best(fetch: bool, say: bool) -> MethodOptions:
     choices = available_methods()
-    ready = next((choice for choice in choices if _is_at_hand(choice)), None)
+    ready = next((choice for choice in choices if not choice.missing), None)
     if ready is None and not fetch:
         raise UsageError(
             f"no method has its weights here: {how_to_get(choices[0].missing)}; --fetch does that "
@@ -101,8 +99,3 @@ def _best(fetch: bool, say: bool) -> MethodOptions:
         size = getattr(choice.options, "size", None)
         print(f"method: {choice.title}{f' ({size})' if size else ''}, {why} (--method for another)")
     return choice.options
-
-
-def _is_at_hand(choice: Choice) -> bool:
-    """Whether all its files are in the folder of weights, or in a cache to take them from."""
-    return all(cached_file(OFFICIAL[name]) is not None for name in choice.missing)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from common.checkpoint import FORMAT, code_version, read_facts, read_weights
 from common.cli import value_problems
 from common.errors import UsageError
+from model.fetching import ensure
 from model.method import Method
 from model.presence import PresenceScale
 from model.registry import DEFAULT_METHOD, METHODS, Entry
@@ -122,15 +123,22 @@ def _seed_of(facts: dict[str, Any], source: object) -> int:
     return seed
 
 
-def build_method(options: Any, device: torch.device) -> tuple[Method, dict[str, Any]]:
+def build_method(
+    options: Any, device: torch.device, fetch: bool = False
+) -> tuple[Method, dict[str, Any]]:
     """Build a method from public weights, in evaluation mode; with what a header would say of it.
 
+    Args:
+        fetch: whether official files that are missing may be fetched.
+
     Raises:
-        UsageError: it segments nothing without a training, or an official file is missing.
+        UsageError: it segments nothing without a training, or an official file is missing and may
+            not, or cannot, be fetched.
     """
     entry = METHODS[options.method]
     if not entry.ready:
         raise UsageError(f"{entry.title} has to be trained: give a checkpoint of it")
+    ensure(options.files(), fetch)
     torch.manual_seed(0)  # what random weights are drawn by
     method = entry.build(options).eval().to(device)
     return method, {

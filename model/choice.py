@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
+from model.fetching import absent
 from model.registry import METHODS
 from model.sam.segmenter import Segmenter
 from model.sam.variants import SAM_MODELS, build_segmenter, segmenter_weights
-from model.weights import official_path
 
 PREFERENCE: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("insid3", {"size": "large"}, "the best of those that need no training"),
@@ -41,13 +41,9 @@ class Choice:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Names in `model.weights.OFFICIAL` of the files which it needs and which are not there."""
-        return missing_files(self.options.files())
-
-
-def missing_files(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Which official files are not there."""
-    return tuple(name for name in names if not official_path(name).is_file())
+        """Names in `model.weights.OFFICIAL` of the files it needs which are neither in the folder of
+        weights nor in a cache."""
+        return absent(self.options.files())
 
 
 def available_methods() -> list[Choice]:
@@ -57,11 +53,6 @@ def available_methods() -> list[Choice]:
         for name, options, reason in PREFERENCE
         if name in METHODS
     ]
-
-
-def best_choice() -> Choice | None:
-    """The first of `available_methods` whose files are there; None: there is none."""
-    return next((choice for choice in available_methods() if not choice.missing), None)
 
 
 def best_sam(versions: tuple[int, ...] = (2, 1), tiny: bool = False) -> Segmenter | None:

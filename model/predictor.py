@@ -108,6 +108,7 @@ class InContextSegmenter:
         name: str,
         device: str | torch.device = "auto",
         precision: str = "fp32",
+        fetch: bool = False,
         **options: Any,
     ) -> "InContextSegmenter":
         """Build a method from public weights, without a checkpoint.
@@ -115,6 +116,7 @@ class InContextSegmenter:
         Args:
             name: such as "insid3"; see `available_methods`.
             device: as for `from_checkpoint`.
+            fetch: whether official files that are missing may be fetched, with a progress bar.
             options: the method's own, such as `size="base"`.
 
         Raises:
@@ -131,7 +133,7 @@ class InContextSegmenter:
             raise ValueError(f"{entry.title}: {error}") from None
         refuse_problems(chosen)
         with torch.random.fork_rng(devices=[]):
-            return cls(build_method(chosen, choose_device(device))[0], precision)
+            return cls(build_method(chosen, choose_device(device), fetch)[0], precision)
 
     def learn(
         self,

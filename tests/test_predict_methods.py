@@ -146,7 +146,7 @@ def test_what_is_missing_is_fetched_where_that_is_asked(script, flags, monkeypat
         asked.append((tuple(names), fetch))
         raise UsageError("no network here")
 
-    monkeypatch.setattr("labelling.choice.ensure", fetch)
+    monkeypatch.setattr("model.checkpoint.ensure", fetch)
     outcome = script(predict, *flags, *given, "--fetch")
     assert outcome.code == 2
     assert asked == [(wanted, True)]

@@ -54,6 +54,9 @@ class ComparisonOptions:
     output: Path = option(Path("runs/compare"), "folder for the results")
     seed: int = option(0, "seed with which episodes are drawn")
     nworker: int = option(2, "number of processes that read episodes; 0: none")
+    fetch: bool = option(
+        False, "fetch official weights that are missing; size and licence are told first"
+    )
     device: str = option("auto", "device to compute on", DEVICES)
     precision: str = option("fp32", "precision of the forward pass", tuple(PRECISIONS))
 
@@ -110,6 +113,7 @@ def main() -> int:
         *("--test_episodes", options.test_episodes, "--sheet_rows", options.sheet_rows),
         *("--device", options.device, "--precision", options.precision),
     ]
+    shared += ["--fetch"] if options.fetch else []
     for name in ("sampler", "lists"):
         if value := getattr(data, name):
             shared += [f"--{name}", value]
