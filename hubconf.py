@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from model import InContextSegmenter
@@ -52,19 +52,29 @@ def in_context_segmenter(
     method: str | None = None,
     device: str = "auto",
     precision: str = "fp32",
+    **options: Any,
 ) -> "InContextSegmenter":
-    """Build the segmenter of a checkpoint: `learn` a reference, then `segment` pictures.
+    """Build a segmenter: `learn` a reference, then `segment` pictures.
 
     Args:
-        checkpoint: a file (default: the tiny one that is here, which knows drawn shapes only).
-        method: the method that the checkpoint must hold, such as "dc_sam" (default: any).
+        checkpoint: a file. Without a method either it is the tiny one that is here, which knows
+            drawn shapes only.
+        method: one with public weights, such as "insid3"; or what the checkpoint must hold.
         device: where to compute: auto, or what `torch.device` takes.
         precision: of the forward pass: fp32, bf16 or fp16.
+        options: of a method without a checkpoint, such as `size="base"`; `fetch=True` lets
+            official files be fetched.
 
     Raises:
-        ValueError: the checkpoint holds another method, or there is no such precision.
+        ValueError: the checkpoint holds another method, a file is missing, or there is no such
+            method, option or precision.
         ImportError: another copy of this repository is loaded in this program.
     """
+    if checkpoint is None and method is not None:
+        entry = _load("model.predictor").InContextSegmenter
+        return entry.from_method(method, device, precision, **options)
+    if options:
+        raise ValueError(f"{', '.join(options)}: a checkpoint has its options in its header")
     if checkpoint is None:
         checkpoint = _TINY
         warnings.warn(f"no checkpoint given: {_TINY.name} knows drawn shapes only", stacklevel=2)

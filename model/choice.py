@@ -41,8 +41,8 @@ class Choice:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Names in `model.weights.OFFICIAL` of the files it needs which are neither in the folder of
-        weights nor in a cache."""
+        """Names in `model.weights.OFFICIAL` of the files it needs which are neither in the folder
+        of weights nor in a cache."""
         return absent(self.options.files())
 
 

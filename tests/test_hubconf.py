@@ -35,7 +35,7 @@ def run(tmp_path):
 
 def test_another_program_segments_with_the_shipped_checkpoint_and_is_told_what_it_knows(run):
     output, error = run(f"""
-        segmenter = {LOAD}, method="dc_sam")
+        segmenter = {LOAD})
         import numpy as np
         picture = np.zeros((40, 60, 3), np.uint8)
         mask = np.zeros((40, 60), bool)

@@ -5,9 +5,12 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import eval_image
+import predict
 import train_image
+from model.registry import READY
 
 REAL = Path(__file__).parents[2] / "shared" / "real"
 
@@ -26,6 +29,48 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
         os.symlink(REAL / "COCO2014" / "val2014", coco / split)
         os.symlink(REAL / "COCO2014" / "annotations" / "val2014", coco / "annotations" / split)
     return root
+
+
+TINY = {
+    "insid3": ("--size", "tiny"),
+    "persam": ("--sam_model", "tiny"),
+    "persam_f": ("--sam_model", "tiny"),
+    "matcher": ("--size", "tiny"),
+    "sansa": ("--sam_model", "tiny"),
+}
+"""Flags with which a method runs on this repository's tiny networks: nothing is said of quality."""
+
+
+@pytest.mark.parametrize("method", READY)
+def test_every_method_labels_photographs_and_a_video(script, tmp_path, method):
+    reference = sorted((REAL / "VOC2012" / "JPEGImages").glob("*.jpg"))[0]
+    width, height = Image.open(reference).size
+    mark = f"box:{width // 4},{height // 4},{3 * width // 4},{3 * height // 4}"
+    photographs = sorted((REAL / "COCO2014" / "val2014").glob("*.jpg"))[:3]
+    clip = min((REAL / "DAVIS" / "JPEGImages" / "480p").iterdir())
+    for frame in sorted(clip.iterdir())[:3]:
+        os.symlink(frame, _there(tmp_path / "walk") / frame.name)
+
+    outcome = script(
+        predict,
+        *("--method", method, *TINY[method], "--reference", reference, mark, "--frames"),
+        *("--target", *photographs, tmp_path / "walk", "--output", tmp_path / "out"),
+        *("--device", "cpu", "--presence", 0),
+    )
+
+    assert outcome.code == 0, outcome.error
+    assert "know nothing but drawings" in outcome.error
+    masks = tmp_path / "out" / "masks"
+    for photograph in photographs:
+        [path] = masks.rglob(f"{photograph.stem}.png")
+        with Image.open(path) as mask:
+            assert mask.size == Image.open(photograph).size
+    assert len(list(masks.rglob("walk/*.png"))) == 3
+
+
+def _there(path: Path) -> Path:
+    path.mkdir(exist_ok=True)
+    return path
 
 
 def _folder(path: Path) -> Path:
