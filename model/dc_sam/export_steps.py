@@ -5,31 +5,21 @@ of a feature map; one picture at a time.
 """
 
 import torch
-from torch import Tensor, nn
 
 from model.backbones.backbone import BackboneFeatures
 from model.dc_sam.features import EncodedImages, Support
 from model.dc_sam.network import DcSam
 from model.dc_sam.prompt_generator import SupportPrompts
+from model.export_step import ExportStep, Values
 from model.sam.segmenter import SegmenterFeatures
 
-Values = dict[str, Tensor]
-"""Named tensors that a step is given or gives."""
 
-
-class Step(nn.Module):
+class Step(ExportStep):
     """One step of DC-SAM."""
 
-    def __init__(self, model: DcSam, side: int) -> None:
-        super().__init__()
-        self.model, self.side = model, side
-        self.eval()
+    model: DcSam
 
-    def forward(self, given: Values) -> Values:
-        """Take the step; what it has no use for may be among the given tensors."""
-        raise NotImplementedError
-
-    def encoded(self, given: Values) -> EncodedImages:
+    def features(self, given: Values) -> EncodedImages:
         """What `Encode` made of a picture, or of K of them."""
         levels = tuple(given[name] for name in sorted(given) if name.startswith("level_"))
         features = SegmenterFeatures(given["embedding"], levels)
@@ -58,7 +48,7 @@ class EncodeSupport(Step):
     """
 
     def forward(self, given: Values) -> Values:
-        support = self.model.encode_support(self.encoded(given), given["masks"].unsqueeze(0))
+        support = self.model.encode_support(self.features(given), given["masks"].unsqueeze(0))
         prompts = [branch.prompts for branch in support.branches]
         values = {
             "tokens": self.model.prompt_tokens(prompts),
@@ -75,7 +65,7 @@ class Decode(Step):
     """Features and `tokens` to `logits`, 1 x S x S, `quality` and `object_logit` (5 and 7)."""
 
     def forward(self, given: Values) -> Values:
-        images = self.encoded(given)
+        images = self.features(given)
         decoded = self.model.decode(images.sam, given["tokens"], images.size)
         return {
             "logits": decoded.logits,
@@ -96,7 +86,7 @@ class Refine(Step):
         ]
         masks = given["masks"].unsqueeze(0)
         support = Support(branches, masks, list(given["support_high"].split(1)))
-        prompts = self.model.refine(self.encoded(given), support, given["logits"])
+        prompts = self.model.refine(self.features(given), support, given["logits"])
         return {"tokens": self.model.prompt_tokens(prompts)}
 
 

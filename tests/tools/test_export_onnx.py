@@ -18,6 +18,9 @@ from model.dc_sam.export_steps import STEPS
 from model.predictor import InContextSegmenter
 from tests.helpers import both_steps, save_tiny_checkpoint
 from tools import export_onnx as export
+from tools.export.graphs import largest_difference
+from tools.export.runtimes import OnnxGraph
+from tools.export.steps import Example, is_steady, random_episode
 
 SIZE = 128
 SHIPPED = ROOT / "checkpoints" / "tiny-video" / "coco_mask_tube.safetensors"
@@ -57,7 +60,7 @@ def test_the_steps_are_the_model(options: dict, tmp_path: Path):
     steps = {name: step(model, SIZE) for name, step in STEPS.items()}
     shots = 1 if "wiring" in options else 2
     with torch.no_grad():
-        episode = export.random_episode(steps, shots, torch.Generator().manual_seed(0))
+        episode = random_episode(steps, SIZE, shots, torch.Generator().manual_seed(0))
         noise = torch.randn(shots + 1, 1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
         masks = episode["learn"].given["masks"]
         whole = both_steps(model, noise[-1], noise[:-1].transpose(0, 1), masks[None])
@@ -73,7 +76,8 @@ def test_says_what_goes_in_and_what_comes_out(exported: Path):
     facts = json.loads((exported / "exported" / "model.json").read_text())
     assert facts["image_size"] == SIZE
     assert facts["opset"] >= 18
-    assert max(facts["differences"].values()) <= 1e-3
+    assert facts["method"] == "dc_sam"
+    assert max(facts["differences"][export.FLOAT].values()) <= 1e-3
     names = {"model.json", *(graph["file"] for graph in facts["graphs"].values())}
     assert {path.name for path in (exported / "exported").iterdir()} == names
     graphs = facts["graphs"]
@@ -143,9 +147,15 @@ def test_a_difference_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     path = checkpoint(tmp_path)
-    monkeypatch.setattr(export, "write_graph", lambda step, example, file: file.touch() or 20)
+
+    def write(difference: float, folder: Path) -> export.Exported:
+        (folder / "encode.onnx").touch()
+        return export.Exported(differences={export.FLOAT: {"encode": difference}})
+
     for difference in (0.0011, float("nan")):
-        monkeypatch.setattr(export, "compare", lambda file, examples, d=difference: ({}, d))
+        monkeypatch.setattr(
+            export, "write_graphs", lambda steps, shown, folder, o, d=difference: write(d, folder)
+        )
         assert run_export("--ckpt", path, "--output", tmp_path / "exported") == 1
         assert "nothing is exported" in capsys.readouterr().err
         assert list(tmp_path.iterdir()) == [path]
@@ -156,8 +166,9 @@ def test_a_graph_with_other_weights_is_noticed(exported: Path):
     steps = {name: step(model, SIZE) for name, step in STEPS.items()}
     with torch.no_grad():
         model.generator.positive.norm.bias.add_(0.01)
-        episode = export.random_episode(steps, 1, torch.Generator().manual_seed(0))
-    _, difference = export.compare(exported / "exported" / "refine.onnx", [episode["refine"]])
+        episode = random_episode(steps, SIZE, 1, torch.Generator().manual_seed(0))
+    graph = OnnxGraph(exported / "exported" / "refine.onnx")
+    difference = largest_difference(graph, [episode["refine"]])
     assert 0.009 < difference < 0.011
 
 
@@ -168,9 +179,7 @@ def test_a_close_decision_is_not_steady():
 
     def steady(value: float) -> bool:
         given = {"value": torch.full((100,), value)}
-        return export.is_steady(
-            Cut(), export.Example(given, Cut()(given)), torch.Generator().manual_seed(0)
-        )
+        return is_steady(Cut(), Example(given, Cut()(given)), torch.Generator().manual_seed(0))
 
     assert steady(1.1)
     assert not steady(1 + 1e-6)
@@ -184,7 +193,14 @@ def test_wrong_use_is_told_in_one_line(
     assert "is there already" in outcome.error
     outcome = script(export, "--nshot", "0")
     assert outcome.code == 2
-    assert outcome.error.count("\n") == 3
+    assert outcome.error.count("\n") == 2
+    outcome = script(export, "--output", tmp_path / "out")
+    assert outcome.code == 2
+    assert "give --ckpt, the checkpoint to export, or --method" in outcome.error
+    nowhere = ("--measure", "--datapath", tmp_path / "nowhere")
+    outcome = script(export, "--ckpt", SHIPPED, "--output", tmp_path / "out", *nowhere)
+    assert outcome.code == 2
+    assert "--datapath: no such folder" in outcome.error
     released = checkpoint(tmp_path, wiring="release")
     outcome = script(export, "--ckpt", released, "--output", tmp_path / "out", "--nshot", "2")
     assert outcome.code == 2
