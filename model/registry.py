@@ -15,6 +15,7 @@ from model.persam.config import PerSamFOptions, PerSamOptions, build_persam
 from model.sansa.config import HYPER_PARAMETERS as SANSA_HYPER_PARAMETERS
 from model.sansa.config import SansaOptions, build_sansa, restore_sansa
 from model.sansa.config import read_release as read_sansa_release
+from model.sansa.export_steps import STEPS as SANSA_STEPS
 from model.sansa.released_names import is_release as is_sansa_release
 from model.vrp_sam.config import HYPER_PARAMETERS as VRP_SAM_HYPER_PARAMETERS
 from model.vrp_sam.config import VrpSamOptions, build_vrp_sam, restore_vrp_sam
@@ -76,6 +77,7 @@ METHODS: dict[str, Entry] = {
         restore=restore_sansa,
         hyper_parameters=SANSA_HYPER_PARAMETERS,
         read_published=read_sansa_release,
+        export_steps=SANSA_STEPS,
         is_published=is_sansa_release,
     ),
     "vrp_sam": Entry(

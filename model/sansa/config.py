@@ -36,9 +36,11 @@ _TINY = {
     **_PAPER,
     "sam_model": "tiny",
     "image_size": 128,
+    "factor": 0.8,
     "epochs": 8,
+    "bsz": 4,
     "accumulate": 1,
-    "lr": 1e-3,
+    "lr": 1e-2,
 }
 _BENCHMARKS = ("pascal", "coco", "coco_all", "coco2pascal")
 HYPER_PARAMETERS: dict[str, dict[str, dict[str, Any]]] = {

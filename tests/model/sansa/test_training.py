@@ -96,10 +96,11 @@ def test_methods_that_take_masks_alone_say_so(script, tiny_flags, tmp_path):
 
 
 @pytest.mark.slow
-def test_it_learns_drawn_pictures(script, flags, tmp_path):
-    run = (*flags, "--output", tmp_path / "run", "--episodes_per_epoch", "240", "--epochs", "2")
-    assert script(train_image, *run, "--bsz", "4", "--validation_episodes", "60").code == 0
+def test_it_learns_drawn_pictures(script, generated, tmp_path):
+    run = ("--method", "sansa", "--preset", "tiny", "--device", "cpu", "--nworker", "0")
+    data = ("--datapath", generated, "--output", tmp_path / "run", "--validation_episodes", "8")
+    amount = ("--episodes_per_epoch", "120", "--epochs", "2")
+    assert script(train_image, *run, *data, *amount).code == 0
     lines = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
-    first, last = (json.loads(line) for line in (lines[0], lines[-1]))
-    assert last["loss"] < first["loss"]
-    assert last["held_out_miou"] > 50
+    first, last = (json.loads(line)["loss"] for line in lines)
+    assert last < 0.92 * first
