@@ -88,6 +88,11 @@ def peak_memory(device: torch.device) -> int:
     return used if sys.platform == "darwin" else 1024 * used
 
 
+def bound_by_cache(device: torch.device) -> bool:
+    """Whether batches that outgrow the processor's cache make a device slower, not faster."""
+    return device.type == "cpu"
+
+
 @contextmanager
 def process_group(device: str = "auto") -> Iterator[Processes]:
     """Join the other processes, if `torchrun` (or torch.distributed.launch) started several.

@@ -10,6 +10,7 @@ from model.dc_sam.config import HYPER_PARAMETERS, DcSamOptions, build_dc_sam, re
 from model.dc_sam.export_steps import STEPS
 from model.dc_sam.released_names import is_release, read_release
 from model.insid3.config import Insid3Options, build_insid3
+from model.matcher.config import MatcherOptions, build_matcher
 from model.method import Method
 from model.persam.config import PerSamFOptions, PerSamOptions, build_persam
 from model.sansa.config import HYPER_PARAMETERS as SANSA_HYPER_PARAMETERS
@@ -67,6 +68,12 @@ METHODS: dict[str, Entry] = {
         title="INSID3",
         options=Insid3Options,
         build=build_insid3,
+        ready=True,
+    ),
+    "matcher": Entry(
+        title="Matcher",
+        options=MatcherOptions,
+        build=build_matcher,
         ready=True,
     ),
     "sansa": Entry(

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from common.errors import UsageError
 from common.files import ROOT
-from model.backbones.dino import Dino, vit_b14
+from model.backbones.dino import Dino, vit_14
 from model.backbones.resnet import SIZES, ResNet, ResNetSize
 from model.backbones.swin import SwinB
 from model.backbones.vgg import Vgg16
@@ -102,20 +102,20 @@ BUILDERS: dict[str, Callable[[Mapping[str, Tensor]], Network]] = {
     "resnet50": lambda state: ResNet(_with_stem_of(state, "resnet50")),
     "resnet101": lambda state: ResNet(_with_stem_of(state, "resnet101")),
     "swin_b": lambda state: SwinB(),
-    "dinov2_b": lambda state: Dino(vit_b14(registers=False)),
-    "dinov2_b_reg": lambda state: Dino(vit_b14(registers=True)),
+    "dinov2_b": lambda state: Dino(vit_14("b")),
+    "dinov2_b_reg": lambda state: Dino(vit_14("b", registers=True)),
     "tiny": lambda state: ResNet(SIZES["tiny"]),
 }
 """Name -> the network with random weights that an official state dict (or an empty one) fits."""
 
-_DINO_SHRUNK = {"img_size": 112, "embed_dim": 48, "depth": 2, "num_heads": 4}
+_DINO_SHRUNK = {"side": 112, "embed_dim": 48, "depth": 2, "num_heads": 4}
 SHRUNK: dict[str, Callable[[], Network]] = {
     "vgg16": lambda: Vgg16(narrower=16),
     "resnet50": lambda: ResNet(SIZES["shrunk"]),
     "resnet101": lambda: ResNet(SIZES["shrunk"]),
     "swin_b": lambda: SwinB(width=32, depths=(1, 1, 2, 1)),
-    "dinov2_b": lambda: Dino(vit_b14(registers=False, **_DINO_SHRUNK)),
-    "dinov2_b_reg": lambda: Dino(vit_b14(registers=True, **_DINO_SHRUNK)),
+    "dinov2_b": lambda: Dino(vit_14("b", **_DINO_SHRUNK)),
+    "dinov2_b_reg": lambda: Dino(vit_14("b", registers=True, **_DINO_SHRUNK)),
     "tiny": lambda: ResNet(SIZES["tiny"]),
 }
 """Name -> the same class with few and narrow layers and random weights."""

@@ -1,4 +1,4 @@
-"""DINOv2-B/14 as a frozen backbone, with or without register tokens (timm's module)."""
+"""DINOv2/14 in four sizes as a frozen backbone, with or without register tokens (timm's module)."""
 
 from collections.abc import Mapping
 
@@ -10,20 +10,27 @@ from torch import Tensor, nn
 
 IMAGE_SIZE = 896
 """64 patches of 14 pixels: the side of SAM's embedding."""
+PATCH = 14
+"""Pixels along a side of a patch."""
+SIZES = {"s": "small", "b": "base", "l": "large", "g": "giant"}
+"""Letter in the names of official files -> timm's word."""
 
 
-def vit_b14(registers: bool, **sizes: int) -> VisionTransformer:
-    """DINOv2's ViT-B/14 for images of side `IMAGE_SIZE`, with random weights.
+def vit_14(
+    size: str, side: int = IMAGE_SIZE, registers: bool = False, **sizes: int
+) -> VisionTransformer:
+    """DINOv2's ViT/14 of a size, one of `SIZES`, with random weights.
 
     Args:
+        side: of the images, a multiple of `PATCH`.
         sizes: timm's names of what is to be smaller.
     """
     kind = "reg4_dinov2" if registers else "dinov2"
     return timm.create_model(
-        f"vit_base_patch14_{kind}",
+        f"vit_{SIZES[size]}_patch{PATCH}_{kind}",
         pretrained=False,
         num_classes=0,
-        **{"img_size": IMAGE_SIZE, **sizes},
+        **{"img_size": side, **sizes},
     )
 
 
@@ -55,12 +62,17 @@ class Dino(nn.Module):
         return self.transformer.norm(stage3.movedim(1, -1)).movedim(-1, 1)
 
     def rename_official(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The tensors of Meta's `dinov2_vitb14*_pretrain.pth` under timm's names.
+        """The tensors of Meta's `dinov2_vit*14*_pretrain.pth` under timm's names.
 
         The position embedding is resized to the transformer's grid; with registers, timm's class
         token contains its own position. The mask token serves pre-training only and is dropped.
+        The giant's gated layers have names of their own.
         """
-        renamed = {name: value for name, value in state.items() if name != "mask_token"}
+        renamed = {
+            name.replace(".mlp.w12.", ".mlp.fc1.").replace(".mlp.w3.", ".mlp.fc2."): value
+            for name, value in state.items()
+            if name != "mask_token"
+        }
         registers = "register_tokens" in renamed
         if registers:
             renamed["reg_token"] = renamed.pop("register_tokens")

@@ -88,7 +88,7 @@ def drawn(size: Size, kind: str, *numbers: int) -> Tensor:
     return MASKS[kind](*size, *numbers) > 0
 
 
-def shading(size: Size, kind: str, *numbers: int) -> Tensor:
+def shading(dtype: torch.dtype, size: Size, kind: str, *numbers: int) -> Tensor:
     """How an object's colour changes along x and along y, 3 x H x W."""
     if kind == "disc":
         x, y, half_width = numbers
@@ -97,22 +97,28 @@ def shading(size: Size, kind: str, *numbers: int) -> Tensor:
         left, top, right, bottom = numbers
         x, y = (left + right) / 2, (top + bottom) / 2
         half_width, half_height = (right - left) / 2, (bottom - top) / 2
-    across = (torch.arange(size[1]).double() - x) / half_width
-    down = (torch.arange(size[0]).double() - y) / half_height
-    along_x = torch.tensor([0, 0.6, 0.6]).double().view(3, 1, 1)  # of float32
-    along_y = torch.tensor([0.6, 0, -0.6]).double().view(3, 1, 1)
+    across = (torch.arange(size[1]).to(dtype) - x) / half_width
+    down = (torch.arange(size[0]).to(dtype) - y) / half_height
+    along_x = torch.tensor([0, 0.6, 0.6]).to(dtype).view(3, 1, 1)  # of float32
+    along_y = torch.tensor([0.6, 0, -0.6]).to(dtype).view(3, 1, 1)
     return across.view(1, 1, -1) * along_x + down.view(1, -1, 1) * along_y
 
 
-def picture(name: str, size: Size, objects: Objects) -> np.ndarray:
-    """Shaded objects on a smooth field with a little noise, H x W x 3 uint8."""
-    low = fill(f"{name}/low", (1, 3, 6, 8)).double()
+def picture(
+    name: str, size: Size, objects: Objects, dtype: torch.dtype = torch.float64
+) -> np.ndarray:
+    """Shaded objects on a smooth field with a little noise, H x W x 3 uint8.
+
+    Args:
+        dtype: in which grey levels are computed before they are rounded.
+    """
+    low = fill(f"{name}/low", (1, 3, 6, 8)).to(dtype)
     field = F.interpolate(low, size=size, mode="bilinear", align_corners=False)[0]
     ground = 0.4 * field + 0.05 * fill(f"{name}/noise", (3, *size))
     pixels = ground
     for colour, *shape in objects:
-        inside = torch.tensor(COLOURS[colour]).double().view(3, 1, 1)
-        inside = inside + shading(size, *shape) + 0.3 * pixels
+        inside = torch.tensor(COLOURS[colour]).to(dtype).view(3, 1, 1)
+        inside = inside + shading(dtype, size, *shape) + 0.3 * pixels
         pixels = torch.where(drawn(size, *shape), inside, pixels)
     pixels = (128 + 40 * pixels).round().clamp(0, 255).to(torch.uint8)
     return pixels.permute(1, 2, 0).contiguous().numpy()

@@ -1,0 +1,129 @@
+"""What Matcher is made of: its flags and its builder."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+from common.cli import option
+from model.backbones.backbone import SHRUNK, Backbone, build_backbone
+from model.backbones.dino import SIZES, Dino, vit_14
+from model.matcher.network import Matcher
+from model.matcher.settings import SETTINGS
+from model.method import MethodOptions
+from model.sam.variants import DEFAULT_SAM_MODEL, SAM_MODELS, build_segmenter, segmenter_weights
+from model.weights import load_strictly, official_path, read_weights
+
+IMAGE_SIZE = 518
+"""37 x 37 patches of 14 pixels: what DINOv2 was trained last for."""
+_TINY_SIZE = 128
+_SHRUNK_SIZE = 112
+_TINY_GRID, _TINY_DRAWS = 8, 8
+"""Prompts of tiny and shrunk networks."""
+
+
+@dataclass(frozen=True)
+class MatcherOptions(MethodOptions):
+    """What the model is made of (Matcher)."""
+
+    method: ClassVar[str] = "matcher"
+
+    setting: str = option(
+        "objects",
+        "what is looked for: objects of a class, one large object (fss), or parts of objects",
+        tuple(SETTINGS),
+    )
+    size: str = option(
+        "l", "DINOv2 of which size, or the tiny networks that know drawings", (*SIZES, "tiny")
+    )
+    sam_model: str | None = option(
+        None, "variant of SAM: vit_b, vit_l, vit_h or tiny (default: largest; with size tiny, tiny)"
+    )
+    dino_weights: Path | None = option(
+        None, "file of DINOv2 (default: the official one in the folder of weights)"
+    )
+    sam_weights: Path | None = option(
+        None, "file of SAM (default: the official one in the folder of weights)"
+    )
+    prompt_seed: int = option(0, "seed of the prompts that are drawn at random")
+    threshold: float = option(
+        0.5, "masks count above it when they are resized; the released demo has 0"
+    )
+    keep_empty: bool = option(
+        False, "score empty proposals as the whole picture, as the released program does"
+    )
+    centre_for_empty: bool = option(
+        False, "let the middle stand for an empty reference, as the released program does"
+    )
+    random_weights: bool = option(False, "untrained networks, to try things without files")
+    shrunk: bool = option(
+        False,
+        "take the same classes with few layers and random weights, to try things in seconds",
+    )
+
+    @property
+    def random(self) -> bool:
+        return self.random_weights or self.shrunk
+
+    @property
+    def segmenter(self) -> str:
+        """The variant of SAM."""
+        return self.sam_model or ("tiny" if self.size == "tiny" else DEFAULT_SAM_MODEL[1])
+
+    def problems(self) -> list[str]:
+        """Every reason why these options cannot be used."""
+        found = []
+        if self.segmenter not in SAM_MODELS[1]:
+            names = ", ".join(SAM_MODELS[1])
+            found.append(f"--sam_model {self.segmenter} is no SAM version 1; there are {names}")
+        if not 0 <= self.threshold < 1:
+            found.append(f"--threshold must be from 0 to below 1, not {self.threshold}")
+        if self.prompt_seed < 0:
+            found.append(f"--prompt_seed cannot be negative, as {self.prompt_seed} is")
+        if self.random and (self.dino_weights or self.sam_weights):
+            flag = "--shrunk" if self.shrunk else "--random_weights"
+            found.append(f"{flag} leaves no use for --dino_weights or --sam_weights")
+        if self.size == "tiny" and self.dino_weights:
+            found.append("--size tiny has no DINOv2, so no use for --dino_weights")
+        return found
+
+    def files(self) -> tuple[str, ...]:
+        """Names of the official files that building reads."""
+        if self.random:
+            return ()
+        dino = () if self.size == "tiny" or self.dino_weights else (f"dinov2_{self.size}",)
+        sam = () if self.segmenter == "tiny" or self.sam_weights else (self.segmenter,)
+        return (*dino, *sam)
+
+
+def build_matcher(options: MatcherOptions) -> Matcher:
+    """Build Matcher with the weights of its frozen networks.
+
+    Raises:
+        UsageError: a weights file is missing, broken or of another model.
+    """
+    sam_weights = None
+    if not options.random:
+        sam_weights = options.sam_weights or segmenter_weights(1, options.segmenter)
+    segmenter = build_segmenter(1, options.segmenter, sam_weights, options.shrunk)
+    setting, side = SETTINGS[options.setting], IMAGE_SIZE
+    if options.size == "tiny" or options.shrunk:
+        setting = setting.reduced(_TINY_GRID, _TINY_DRAWS)
+        side = _TINY_SIZE if options.size == "tiny" else _SHRUNK_SIZE
+    published = ("threshold", "keep_empty", "centre_for_empty")
+    setting = replace(setting, **{name: getattr(options, name) for name in published})
+    return Matcher(_backbone(options), segmenter, side, setting, options.prompt_seed)
+
+
+def _backbone(options: MatcherOptions) -> Backbone:
+    name = f"dinov2_{options.size}"
+    if options.size == "tiny":
+        if options.random:
+            return Backbone("tiny", SHRUNK["tiny"]())
+        return build_backbone("tiny", None)
+    if options.shrunk:
+        return Backbone(name, SHRUNK["dinov2_b"]())
+    network = Dino(vit_14(options.size, IMAGE_SIZE))
+    if not options.random_weights:
+        path = options.dino_weights or official_path(name)
+        load_strictly(network, network.rename_official(read_weights(path, name)), path)
+    return Backbone(name, network)

@@ -1,0 +1,260 @@
+"""Matcher: places that match the references prompt SAM, and the matches choose among its masks.
+
+Nothing is learned. Source: Matcher: Segment Anything with One Shot Using All-Purpose Feature
+Matching (ICLR 2024), and its released program.
+Shapes: B batch, K shots, T = G x G patches of a picture, C channels, S side of the picture,
+P matched places, N proposals.
+"""
+
+import warnings
+import zlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from common.pixels import IMAGE_MEAN, IMAGE_STD
+from model.backbones.backbone import Backbone
+from model.matcher.decoder import PictureDecoder
+from model.matcher.features import MatcherFeatures, MatcherSupport
+from model.matcher.matching import Matching, cosine_similarity, match_patches, patch_centres
+from model.matcher.prompts import bounding_box, cluster_centres, grid_points, subsets
+from model.matcher.proposals import Prompts, Proposals, propose, suppress_overlaps
+from model.matcher.selection import Selection, select_masks
+from model.matcher.settings import SETTINGS, Setting
+from model.method import Method, Prediction
+from model.presence import PresenceScale, presence_signals
+from model.sam.sam1 import Sam
+from model.sam.segmenter import (
+    BOX_BOTTOM_RIGHT,
+    BOX_TOP_LEFT,
+    POINT_POSITIVE,
+    SegmenterFeatures,
+)
+
+_PADDING = -1
+"""Label of the token that stands in the place of a box."""
+
+
+class FoundObject(NamedTuple):
+    """What Matcher finds in one picture."""
+
+    objects: Tensor
+    """The masks that are united, N x S x S bool, best first; none where nothing was found."""
+    quality: Tensor
+    """Their mean quality, a scalar."""
+
+
+class Matcher(Method):
+    """DINOv2 matches, SAM draws; both are frozen."""
+
+    name = "matcher"
+    frozen_parts = ("backbone", "segmenter")
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        segmenter: Sam,
+        image_size: int,
+        setting: Setting = SETTINGS["objects"],
+        seed: int = 0,
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            backbone: its trunk's cells are the patches, a whole number of pixels wide.
+            image_size: S.
+            seed: of random prompts, beside the picture itself.
+        """
+        super().__init__()
+        self.backbone, self.segmenter = backbone, segmenter
+        self.image_size, self.setting, self.seed = image_size, setting, seed
+        self.requires_grad_(False)
+        self.eval()
+
+    @property
+    def image_features(self) -> Backbone:
+        return self.backbone
+
+    @property
+    def promptable(self) -> Sam:
+        return self.segmenter
+
+    @torch.no_grad()
+    def encode(
+        self, images: Tensor, support_only: bool = False, sizes: Tensor | None = None
+    ) -> MatcherFeatures:
+        patches = self.backbone.extract(images).trunk.float()
+        pixels = grey_levels(images)
+        keys = [zlib.crc32(picture.byte().cpu().numpy().tobytes()) for picture in pixels]
+        return MatcherFeatures(
+            F.normalize(patches.flatten(2).transpose(1, 2), dim=2),
+            None if support_only else self._encode_for_sam(pixels),
+            torch.tensor(keys, device=images.device),
+        )
+
+    @torch.no_grad()
+    def encode_support(
+        self,
+        images: MatcherFeatures,
+        masks: Tensor,
+        kinds: Sequence[Sequence[str]] | None = None,
+    ) -> MatcherSupport:
+        batch, shots = masks.shape[:2]
+        patches = images.patches.unflatten(0, (batch, shots)).flatten(1, 2)
+        grid = round(images.patches.shape[1] ** 0.5)
+        width = self.image_size // grid
+        empty = masks.flatten(2).amax(2) == 0
+        if empty.any():
+            if not self.setting.centre_for_empty:
+                raise ValueError("empty support mask: the reference shows no object")
+            middle = slice(grid // 2 * width, (grid // 2 + 1) * width)
+            masks = masks.clone()
+            masks[..., middle, middle] = masks[..., middle, middle].maximum(
+                empty[..., None, None].to(masks.dtype)
+            )
+        foreground = F.max_pool2d(masks, width).flatten(1) > 0
+        return MatcherSupport(patches, foreground, masks)
+
+    @torch.no_grad()
+    def predict(self, images: MatcherFeatures, support: MatcherSupport) -> Prediction:
+        found = [self._find(images[i : i + 1], support, i) for i in range(len(images.keys))]
+        masks = torch.stack([one.objects.any(0) for one in found])
+        logits = 2 * (masks.float() - self.setting.threshold)
+        quality = torch.stack([one.quality for one in found])
+        signals = self._signals(images, support, logits, quality)
+        presence = (self.presence_scale or PresenceScale())(signals) * masks.flatten(1).any(1)
+        objects = [one.objects for one in found]
+        return Prediction(logits, quality, presence, signals, objects)
+
+    def match(self, images: MatcherFeatures, support: MatcherSupport, index: int) -> "Matched":
+        """Match one picture, images of B = 1, with the support of an index."""
+        similarity = cosine_similarity(support.patches[index], images.patches[0])
+        foreground = support.foreground[index].nonzero().flatten().cpu().numpy()
+        matching = match_patches(similarity, foreground)
+        grid = round(similarity.shape[1] ** 0.5)
+        points = patch_centres(matching.patches, grid, self.image_size)
+        return Matched(matching, points, (1 - similarity[foreground]) / 2)
+
+    def draw_subsets(self, points: np.ndarray, key: int) -> list[np.ndarray]:
+        """Subsets of the matched places or of their centres, by size: prompts x n x 2 each.
+
+        Args:
+            points: P x 2 (x, y).
+            key: of the picture, which seeds what is random.
+        """
+        generator = np.random.default_rng((self.seed, key))
+        setting = self.setting
+        if setting.centres:
+            points = cluster_centres(points, setting.centres, generator)
+        chosen = subsets(len(points), setting.sizes, setting.draws, generator)
+        return [points[indices] for indices in chosen]
+
+    def prompts(self, subsets: Sequence[np.ndarray], points: np.ndarray) -> list[Prompts]:
+        """What SAM is asked for: the regular grid, if the setting has one, and the subsets.
+
+        Args:
+            subsets: from `draw_subsets`.
+            points: all matched places, whose box the subsets may have too.
+        """
+        setting, kinds = self.setting, []
+        if setting.grid:
+            grid = self._tokens(grid_points(setting.grid, self.image_size)[:, None], None)
+            kinds.append(Prompts(grid, False, setting.grid_quality, setting.grid_stability))
+        box = bounding_box(points, self.image_size) if setting.box else None
+        for places in subsets:
+            tokens = self._tokens(places, box)
+            kinds.append(Prompts(tokens, setting.three_masks, setting.quality, setting.stability))
+        return kinds
+
+    def decoder(self, features: SegmenterFeatures) -> PictureDecoder:
+        """SAM's decoder for prompts in one picture (B = 1)."""
+        return PictureDecoder(self.segmenter, features)
+
+    def select(self, proposals: Proposals, matched: "Matched", shots: int) -> Selection:
+        """Which proposals to unite; there must be at least one."""
+        setting = self.setting
+        merge = setting.merge if shots == 1 else setting.merge_many
+        return select_masks(proposals.masks, matched.cost, matched.points, setting, merge)
+
+    def _find(self, images: MatcherFeatures, support: MatcherSupport, index: int) -> FoundObject:
+        matched = self.match(images, support, index)
+        places = self.draw_subsets(matched.points, int(images.keys[0]))
+        prompts = self.prompts(places, matched.points)
+        sides = (self.segmenter.image_size, self.image_size)
+        found = propose(self.decoder(images.sam), prompts, sides)
+        proposals = suppress_overlaps(found, self.setting.overlap)
+        if not self.setting.keep_empty:
+            proposals = proposals[proposals.masks.flatten(1).any(1)]
+        if not len(proposals):
+            warnings.warn("Matcher: no mask passed the setting's filters", stacklevel=3)
+            return FoundObject(proposals.masks, proposals.quality.new_zeros(()))
+        selection = self.select(proposals, matched, shots=support.masks.shape[1])
+        chosen = torch.from_numpy(selection.chosen).to(proposals.masks.device)
+        united = proposals[chosen]
+        return FoundObject(united.masks, united.quality.mean())
+
+    def _encode_for_sam(self, pixels: Tensor) -> SegmenterFeatures:
+        """SAM's features of whole grey levels, B x 3 x S x S, enlarged as Pillow enlarges files."""
+        height, width = pixels.shape[-2:]
+        side = self.segmenter.image_size
+        for size in ((height, side), (side, side)):  # Pillow rounds between the two directions
+            if pixels.shape[-2:] != size:
+                pixels = F.interpolate(
+                    pixels,
+                    size=size,
+                    mode="bilinear",
+                    align_corners=False,
+                    antialias=side < width,
+                )
+                pixels = (pixels + 0.5).floor()
+        mean, std = _channels(IMAGE_MEAN, pixels), _channels(IMAGE_STD, pixels)
+        return self.segmenter.encode_images((pixels / 255 - mean) / std)
+
+    def _tokens(self, points: np.ndarray, box: np.ndarray | None) -> Tensor:
+        """Prompt tokens of places, Q x n x 2, each with the same box or none."""
+        count, places = points.shape[:2]
+        if box is None:
+            corners, labels = np.zeros((1, 2)), [_PADDING]
+        else:
+            corners, labels = box.reshape(2, 2), [BOX_TOP_LEFT, BOX_BOTTOM_RIGHT]
+        corners = np.broadcast_to(corners, (count, *corners.shape))
+        scale = self.segmenter.image_size / self.image_size
+        both = torch.from_numpy(np.concatenate([points, corners], axis=1) * scale)
+        marks = torch.tensor([POINT_POSITIVE] * places + labels).expand(count, -1)
+        device = self.segmenter.device
+        return self.segmenter.point_tokens(both.float().to(device), marks.to(device))
+
+    def _signals(
+        self, images: MatcherFeatures, support: MatcherSupport, logits: Tensor, quality: Tensor
+    ) -> Tensor:
+        """B x 3, see `presence_signals`."""
+        grid = round(images.patches.shape[1] ** 0.5)
+        here = images.patches.transpose(1, 2).unflatten(2, (grid, grid))
+        shots = support.masks.shape[1]
+        shown = support.patches.unflatten(1, (shots, -1)).transpose(2, 3)
+        shown = shown.unflatten(3, (grid, grid))
+        return presence_signals(logits, quality, here, shown, support.masks)
+
+
+class Matched(NamedTuple):
+    """A picture matched with references."""
+
+    matching: Matching
+    points: np.ndarray
+    """The matched places, P x 2 (x, y) in the picture."""
+    cost: np.ndarray
+    """Of moving each foreground patch of the references to each patch of the picture, F x T."""
+
+
+def grey_levels(images: Tensor) -> Tensor:
+    """Normalised images as the whole grey levels they were made of: B x 3 x S x S float32."""
+    levels = images.float() * _channels(IMAGE_STD, images) + _channels(IMAGE_MEAN, images)
+    return (255 * levels).round().clamp(0, 255)
+
+
+def _channels(values: tuple[float, ...], like: Tensor) -> Tensor:
+    return torch.tensor(values, device=like.device).view(3, 1, 1)
