@@ -129,6 +129,8 @@ def describe_classes(
             "each id is a class: --ids takes some of them, --class_name ID=NAME names them, "
             "--class_name NAME makes them one"
         )
+    elif not examples.class_name:
+        lines.append("--class_name NAME calls it something else")
     return lines
 
 

@@ -132,6 +132,14 @@ def test_every_class_that_a_mask_brings_is_told_with_what_changes_it(tmp_path, p
     assert classes == {1: "class_1", 2: "class_2", 3: "class_3"}
 
 
+def test_a_single_class_can_be_called_something_else(tmp_path, photo):
+    lines, _ = read_with(tmp_path, photo, [[0, 1, 1], [0, 0, 1]])
+    assert [line.rpartition(": ")[2] for line in lines] == [
+        'class "object", 50 % of the picture',
+        "--class_name NAME calls it something else",
+    ]
+
+
 def test_some_ids_can_be_taken_alone(tmp_path, photo):
     lines, classes = read_with(tmp_path, photo, TRIMAP, ids=(1,), class_name=("cat",))
     assert [line.rpartition(": ")[2] for line in lines] == ['class "cat", 33.3 % of the picture']
