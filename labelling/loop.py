@@ -19,8 +19,8 @@ from labelling.objects import Labels, split_into_objects
 from labelling.options import PredictionOptions
 from labelling.records import Source
 from labelling.targets import Target
-from model.label_map import Size, label_map
-from model.predictor import Found, InContextSegmenter
+from model.label_map import Found, Size, label_map
+from model.predictor import InContextSegmenter
 from model.reference import LearnedConcept
 
 

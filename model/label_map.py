@@ -36,6 +36,22 @@ class LabelMap(NamedTuple):
     """The presence of each concept, also of those below the threshold."""
 
 
+class Found(NamedTuple):
+    """Several concepts in one picture, before any threshold."""
+
+    logits: Tensor
+    """C x h x w, for `label_map`."""
+    scores: tuple[float, ...]
+    """The presence of each concept, in [0, 1]."""
+    objects: tuple[Tensor | None, ...]
+    """Of each concept the separate objects, N x h x w bool, where the method has proposals."""
+
+    def label_map(self, size: Size, threshold: float) -> LabelMap:
+        """Let the concepts whose score is not below a threshold share the pixels of a picture."""
+        present = [c for c, score in enumerate(self.scores) if score >= threshold]
+        return LabelMap(label_map(self.logits, present, size), self.scores)
+
+
 def label_map(logits: Tensor, present: Sequence[int], size: Size, least: float = 0.0) -> np.ndarray:
     """Argmax over concepts: 0 or 1 + the position of a present one, H x W uint8.
 

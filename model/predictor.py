@@ -14,46 +14,28 @@ that shows a picture, H and W a picture's own size.
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, overload
 
-import numpy as np
 import torch
-from PIL import Image
-from torch import Tensor
 
 from common.cli import refuse_problems
 from common.distributed import choose_device
 from common.errors import UsageError
-from common.images import open_image, read_image, rgb_pixels
-from common.pixels import normalize, squash
 from common.trainer import PRECISIONS, autocast
 from common.video_io import FrameReader
+from model.beside import SamsBeside
 from model.checkpoint import build_method, load_method
-from model.choice import best_sam
 from model.first_frame import first_frame_video
-from model.label_map import ConceptMask, LabelMap, Size, label_map
+from model.label_map import ConceptMask, Found, LabelMap, Size
 from model.method import Method, VideoState
+from model.pictures import Picture, binary_mask, picture_pixels
 from model.reference import LearnedConcept, Reference, read_references
 from model.registry import METHODS
 from model.sam.clicks import PromptedPicture
 from model.sam.sam2 import ABSENT_LOGIT
-from model.sam.segmenter import Segmenter
 
-Picture = Image.Image | np.ndarray | Path | str
-"""A picture or mask; a path is that of its file."""
 Frames = Path | str | Iterable[Picture]
 """A video file, a folder of frames, or the frames themselves."""
-
-
-class Found(NamedTuple):
-    """Several concepts in one picture, before any threshold."""
-
-    logits: Tensor
-    """C x h x w, for `label_map`."""
-    scores: tuple[float, ...]
-    """The presence of each concept, in [0, 1]."""
-    objects: tuple[Tensor | None, ...]
-    """Of each concept the separate objects, N x h x w bool, where the method has proposals."""
 
 
 class InContextSegmenter:
@@ -72,7 +54,8 @@ class InContextSegmenter:
             raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, not {precision}")
         self.method, self.geometry, self.precision = method, method.geometry, precision
         self.device = next(method.parameters()).device
-        self._sams: dict[tuple[int, ...], Segmenter] = {}
+        self.sams = SamsBeside(method, self.device)
+        """For marks that the method does not take, and for videos where it has no memory."""
 
     @property
     def is_calibrated(self) -> bool:
@@ -163,23 +146,10 @@ class InContextSegmenter:
         if not images or len({len(images), len(masks), len(kinds)}) > 1:
             raise ValueError(f"{len(images)} reference images but {len(masks)} masks")
         references = [
-            Reference(_pixels(image), _binary(mask), kind)
+            Reference(picture_pixels(image), binary_mask(mask), kind)
             for image, mask, kind in zip(images, masks, kinds, strict=True)
         ]
         return self._learn(references, name)
-
-    def as_taken(self, reference: Reference) -> Reference:
-        """A reference with a mark that the method takes: where it does not, SAM's mask of it.
-
-        Raises:
-            UsageError: no SAM is there, or it finds nothing.
-        """
-        if reference.kind in self.method.prompt_kinds:
-            return reference
-        mask = self.prompted(reference.pixels).mask_of(reference.mark, reference.kind)
-        if not mask.any():
-            raise UsageError(f"SAM finds nothing at the {reference.kind} of a reference")
-        return Reference(reference.pixels, mask)
 
     def load(self, path: Path | str) -> LearnedConcept:
         """Read a concept that was saved, and learn it again with this model.
@@ -232,13 +202,10 @@ class InContextSegmenter:
             raise ValueError(f"pictures is a list: for one, {pictures}, there is `segment`")
         if not pictures:
             return []
-        pixels = [_pixels(picture) for picture in pictures]
+        pixels = [picture_pixels(picture) for picture in pictures]
         sizes = sizes or [picture.shape[:2] for picture in pixels]
-        results = []
-        for found, size in zip(self.predict(pixels, concepts, sizes), sizes, strict=True):
-            present = [c for c, score in enumerate(found.scores) if score >= threshold]
-            results.append(LabelMap(label_map(found.logits, present, size), found.scores))
-        return results
+        found = self.predict(pixels, concepts, sizes)
+        return [one.label_map(size, threshold) for one, size in zip(found, sizes, strict=True)]
 
     @overload
     def segment_video(
@@ -285,7 +252,8 @@ class InContextSegmenter:
         """
         alone = isinstance(concepts, LearnedConcept)
         wanted = [concepts] if alone else concepts
-        maps = _labelled(self.predict_video(frames, wanted, prompt_every), threshold)
+        found = self.predict_video(frames, wanted, prompt_every)
+        maps = (one.label_map(size, threshold) for one, size in found)
         return (ConceptMask(one.labels == 1, one.scores[0]) for one in maps) if alone else maps
 
     def predict_video(
@@ -301,7 +269,7 @@ class InContextSegmenter:
         if self.method.has_memory:
             video = self.method.video(supports, prompt_every)
         else:
-            video = first_frame_video(self.method, supports, self._beside(2), prompt_every)
+            video = first_frame_video(self.method, supports, self.sams.for_videos(), prompt_every)
         opened = FrameReader(Path(frames)) if isinstance(frames, Path | str) else frames
         return self._predict_frames(video, opened)
 
@@ -313,10 +281,20 @@ class InContextSegmenter:
         Raises:
             UsageError: there is none.
         """
-        sam = self.method.promptable or self._beside(2, 1)
-        image = normalize(squash(_pixels(picture), sam.image_size))[None].to(self.device)
-        with autocast(self.device, self.precision):
-            return PromptedPicture(sam, image)
+        return self.sams.prompted(picture_pixels(picture), self.precision)
+
+    def as_taken(self, reference: Reference) -> Reference:
+        """A reference with a mark that the method takes: where it does not, SAM's mask of it.
+
+        Raises:
+            UsageError: no SAM is there, or it finds nothing.
+        """
+        if reference.kind in self.method.prompt_kinds:
+            return reference
+        mask = self.prompted(reference.pixels).mask_of(reference.mark, reference.kind)
+        if not mask.any():
+            raise UsageError(f"SAM finds nothing at the {reference.kind} of a reference")
+        return Reference(reference.pixels, mask)
 
     def require_memory(self) -> None:
         """Check before work begins that videos can be segmented.
@@ -325,30 +303,14 @@ class InContextSegmenter:
             UsageError: the method has no memory, and no SAM 2 is there to carry its masks on.
         """
         if not self.method.has_memory:
-            self._beside(2)
-
-    def _beside(self, *versions: int) -> Segmenter:
-        """The SAM beside the method, for clicks and for videos; it is read once.
-
-        Raises:
-            UsageError: there is none.
-        """
-        if versions not in self._sams:
-            found = best_sam(versions, tiny=self.method.knows_drawings_only)
-            if found is None:
-                raise UsageError(
-                    f"{self.method.name} needs a SAM 2 beside it for videos, clicks, boxes and "
-                    "scribbles: `python -m tools.weights fetch sam2.1_hiera_b+` gets one"
-                )
-            self._sams[versions] = found.to(self.device)
-        return self._sams[versions]
+            self.sams.for_videos()
 
     @torch.no_grad()
     def _predict_frames(
         self, video: VideoState, frames: Iterable[Picture]
     ) -> Iterator[tuple[Found, Size]]:
         for frame in frames:
-            pixels = _pixels(frame)
+            pixels = picture_pixels(frame)
             size = pixels.shape[:2]
             image = self.geometry.image(pixels)[None].to(self.device)
             with autocast(self.device, self.precision):
@@ -371,7 +333,7 @@ class InContextSegmenter:
         Args:
             sizes: see `segment_classes`.
         """
-        pixels = [_pixels(picture) for picture in pictures]
+        pixels = [picture_pixels(picture) for picture in pictures]
         sizes = sizes or [picture.shape[:2] for picture in pixels]
         batch = torch.stack([self.geometry.image(image) for image in pixels])
         with autocast(self.device, self.precision):
@@ -410,38 +372,9 @@ class InContextSegmenter:
         return LearnedConcept(name, kept, support)
 
 
-def _labelled(predicted: Iterable[tuple[Found, Size]], threshold: float) -> Iterator[LabelMap]:
-    for found, size in predicted:
-        present = [c for c, score in enumerate(found.scores) if score >= threshold]
-        yield LabelMap(label_map(found.logits, present, size), found.scores)
-
-
 def _checked(concepts: Sequence[LearnedConcept]) -> Sequence[LearnedConcept]:
     if not 0 < len(concepts) < 256:
         raise ValueError(
             f"between 1 and 255 concepts can be segmented together, not {len(concepts)}"
         )
     return concepts
-
-
-def _pixels(picture: Picture) -> np.ndarray:
-    """H x W x 3 uint8."""
-    return read_image(Path(picture)) if isinstance(picture, Path | str) else rgb_pixels(picture)
-
-
-def _binary(mask: Picture) -> np.ndarray:
-    """A mask of 0 and one other value as H x W bool; of a palette image the indices count."""
-    if isinstance(mask, Path | str):
-        with open_image(Path(mask), "mask") as stored:
-            values = np.array(stored)
-    else:
-        values = np.asarray(mask)
-    kinds = np.unique(values)
-    if values.ndim != 2 or len(kinds) > 2 or (len(kinds) == 2 and kinds[0] != 0):
-        raise ValueError(
-            "a mask is H x W with 0 outside the object and one other value inside, not an array "
-            f"of shape {values.shape} with {len(kinds)} values"
-        )
-    if not kinds.any():
-        raise ValueError("empty mask: the reference marks no pixel")
-    return values != 0

@@ -4,7 +4,7 @@ import torch
 from labelling.label_folder import LabelFolder
 from labelling.loop import Labelling
 from labelling.options import PredictionOptions
-from model.predictor import Found
+from model.label_map import Found
 
 
 def labelling(tmp_path, **options):

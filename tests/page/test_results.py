@@ -10,7 +10,7 @@ from pycocotools import mask as run_lengths
 
 from common.errors import UsageError
 from common.video_io import FrameReader, VideoWriter
-from model.predictor import Found
+from model.label_map import Found
 from page.found import STEP, FilmResults, store_logits
 from page.items import Mark, Thresholds
 from page.limits import PageLimits
