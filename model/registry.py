@@ -10,6 +10,7 @@ from model.dc_sam.config import HYPER_PARAMETERS, DcSamOptions, build_dc_sam, re
 from model.dc_sam.export_steps import STEPS
 from model.dc_sam.released_names import is_release, read_release
 from model.insid3.config import Insid3Options, build_insid3
+from model.insid3.export_steps import STEPS as INSID3_STEPS
 from model.matcher.config import MatcherOptions, build_matcher
 from model.method import Method
 from model.persam.config import PerSamFOptions, PerSamOptions, build_persam
@@ -69,6 +70,7 @@ METHODS: dict[str, Entry] = {
         options=Insid3Options,
         build=build_insid3,
         ready=True,
+        export_steps=INSID3_STEPS,
     ),
     "matcher": Entry(
         title="Matcher",

@@ -146,13 +146,18 @@ class Insid3(Method):
 
     def debias(self, cells: Tensor) -> Tensor:
         """Features without positions, of unit length; ... x N x C to the same."""
+        return debias(cells, self.basis())
+
+    def basis(self) -> Tensor:
+        """The directions of positions, C x s, computed when they are first needed."""
         if self.directions is None:
-            self.directions = self._basis_directions().to(cells.device)
-        return debias(cells, self.directions)
+            device = next(self.encoder.parameters()).device
+            self.directions = self._find_directions().to(device)
+        return self.directions
 
     @torch.no_grad()
-    def _basis_directions(self) -> Tensor:
-        """C x s, computed once: from a file where another run has left it."""
+    def _find_directions(self) -> Tensor:
+        """From a file where another run has left them, or from a black picture."""
         factors, path = self.coordinate_factors, None
         if self.basis_folder is not None:
             path = basis_file(

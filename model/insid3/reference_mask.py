@@ -24,17 +24,23 @@ def cell_mask(mask: Tensor, grid: tuple[int, int]) -> Tensor:
     Raises:
         ValueError: the mask is empty.
     """
-    if not mask.any():
+    if not torch.compiler.is_exporting() and not mask.any():  # a graph cannot refuse
         raise ValueError("empty support mask: the reference shows no object")
     whole = mask[None, None].float()
-    smooth = F.interpolate(whole, size=grid, mode="bilinear", align_corners=False) > 0.5
-    if smooth.any():
-        return smooth[0, 0]
-    nearest = F.interpolate(whole, size=grid, mode="nearest") > 0.5
-    if nearest.any():
-        return nearest[0, 0]
+    smooth = F.interpolate(whole, size=grid, mode="bilinear", align_corners=False)[0, 0] > 0.5
+    nearest = F.interpolate(whole, size=grid, mode="nearest")[0, 0] > 0.5
+    alone = _centre_cell(whole[0, 0], grid)
+    return smooth | (~smooth.any() & (nearest | (~nearest.any() & alone)))
+
+
+def _centre_cell(mask: Tensor, grid: tuple[int, int]) -> Tensor:
+    """The one cell of the centre of a mask, H x W; h x w bool."""
     pixels_of_a_cell = mask.shape[1] // grid[1]  # the published program divides both axes by it
-    row, column = (mask.nonzero().float().mean(dim=0) / pixels_of_a_cell).long().tolist()
-    alone = torch.zeros(grid, dtype=torch.bool, device=mask.device)
-    alone[min(row, grid[0] - 1), min(column, grid[1] - 1)] = True
-    return alone
+    is_there = []
+    for axis, cells in enumerate(grid):
+        profile = mask.sum(dim=1 - axis)
+        places = torch.arange(len(profile), device=mask.device, dtype=mask.dtype)
+        centre = (profile * places).sum() / profile.sum() / pixels_of_a_cell
+        own = torch.arange(cells, device=mask.device)
+        is_there.append(own == centre.long().clamp(max=cells - 1))
+    return is_there[0][:, None] & is_there[1]

@@ -123,7 +123,7 @@ def drawn(exported: Path) -> dict[str, Path]:
 
 
 def test_the_page_shows_a_program_that_finds_the_same_without_pytorch(drawn: dict[str, Path]):
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    code, _ = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     places = [str(folder) for folder in drawn.values()]
     alone = (
         "import os, sys\nsys.modules['torch'] = None\n"
