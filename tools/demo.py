@@ -28,7 +28,13 @@ MANY_SHOTS = 5
 SHEET = "contact_sheet.png"
 COMPARISON = "comparison.png"
 OVERLAY = "overlay.mp4"
-UNTRAINED = ("insid3:size=tiny", "sansa:sam_model=tiny")
+UNTRAINED = (
+    "insid3:size=tiny",
+    "persam:sam_model=tiny",
+    "persam_f:sam_model=tiny",
+    "matcher:size=tiny",
+    "sansa:sam_model=tiny",
+)
 """Methods as `tools.compare` takes them, with this repository's tiny networks in place of the
 official ones: the same code, whose numbers say nothing about photographs."""
 VIDEO_ROWS = {
