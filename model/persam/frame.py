@@ -41,10 +41,9 @@ class Frame:
     def to_square(self, places: Tensor) -> Tensor:
         """Places in the picture's pixels (... x 2: x, y) as places in the square."""
         (height, width), (inner_height, inner_width) = self.size, self.content
-        scale = torch.tensor(
-            [inner_width / width, inner_height / height], dtype=torch.float64, device="cpu"
-        )
-        return (places.double() * scale.to(places.device)).float()
+        scale = torch.tensor([inner_width / width, inner_height / height], dtype=torch.float64)
+        # on the CPU, as not every device has float64
+        return (places.cpu().double() * scale).float().to(places.device)
 
     def own_mask(self, mask: Tensor) -> Tensor:
         """The picture's part of a mask of the square, S x S, at its own size: H x W, nearest."""

@@ -31,8 +31,13 @@ KEPT = {
     "persam_images": r"mask128/(?!image3|final/02|\S*low_res_avg64)|mask255/reference/",
     "persam_mobile": r"reference|image[01]/|final/00",
     "persam_finetune": r"(?!short/image3|short/final/02)",
-    "persam_video": r"\w+/(reference|image[0123]/|box_|frame[12]/)",
-    "persam_videof": r"(?!\w+/image5|\w+/frame4|aligned/(image[023]|frame[12]|training))",
+    "persam_video": (
+        r"published/(reference|image[012]/|frame1/|box_)"
+        r"|areas_in_int64/(reference|image[0123]/|frame[12]/|box_)"
+    ),
+    "persam_videof": (
+        r"aligned/(?!image5/|frame4/)|published/(reference|image[04]/features|image4/|frame3/|box_)"
+    ),
 }
 """Which of the values are in the repository; the video ones end before the last frame."""
 Size = tuple[int, int]

@@ -29,12 +29,12 @@ from tests.golden.persam_log import (
 
 HAND_OVER = Rules(released_hand_over=True)
 RUNS = [
-    ("persam_video", "published/", Rules(released_areas=True, released_hand_over=True)),
-    ("persam_video", "areas_in_int64/", HAND_OVER),
-    ("persam_videof", "published/", HAND_OVER),
-    ("persam_videof", "aligned/", Rules()),
+    ("persam_video", "published/", 2, Rules(released_areas=True, released_hand_over=True)),
+    ("persam_video", "areas_in_int64/", 3, HAND_OVER),
+    ("persam_videof", "aligned/", 4, Rules()),
+    pytest.param("persam_videof", "published/", 4, HAND_OVER, marks=pytest.mark.slow),
 ]
-"""File, group, and the rules by which it was made."""
+"""File, group, frames in the repository, and the rules by which it was made."""
 
 
 @pytest.fixture(scope="module")
@@ -109,13 +109,14 @@ def first_frame(
     return video, found
 
 
-@pytest.mark.parametrize(("file", "group", "rules"), RUNS)
+@pytest.mark.parametrize(("file", "group", "frames", "rules"), RUNS)
 def test_video(
     case: PersamCase,
     sam: Sam,
     encoded: Callable,
     file: str,
     group: str,
+    frames: int,
     rules: Rules,
     monkeypatch: pytest.MonkeyPatch,
 ):
@@ -129,8 +130,7 @@ def test_video(
     boxes = video.boxes * (2 if tuned else 1)  # the training takes them too
     if group == "published/":
         found |= named("image0", feature_values(picture))
-    frames = case.facts["video"]["frames"] if case.whole else {"persam_video": 3}.get(file, 4)
-    for number in range(1, frames):
+    for number in range(1, case.facts["video"]["frames"] if case.whole else frames):
         name = f"image{number + count - 1}"
         picture = encoded(number, crcs[f"{group}{name}/crc"])
         if number > 1:
