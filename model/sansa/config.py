@@ -98,6 +98,11 @@ class SansaOptions(MethodOptions):
         everything = re.search("generalist|universal", self.released)
         return {"benchmark": "coco_all", "fold": 0} if everything else {}
 
+    def to_json(self) -> dict[str, Any]:
+        """As everywhere; of adapters from a file it says the file's name."""
+        stored = super().to_json()
+        return {**stored, "adapters": self.adapters and Path(self.adapters).name}
+
     def files(self) -> tuple[str, ...]:
         sam = (
             () if self.random or self.sam_weights or self.sam_model == "tiny" else (self.sam_model,)
@@ -180,4 +185,4 @@ def read_release(path: Path) -> tuple[SansaOptions, dict[str, Tensor]]:
         UsageError: the file holds anything else.
     """
     sam_model, weights = read_adapters(path)
-    return SansaOptions(sam_model=sam_model), weights
+    return SansaOptions(sam_model=sam_model, adapters=FRESH), weights

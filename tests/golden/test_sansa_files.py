@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from common.errors import UsageError
+from model.checkpoint import load_method
 from model.official import OFFICIAL
 from model.sam.sam2 import Sam2
 from model.sansa.adapters import adapter_widths, add_adapters
 from model.sansa.config import SansaOptions, build_sansa
+from model.sansa.network import Sansa
 from tests.golden.fill import fill
 from tests.golden.method_set import MethodSet, method_set
 from tests.helpers import sam2_without_weights
@@ -78,6 +80,16 @@ def test_a_released_file_loads(golden: MethodSet, weights: Path, monkeypatch):
         bare = name.removeprefix("sam.sam.")
         assert torch.equal(found[bare], fill(f"sam.{bare}", value.shape)), name
     assert torch.equal(found["no_mem_embed"], fill("no_mem_embed", (1, 1, 256)))
+
+
+def test_a_released_file_is_a_checkpoint(golden: MethodSet, weights: Path, monkeypatch):
+    monkeypatch.setenv("DCSAM_WEIGHTS", str(weights))
+    model, facts = load_method(weights / OFFICIAL["sansa_generalist"].file, torch.device("cpu"))
+    assert isinstance(model, Sansa)
+    assert facts["model"]["sam_model"] == "sam2_hiera_t"
+    name = "image_encoder.trunk.blocks.11.adapter.up_proj.weight"
+    expected = fill(f"sam.{name}", (768, 614))
+    assert torch.equal(model.segmenter.network.state_dict()[name], expected)
 
 
 class Foreign:
