@@ -46,9 +46,12 @@ def write_int8(path: Path, quantised: Path) -> bool:
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    model = onnx.load(path)
+    # the exporter's notes on shapes between operators are not all true, and here they are checked
+    del model.graph.value_info[:]
     with _without_advice():
         quantize_dynamic(
-            path,
+            model,
             quantised,
             op_types_to_quantize=["MatMul"],
             per_channel=True,
