@@ -5,36 +5,30 @@ at a time.
 """
 
 import torch
-from torch import Tensor, nn
 
+from model.export_step import ExportStep, Values
 from model.sam.memory_bank import FrameMemory
 from model.sam.rotary import use_real_numbers
 from model.sam.segmenter import SegmenterFeatures
-from model.sansa.features import Support
+from model.sansa.features import EncodedImages, Support
 from model.sansa.network import Sansa
 
-Values = dict[str, Tensor]
-"""Named tensors that a step is given or gives."""
 
-
-class Step(nn.Module):
+class Step(ExportStep):
     """One step of SANSA."""
 
+    model: Sansa
+
     def __init__(self, model: Sansa, side: int) -> None:
-        super().__init__()
-        self.model, self.side = model, side
+        super().__init__(model, side)
         segmenter = model.segmenter
         use_real_numbers(segmenter.network.memory_attention, segmenter.embedding_size)
-        self.eval()
 
-    def forward(self, given: Values) -> Values:
-        """Take the step; what it has no use for may be among the given tensors."""
-        raise NotImplementedError
-
-    def features(self, given: Values) -> SegmenterFeatures:
+    def features(self, given: Values) -> EncodedImages:
         """What `Encode` made of a picture, or of K of them."""
         levels = tuple(given[name] for name in sorted(given) if name.startswith("level_"))
-        return SegmenterFeatures(given["embedding"], levels)
+        features = SegmenterFeatures(given["embedding"], levels)
+        return EncodedImages(features, (self.side, self.side))
 
 
 class Encode(Step):
@@ -53,7 +47,7 @@ class Remember(Step):
     """
 
     def forward(self, given: Values) -> Values:
-        features = self.features(given)
+        features = self.features(given).sam
         found, _ = self.model.take_masks(features, given["masks"])
         memory = self.model.segmenter.encode_memory(features, found, binary=False)
         return {"memories": memory.features, "pointers": memory.pointer}
@@ -66,7 +60,7 @@ class Find(Step):
     """
 
     def forward(self, given: Values) -> Values:
-        features, segmenter = self.features(given), self.model.segmenter
+        features, segmenter = self.features(given).sam, self.model.segmenter
         memories = tuple(
             FrameMemory(pointer, memory)
             for pointer, memory in zip(
