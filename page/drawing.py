@@ -8,6 +8,8 @@ from PIL import Image
 
 from common.video_io import davis_palette
 from common.visualize import Colour, overlay
+from labelling.marks import reduced_mark, visible_mark
+from labelling.objects import Labels
 from page.canvas import resized
 
 CANVAS_SIDE, THUMBNAIL_SIDE, PREVIEW_SIDE = 960, 320, 720
@@ -15,8 +17,6 @@ CANVAS_SIDE, THUMBNAIL_SIDE, PREVIEW_SIDE = 960, 320, 720
 
 _BRIGHT = 7
 """Classes that differ by hue in DAVIS' palette; later ones differ by brightness."""
-_DOT = 160
-"""A point on a picture is drawn as large as its longer side divided by this."""
 
 
 def fitted(pixels: np.ndarray, side: int) -> np.ndarray:
@@ -34,15 +34,10 @@ def class_colour(number: int) -> Colour:
     return tuple(colour.tolist())
 
 
-def label_classes(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """A picture with each class in its colour.
-
-    Args:
-        pixels: H x W x 3 uint8.
-        labels: H x W, 0 or the number of a class.
-    """
-    for number in np.unique(labels[labels > 0]).tolist():
-        pixels = overlay(pixels, labels == number, class_colour(number))
+def draw_labels(pixels: np.ndarray, labels: Labels) -> np.ndarray:
+    """A picture, H x W x 3 uint8, with each object in the colour of its class, and its outline."""
+    for one in labels.objects:
+        pixels = overlay(pixels, one.mask, class_colour(one.class_id))
     return pixels
 
 
@@ -53,19 +48,9 @@ def show_mark(pixels: np.ndarray, mark: np.ndarray, kind: str, colour: Colour) -
         mark: H x W bool, of any size.
         kind: one of `common.geometry.KINDS`.
     """
-    if kind in ("point", "scribble"):
-        shown = np.zeros(pixels.shape[:2], dtype=bool)
-        rows, columns = np.nonzero(mark)
-        reach = max(2, max(shown.shape) // _DOT)
-        for row, column in zip(
-            rows * shown.shape[0] // mark.shape[0],
-            columns * shown.shape[1] // mark.shape[1],
-            strict=True,
-        ):
-            top, left = max(0, row - reach), max(0, column - reach)
-            shown[top : row + reach + 1, left : column + reach + 1] = True
-    else:
-        shown = resized(mark, pixels.shape[:2])
+    size = pixels.shape[:2]
+    thin = kind in ("point", "scribble")
+    shown = visible_mark(reduced_mark(mark, size), kind) if thin else resized(mark, size)
     return overlay(pixels, shown, colour)
 
 

@@ -181,6 +181,7 @@ class Events:
         name: str,
         presence: float,
         mask: float,
+        apart: bool,
         prompt_every: float,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio's way to ask for it
@@ -208,7 +209,7 @@ class Events:
             session.results = found
             told = self._stopped(session, found) + self._warning(session, segmenter)
             session.told = told
-            return self._drawn(session, Thresholds(presence, mask), progress)
+            return self._drawn(session, Thresholds(presence, mask, apart), progress)
 
     def stop(self, request: gr.Request) -> None:
         """End the running work; what is done so far is shown."""
@@ -219,6 +220,7 @@ class Events:
         self,
         presence: float,
         mask: float,
+        apart: bool,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio's way to ask for it
     ) -> Updates:
@@ -226,21 +228,21 @@ class Events:
         session = self.session(request)
         if session.results is None:
             return (gr.skip(),) * RESULT_PARTS
-        return self._drawn(session, Thresholds(presence, mask), progress)
+        return self._drawn(session, Thresholds(presence, mask, apart), progress)
 
     @plainly
-    def save_masks(self, presence: float, mask: float, request: gr.Request) -> str:
-        return str(saving.write_masks(self.session(request), Thresholds(presence, mask)))
+    def save_masks(self, presence: float, mask: float, apart: bool, request: gr.Request) -> str:
+        return str(saving.write_masks(self.session(request), Thresholds(presence, mask, apart)))
 
     @plainly
-    def save_coco(self, presence: float, mask: float, request: gr.Request) -> str:
-        return str(saving.write_coco(self.session(request), Thresholds(presence, mask)))
+    def save_coco(self, presence: float, mask: float, apart: bool, request: gr.Request) -> str:
+        return str(saving.write_coco(self.session(request), Thresholds(presence, mask, apart)))
 
     @plainly
-    def save_film(self, presence: float, mask: float, request: gr.Request) -> str:
+    def save_film(self, presence: float, mask: float, apart: bool, request: gr.Request) -> str:
         session = self.session(request)
         film = saving.found_results(session)
-        path, _ = results.draw_film(session, film, Thresholds(presence, mask), _silently)
+        path, _ = results.draw_film(session, film, Thresholds(presence, mask, apart), _silently)
         return str(path)
 
     def _drawn(self, session: Session, thresholds: Thresholds, progress: gr.Progress) -> Updates:
@@ -267,11 +269,11 @@ class Events:
         return f"<p>Stopped after {len(found.pictures)} of {len(session.targets)} pictures.</p>"
 
     def _warning(self, session: Session, segmenter: InContextSegmenter) -> str:
-        if not (segmenter.method.knows_drawings_only and session.has_own_pictures):
+        if segmenter.caution is None or not session.has_own_pictures:
             return ""
         return (
-            '<p class="warning">This model was trained on drawn shapes: on photographs do not '
-            "trust what it marks. Choose a method with public weights above.</p>"
+            f'<p class="warning">About {segmenter.method.name}: {segmenter.caution}. Choose a '
+            "method with public weights above.</p>"
         )
 
 

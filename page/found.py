@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from common.geometry import Size
+from labelling.loop import enlarged
+from labelling.objects import Labels, split_into_objects
 from model.label_map import label_map
 from page.items import Mark, Thresholds
 
@@ -38,11 +40,24 @@ class Labelled:
     """C x h x w."""
     scores: tuple[float, ...]
     """Of each class: whether it is there at all, 0 to 1."""
+    proposals: Path | None = None
+    """File of `store_proposals`, where the method has such."""
 
-    def labels(self, thresholds: Thresholds, size: Size | None = None) -> np.ndarray:
-        """H x W uint8, 0 or the number of a class; at its own size unless another is asked for."""
+    def labels(self, thresholds: Thresholds, size: Size | None = None) -> Labels:
+        """Classes by their numbers from 1; at its own size unless another is asked for."""
+        size = size or self.size
         present = [c for c, score in enumerate(self.scores) if score >= thresholds.presence]
-        return label_map(self.logits, present, size or self.size, thresholds.least)
+        classes = label_map(self.logits, present, size, thresholds.least)
+        labels = Labels(classes, dict(enumerate(self.scores, start=1)))
+        if not thresholds.apart:
+            return labels
+        if self.proposals is None:
+            return split_into_objects(labels)
+        with np.load(self.proposals) as stored:
+            masks = {int(name): torch.from_numpy(stored[name]) for name in stored.files}
+            return split_into_objects(
+                labels, {c: enlarged(some, size) for c, some in masks.items()}
+            )
 
 
 @dataclass(frozen=True)
@@ -83,6 +98,15 @@ class FilmResults(Results):
             image = {"file_name": self.video.name, "frame": number}
             name = f"{self.video.stem}/{number:05d}"
             yield Labelled(image, name, size, logits, scores)
+
+
+def store_proposals(path: Path, objects: Sequence[Tensor | None]) -> Path | None:
+    """Write the separate objects of each class, N x h x w bool, where there are any."""
+    known = {str(c): some.cpu().numpy() for c, some in enumerate(objects, 1) if some is not None}
+    if not known:
+        return None
+    np.savez_compressed(path, **known)
+    return path
 
 
 def store_logits(path: Path, logits: Tensor) -> None:

@@ -75,6 +75,8 @@ class Thresholds:
     """Least score of a picture or frame, 0 to 1."""
     mask: float = 0.5
     """Least score of a pixel, between 0 and 1."""
+    apart: bool = False
+    """Tell the objects of a class apart."""
 
     @classmethod
     def start(cls, calibrated: bool) -> "Thresholds":

@@ -229,6 +229,7 @@ class ResultStep:
                 picture = {"step": 0.01, "elem_id": "presence", **presence_slider(calibrated)}
                 self.presence = gr.Slider(0, 1, **picture)
                 self.mask = gr.Slider(0.05, 0.95, start.mask, step=0.01, **pixel)
+            self.apart = gr.Checkbox(label="Tell the objects of a class apart", elem_id="apart")
             with gr.Row():
                 self.save_masks = gr.Button("Save masks (PNG)", size="sm", elem_id="save-masks")
                 self.save_coco = gr.Button("Save COCO JSON", size="sm", elem_id="save-coco")
@@ -250,7 +251,7 @@ class ResultStep:
 
     def connect(self, events: Events, reference: ReferenceStep, targets: TargetStep) -> None:
         """Let the parts do something."""
-        thresholds = [self.presence, self.mask]
+        thresholds = [self.presence, self.mask, self.apart]
         self.find.click(
             events.segment,
             [*reference.painting, *thresholds, targets.every],
@@ -259,8 +260,8 @@ class ResultStep:
             **NETWORK,
         )
         self.stop.click(events.stop, queue=False, api_visibility="private")
-        for slider in thresholds:
-            slider.change(
+        for part in thresholds:
+            part.change(
                 events.move_thresholds,
                 thresholds,
                 self.shown,

@@ -1,6 +1,7 @@
 """Which methods the page offers, what each needs, and the ones that are in memory."""
 
 import html
+import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -8,9 +9,10 @@ from pathlib import Path
 
 from common.errors import UsageError
 from common.files import ROOT
-from model.choice import Choice, available_methods, missing_files
+from model.choice import Choice, available_methods
+from model.fetching import absent, ensure
 from model.predictor import InContextSegmenter
-from model.weights import OFFICIAL, how_to_get, official_path, weights_folder
+from model.weights import OFFICIAL, how_to_get, weights_folder
 
 DRAWINGS = ROOT / "checkpoints" / "tiny-video" / "coco_mask_tube.safetensors"
 """The tiny model that comes with the program."""
@@ -35,8 +37,8 @@ class Offer:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Those of its files that are not there."""
-        return missing_files(self.files)
+        """Those of its files that are not on this machine."""
+        return absent(self.files)
 
     @property
     def line(self) -> str:
@@ -53,13 +55,12 @@ class Offer:
             )
         here = [name for name in self.files if name not in self.missing]
         if here:
-            known = ", ".join(
-                f"{official_path(name).name} (licence: {OFFICIAL[name].licence})" for name in here
-            )
+            known = "; ".join(OFFICIAL[name].described for name in here)
             parts.append(f"Its weights are here: {html.escape(known)}.")
         if self.missing:
             folder = weights_folder()  # where it lies is nobody's business
             advice = html.escape(how_to_get(self.missing).replace(str(folder), folder.name))
+            advice = re.sub("`(.*?)`", r"<code>\1</code>", advice)
             parts.append(f'<span class="warning">Weights are missing:</span> {advice}.')
         return " ".join(parts)
 
@@ -96,7 +97,7 @@ class Methods:
         if ckpt is not None:
             segmenter = InContextSegmenter.from_checkpoint(ckpt, device, precision)
             first = f"{ckpt.name} ({segmenter.method.name})"
-            only = segmenter.method.knows_drawings_only
+            only = segmenter.caution is not None
             offers.insert(
                 0, Offer(first, "the checkpoint that was given", lambda: segmenter, (), only)
             )
@@ -116,6 +117,7 @@ class Methods:
                     raise UsageError(f"{label} lacks weights ({names}): choose another method")
                 while len(self._built) >= KEPT:
                     del self._built[next(iter(self._built))]
+                ensure(offer.files, fetch=False)
                 self._built[label] = offer.build()
             self._built[label] = self._built.pop(label)  # the last is the one used last
             return self._built[label]
@@ -124,7 +126,11 @@ class Methods:
 def _public(choice: Choice, device: str, precision: str) -> Offer:
     options = {field.name: getattr(choice.options, field.name) for field in fields(choice.options)}
     usual = type(choice.options)()
-    special = [str(value) for name, value in options.items() if value != getattr(usual, name)]
+    special = [
+        str(value)
+        for name, value in options.items()
+        if name == "size" or value != getattr(usual, name)
+    ]
     label = f"{choice.title} ({', '.join(special)})" if special else choice.title
     return Offer(
         label,

@@ -9,10 +9,18 @@ from PIL import Image
 
 from common.images import LARGE, read_image
 from common.video_io import VideoWriter
+from labelling.objects import Labels
 from model.predictor import InContextSegmenter
 from model.reference import LearnedConcept
-from page.drawing import PREVIEW_SIDE, fitted, label_classes, legend
-from page.found import FilmResults, Labelled, References, Results, store_logits
+from page.drawing import PREVIEW_SIDE, draw_labels, fitted, legend
+from page.found import (
+    FilmResults,
+    Labelled,
+    References,
+    Results,
+    store_logits,
+    store_proposals,
+)
 from page.items import Thresholds
 from page.session import Session
 
@@ -53,7 +61,8 @@ def label_pictures(
         previews.append(session.store(fitted(pixels, PREVIEW_SIDE), "preview.png"))
         image, logits = {"file_name": target.name}, found.logits.float().cpu()
         name = Path(target.name).stem
-        pictures.append(Labelled(image, name, target.size, logits, found.scores))
+        objects = store_proposals(session.new_path("objects.npz"), found.objects)
+        pictures.append(Labelled(image, name, target.size, logits, found.scores, objects))
     title, calibrated = segmenter.method.name, segmenter.is_calibrated
     return Results(references, title, calibrated, pictures, previews)
 
@@ -96,7 +105,7 @@ def draw_film(
             for number, (one, frame) in enumerate(zip(film.labelled(), reader, strict=False)):
                 labels = one.labels(thresholds)
                 _count(counts, labels)
-                writer.write(label_classes(frame, labels))
+                writer.write(draw_labels(frame, labels))
                 report(number, len(film.frames))
     return path, counts
 
@@ -112,7 +121,7 @@ def draw_pictures(
         labels = one.labels(thresholds, pixels.shape[:2])
         _count(counts, labels)
         line = f"{_verdict(results, one, labels)} · {one.image['file_name']}"
-        drawn.append((session.store(label_classes(pixels, labels), "overlay.jpg"), line))
+        drawn.append((session.store(draw_labels(pixels, labels), "overlay.jpg"), line))
     return drawn, counts
 
 
@@ -123,20 +132,17 @@ def summary(results: Results, counts: list[int]) -> str:
     return legend(results.names, counts, total, "frames" if film else "pictures")
 
 
-def _count(counts: list[int], labels: np.ndarray) -> None:
-    for number in np.unique(labels[labels > 0]).tolist():
+def _count(counts: list[int], labels: Labels) -> None:
+    for number in labels.found:
         counts[number - 1] += 1
 
 
-def _verdict(results: Results, one: Labelled, labels: np.ndarray) -> str:
+def _verdict(results: Results, one: Labelled, labels: Labels) -> str:
     """What was found in a picture, in few words."""
-    there = set(np.unique(labels).tolist())
     if len(results.names) == 1:
         score = f"{one.scores[0]:.2f}" if results.calibrated else f"score {one.scores[0]:.2f}"
-        return score if 1 in there else f"{score} not found"
-    found = [
-        f"{name} {score:.2f}"
-        for number, (name, score) in enumerate(zip(results.names, one.scores, strict=True), 1)
-        if number in there
-    ]
+        if not labels.found:
+            return f"{score} not found"
+        return f"{score} ({len(labels.class_of)} objects)" if len(labels.class_of) > 1 else score
+    found = [f"{results.names[c - 1]} {one.scores[c - 1]:.2f}" for c in labels.found]
     return ", ".join(found) or "nothing found"

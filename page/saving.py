@@ -47,8 +47,8 @@ def write_coco(session: Session, thresholds: Thresholds) -> Path:
         score = {"presence" if results.calibrated else "score": by_name}
         height, width = one.size
         annotations = [
-            coco_annotation(labels == number, number, one.scores[number - 1])
-            for number in np.unique(labels[labels > 0]).tolist()
+            coco_annotation(item.mask, item.class_id, one.scores[item.class_id - 1])
+            for item in labels.objects
         ]
         image = {**one.image, "height": height, "width": width, **score}
         records.append({"image": image, "annotations": annotations})
@@ -73,7 +73,7 @@ def _named_masks(
     session: Session, results: Results, thresholds: Thresholds
 ) -> Iterator[tuple[str, np.ndarray]]:
     for one in results.labelled():
-        yield one.mask_name, one.labels(thresholds)
+        yield one.mask_name, one.labels(thresholds).classes
     references: dict[Path, np.ndarray] = {}
     for number, shots in enumerate(results.references.values(), start=1):
         for photo, mark in shots:

@@ -21,7 +21,7 @@ from PIL import Image
 
 from common.video_io import FrameReader, VideoWriter
 from model import InContextSegmenter
-from page.examples import draw_examples
+from page.examples import Example, draw_examples
 from page.items import Thresholds
 from page.methods import DRAWINGS
 
@@ -59,6 +59,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         process.terminate()
         process.wait(timeout=60)
     assert not list(folder.iterdir()), "the page leaves files behind"
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Example]:
+    """The page's examples by their titles, in their order."""
+    drawn = draw_examples(tmp_path_factory.mktemp("examples"))
+    return {example.title: example for example in drawn}
 
 
 @contextmanager
@@ -102,6 +109,12 @@ def paint(page: "playwright.Page", start: tuple[float, float], end: tuple[float,
     page.mouse.up()
 
 
+def choose(page: "playwright.Page", examples: dict[str, Example], title: str) -> Example:
+    """Click an example."""
+    page.locator("#examples button.thumbnail-item").nth([*examples].index(title)).click()
+    return examples[title]
+
+
 def saved(page: "playwright.Page", button: str) -> bytes:
     """What the browser saves when a button is pressed."""
     with page.expect_download() as download:
@@ -114,10 +127,8 @@ def mask_of(archive: zipfile.ZipFile, name: str) -> np.ndarray:
         return np.array(Image.open(io.BytesIO(file.read())))
 
 
-def test_an_example_is_painted_found_and_saved(page, tmp_path):
-    examples = draw_examples(tmp_path)
-    number = [one.title for one in examples].index("Paint it yourself")
-    page.locator("#examples button.thumbnail-item").nth(number).click()
+def test_an_example_is_painted_found_and_saved(page, examples):
+    example = choose(page, examples, "Paint it yourself")
     page.wait_for_selector("#canvas canvas")
     page.wait_for_selector("#targets img")
     paint(page, (0.38, 0.6), (0.41, 0.78))  # along the bar
@@ -128,7 +139,7 @@ def test_an_example_is_painted_found_and_saved(page, tmp_path):
     archive = zipfile.ZipFile(io.BytesIO(saved(page, "#save-masks")))
     coco = json.loads(saved(page, "#save-coco"))
 
-    [(photo, _, name)] = examples[number].references
+    [(photo, _, name)] = example.references
     painted = mask_of(archive, "references/reference_1.png")
     assert painted[260, 134] == 1
     assert 0 < painted.sum() < painted.size / 10
@@ -136,17 +147,17 @@ def test_an_example_is_painted_found_and_saved(page, tmp_path):
     concept = segmenter.learn(Image.open(photo), painted.astype(bool))
     threshold = Thresholds.start(segmenter.is_calibrated).presence
     score_name = "presence" if segmenter.is_calibrated else "score"
-    for target in examples[number].pictures:
+    for target in example.pictures:
         mask, score = segmenter.segment(Image.open(target), concept, threshold)
         np.testing.assert_array_equal(mask_of(archive, f"{target.stem}.png"), mask)
         [image] = [one for one in coco["images"] if one["file_name"] == target.name]
         assert image[score_name] == {name: pytest.approx(score, abs=1e-4)}
     assert {one["image_id"] for one in coco["annotations"]} <= set(range(1, 7))
-    assert any(mask_of(archive, f"{one.stem}.png").any() for one in examples[number].pictures)
+    assert any(mask_of(archive, f"{one.stem}.png").any() for one in example.pictures)
 
 
-def test_files_count_upright_and_at_their_own_size(page, served, tmp_path):
-    [example, *_] = draw_examples(tmp_path)
+def test_files_count_upright_and_at_their_own_size(page, served, examples, tmp_path):
+    example = examples["One reference"]
     [(drawn, marked, _)] = example.references
     photo, mask_file, target = (tmp_path / name for name in ("ref.png", "mask.png", "wide.png"))
     exif = Image.Exif()
@@ -209,14 +220,22 @@ def test_a_bad_file_is_left_out_of_a_drop_and_named(page, tmp_path):
     playwright.expect(page.locator("#target")).not_to_contain_text("bad")
 
 
-def test_classes_are_told_apart_in_a_video_whose_masks_and_film_are_saved(page, tmp_path):
-    examples = draw_examples(tmp_path)
-    titles = [one.title for one in examples]
-    page.locator("#examples button.thumbnail-item").nth(titles.index("Two classes")).click()
+def test_a_file_that_is_too_large_does_not_spoil_a_drop(page, tmp_path):
+    good, large = tmp_path / "good.png", tmp_path / "large.mp4"
+    Image.new("RGB", (60, 40)).save(good)
+    with large.open("wb") as file:
+        file.truncate(201 * 2**20)
+    page.set_input_files("#target input[type=file]", [large, good])
+    playwright.expect(page.locator("#target")).to_contain_text("larger than 200 MB: large.mp4")
+    playwright.expect(page.locator("#targets img")).to_have_count(1)
+
+
+def test_classes_are_told_apart_in_a_video_whose_masks_and_film_are_saved(page, examples, tmp_path):
+    choose(page, examples, "Two classes")
     playwright.expect(page.locator("#references img")).to_have_count(1)
     film = tmp_path / "short.mp4"
-    with FrameReader(examples[titles.index("A video")].video) as reader, VideoWriter(film) as short:
-        for frame in islice(reader, 6):
+    with FrameReader(examples["A video"].video) as reader, VideoWriter(film) as short:
+        for frame in islice(reader, 3):
             short.write(frame)
     page.click("#target-clear")
     page.set_input_files("#target input[type=file]", film)
@@ -225,17 +244,19 @@ def test_classes_are_told_apart_in_a_video_whose_masks_and_film_are_saved(page, 
     page.wait_for_selector("#found-film video")
     playwright.expect(page.locator("#note")).to_contain_text("brick square in")
     playwright.expect(page.locator("#note")).to_contain_text("striped star in")
-    playwright.expect(page.locator("#note")).to_contain_text("on photographs do not trust")
+    playwright.expect(page.locator("#note")).to_contain_text(
+        "expect no useful masks on photographs"
+    )
     archive = zipfile.ZipFile(io.BytesIO(saved(page, "#save-masks")))
-    assert sum(name.startswith("short/") for name in archive.namelist()) == 6
+    assert sum(name.startswith("short/") for name in archive.namelist()) == 3
     references = [name for name in archive.namelist() if name.startswith("references/")]
     assert [mask_of(archive, name).max() for name in references] == [1, 2]
     coco = json.loads(saved(page, "#save-coco"))
     assert [one["name"] for one in coco["categories"]] == ["brick square", "striped star"]
-    assert [one["frame"] for one in coco["images"]] == list(range(6))
+    assert [one["frame"] for one in coco["images"]] == list(range(3))
     (tmp_path / "saved.mp4").write_bytes(saved(page, "#save-film"))
     with FrameReader(tmp_path / "saved.mp4") as reader:
-        assert len(list(reader)) == 6
+        assert len(list(reader)) == 3
 
 
 def test_a_method_without_weights_says_how_to_get_them_and_another_can_be_chosen(page):

@@ -1,5 +1,6 @@
 import json
 import zipfile
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -37,7 +38,7 @@ class LeftAndTop:
                 logits[row, :, :4] = 2.0
             else:
                 logits[row, :4] = 3.0
-        return Found(logits, tuple(0.2 if dark and c == "left" else 0.9 for c in concepts), ())
+        return Found(logits, tuple(0.2 if dark and c == "left" else 0.9 for c in concepts), (None,))
 
     def predict(self, pictures, concepts):
         return [self.found(one, concepts, one.mean() < 100) for one in pictures]
@@ -83,20 +84,20 @@ def label(session, *names, segmenter=None):
 
 def test_thresholds_decide_without_the_network(session):
     light, dark = label(session, "left")
-    assert light.labels(FOUND).sum() == 40 * 30
-    assert not dark.labels(FOUND).any()
-    assert dark.labels(Thresholds(presence=0.1)).sum() == 40 * 30
-    assert light.labels(Thresholds(mask=0.87)).sum() == 40 * 26  # sigmoid(1.9) = 0.87
-    assert not light.labels(Thresholds(mask=0.89)).any()
+    assert light.labels(FOUND).classes.sum() == 40 * 30
+    assert not dark.labels(FOUND).classes.any()
+    assert dark.labels(Thresholds(presence=0.1)).classes.sum() == 40 * 30
+    assert light.labels(Thresholds(mask=0.87)).classes.sum() == 40 * 26  # sigmoid(1.9) = 0.87
+    assert not light.labels(Thresholds(mask=0.89)).classes.any()
 
 
 def test_classes_compete_for_pixels(session):
     light, dark = label(session, "left", "top")
-    labels = light.labels(FOUND)
+    labels = light.labels(FOUND).classes
     assert (labels[:17] == 2).all()
     assert (labels[21:, :29] == 1).all()
     assert not labels[21:, 31:].any()
-    assert set(np.unique(dark.labels(FOUND))) == {0, 2}
+    assert set(np.unique(dark.labels(FOUND).classes)) == {0, 2}
 
 
 def test_overlays_tell_the_score_and_what_was_not_found(session):
@@ -126,6 +127,38 @@ def test_several_classes_have_their_colours_and_a_legend(session):
     assert "<b>top</b> in 2 of 2 pictures" in told
 
 
+def test_objects_of_a_class_are_told_apart(session):
+    class TwoCorners(LeftAndTop):
+        def found(self, picture, concepts, dark):
+            logits = torch.full((1, 8, 8), -2.0)
+            logits[0, :3, :3] = logits[0, 5:, 5:] = 2.0
+            return Found(logits, (0.9,), (None,))
+
+    label(session, "corner", segmenter=TwoCorners())
+    together, apart = FOUND, replace(FOUND, apart=True)
+    assert [line for _, line in draw_pictures(session, session.results, apart)[0]] == [
+        "0.90 (2 objects) · light.png",
+        "0.90 (2 objects) · dark.png",
+    ]
+    for thresholds, count in ((together, 1), (apart, 2)):
+        coco = json.loads(write_coco(session, thresholds).read_text())
+        assert len(coco["annotations"]) == 2 * count
+
+
+def test_proposals_of_a_method_are_its_objects(session):
+    class TwoHalves(LeftAndTop):
+        def found(self, picture, concepts, dark):
+            halves = torch.zeros(2, 8, 8, dtype=torch.bool)
+            halves[0, :, :2] = halves[1, :, 2:] = True
+            logits, scores, _ = super().found(picture, concepts, dark)
+            return Found(logits, scores, (halves,))
+
+    light, _ = label(session, "left", segmenter=TwoHalves())
+    left, right = light.labels(replace(FOUND, apart=True)).objects
+    assert (left.mask.sum(), right.mask.sum()) == (40 * 15, 40 * 15)
+    assert left.mask[:, :15].all()
+
+
 def test_names_are_no_html(session):
     label(session, "<img src=x>")
     assert "<img" not in summary(session.results, [1])
@@ -134,7 +167,7 @@ def test_names_are_no_html(session):
 def test_a_score_that_is_no_probability_leaves_nothing_out_and_is_called_a_score(session):
     found = label(session, "left", segmenter=Uncalibrated())
     start = Thresholds.start(calibrated=False)
-    assert [one.labels(start).sum() for one in found] == [40 * 30] * 2
+    assert [one.labels(start).classes.sum() for one in found] == [40 * 30] * 2
     lines = [line for _, line in draw_pictures(session, session.results, start)[0]]
     assert lines == ["score 0.90 · light.png", "score 0.20 · dark.png"]
     coco = json.loads(write_coco(session, start).read_text())
@@ -168,7 +201,7 @@ def test_coco_holds_what_was_found(session):
     found = [(one["image_id"], one["category_id"]) for one in coco["annotations"]]
     assert found == [(1, 1), (1, 2), (2, 2)]
     np.testing.assert_array_equal(
-        run_lengths.decode(coco["annotations"][0]["segmentation"]), light.labels(FOUND) == 1
+        run_lengths.decode(coco["annotations"][0]["segmentation"]), light.labels(FOUND).classes == 1
     )
 
 
