@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from common.cli import option
+from common.errors import UsageError
 from model.backbones.backbone import BUILDERS, Backbone, build_backbone
-from model.backbones.dinov3 import DinoV3, vit_16
+from model.backbones.dinov3 import PATCH, DinoV3, vit_16
 from model.insid3.crf import DenseCrf
 from model.insid3.encoder import BackboneCells, CellEncoder
 from model.insid3.network import Insid3
+from model.insid3.positional_basis import refuse_components
 from model.insid3.segmentation import Thresholds
 from model.method import MethodOptions
 from model.weights import load_strictly, official_path, read_weights, weights_folder
@@ -21,17 +23,18 @@ class Size:
 
     weights: str | None
     """Name of the official file; None: the tiny backbone that is part of the repository."""
+    channels: int
     components: int
     """Where no paper says, the setting with which correspondence was measured."""
     image_size: int = 1024
-    tau: float = 0.6
+    stride: int = PATCH
 
 
 SIZES = {
-    "large": Size("dinov3_l", 500),
-    "base": Size("dinov3_b", 500),
-    "small": Size("dinov3_s", 20),
-    "tiny": Size(None, 8, image_size=128, tau=0.6),
+    "large": Size("dinov3_l", 1024, 500),
+    "base": Size("dinov3_b", 768, 500),
+    "small": Size("dinov3_s", 384, 20),
+    "tiny": Size(None, 192, 8, image_size=128, stride=8),
 }
 
 
@@ -50,9 +53,7 @@ class Insid3Options(MethodOptions):
     components: int | None = option(
         None, "dimensions of position that are projected out (default: 500; small: 20; tiny: 8)"
     )
-    tau: float | None = option(
-        None, "parts that are more similar than this are merged (default: 0.6)"
-    )
+    tau: float = option(0.6, "parts that are more similar than this on average are merged")
     merge_threshold: float = option(0.2, "score above which a part belongs to the object")
     crf: bool = option(False, "refine edges by the picture's colours, as the paper's tables do")
     exact_periods: bool = option(
@@ -67,7 +68,12 @@ class Insid3Options(MethodOptions):
 
     @property
     def side(self) -> int:
-        return self.image_size or SIZES[self.size].image_size
+        return SIZES[self.size].image_size if self.image_size is None else self.image_size
+
+    @property
+    def basis_size(self) -> int:
+        """Components of the positional basis."""
+        return SIZES[self.size].components if self.components is None else self.components
 
     @property
     def factors(self) -> Sequence[float]:
@@ -84,7 +90,9 @@ class Insid3Options(MethodOptions):
         found = []
         if self.side < 64 or self.side % 16:
             found.append(f"--image_size must be a multiple of 16 and at least 64, not {self.side}")
-        if self.tau is not None and not 0 <= self.tau < 1:
+        else:
+            found += self._problems_of_components()
+        if not 0 <= self.tau < 1:
             found.append(f"--tau must be at least 0 and below 1, not {self.tau}")
         if not 0 <= self.merge_threshold < 1:
             found.append(
@@ -93,6 +101,14 @@ class Insid3Options(MethodOptions):
         if self.basis_coordinate_factors is not None:
             found += self._problems_of_factors()
         return found
+
+    def _problems_of_components(self) -> list[str]:
+        size = SIZES[self.size]
+        try:
+            refuse_components(self.basis_size, size.channels, (self.side // size.stride) ** 2)
+        except UsageError as error:
+            return [str(error)]
+        return []
 
     def _problems_of_factors(self) -> list[str]:
         if self.size == "tiny":
@@ -111,12 +127,11 @@ def build_insid3(options: Insid3Options) -> Insid3:
         UsageError: the weights file is missing, broken or of another network, or there are more
             components than features have.
     """
-    defaults = SIZES[options.size]
     return Insid3(
         build_encoder(options),
         options.side,
-        options.components or defaults.components,
-        Thresholds(defaults.tau if options.tau is None else options.tau, options.merge_threshold),
+        options.basis_size,
+        Thresholds(options.tau, options.merge_threshold),
         DenseCrf() if options.crf else None,
         options.factors,
         weights_folder() / "insid3_basis" if options.files() else None,
@@ -125,14 +140,15 @@ def build_insid3(options: Insid3Options) -> Insid3:
 
 def build_encoder(options: Insid3Options) -> CellEncoder:
     """The frozen network; raises as `build_insid3` does."""
-    name = SIZES[options.size].weights
+    size = SIZES[options.size]
+    name = size.weights
     if name is None:
         backbone = (
             Backbone("tiny", BUILDERS["tiny"]({}))
             if options.random_weights
             else build_backbone("tiny", None)
         )
-        return BackboneCells(backbone, channels=192, stride=8)
+        return BackboneCells(backbone, size.channels, size.stride)
     encoder = DinoV3(vit_16(name), options.exact_periods)
     if not options.random_weights:
         path = official_path(name)

@@ -1,5 +1,6 @@
 """The released INSID3's weights and inputs, drawn anew by the fill rule."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -93,15 +94,19 @@ class Insid3Case:
         height, width = size or (self.side, self.side)
         return torch.stack([MASKS[kind](height, width, *n) for kind, n in shapes]).amax(0)
 
-    def features(self, images: Tensor) -> Tensor:
+    @torch.no_grad()
+    def features(self, images: Tensor, factors: Sequence[float] = ()) -> Tensor:
         """Unit features of cells, B x N x C."""
-        with torch.no_grad():
-            return F.normalize(self.encoder(images).flatten(2).transpose(1, 2), dim=2)
+        return F.normalize(self.encoder(images, factors).flatten(2).transpose(1, 2), dim=2)
 
     @cached_property
     def basis(self) -> PositionalBasis:
+        return self.basis_of(())
+
+    def basis_of(self, factors: Sequence[float]) -> PositionalBasis:
+        """The basis with coordinates multiplied by a factor in each block."""
         black = BLACK.view(1, 3, 1, 1).expand(1, 3, self.side, self.side)
-        return positional_basis(self.features(black)[0], self.facts["svd_components"])
+        return positional_basis(self.features(black, factors)[0], self.facts["svd_components"])
 
     def debiased(self, features: Tensor) -> Tensor:
         return debias(features, self.basis.directions)

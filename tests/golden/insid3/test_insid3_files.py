@@ -98,5 +98,3 @@ def test_an_official_file_of_the_smallest_size_is_read(insid3_case, tmp_path, mo
     written = kept.stat().st_mtime_ns
     torch.testing.assert_close(build_insid3(options).debias(cells), debiased)
     assert kept.stat().st_mtime_ns == written
-    build_insid3(Insid3Options(size="small", image_size=128, components=19)).debias(cells)
-    assert len(list((tmp_path / "insid3_basis").iterdir())) == 2

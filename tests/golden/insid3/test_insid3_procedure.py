@@ -1,6 +1,5 @@
 """INSID3's basis, candidates, clusters, scores and masks are those of the released program."""
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -21,7 +20,6 @@ from model.insid3.clusters import (
     merge_reciprocal_pairs,
     reached_cells,
 )
-from model.insid3.positional_basis import positional_basis
 from model.insid3.reference_mask import cell_mask
 from model.insid3.segmentation import Thresholds, enlarge, find_object
 from tests.golden.golden_set import Weights, assert_close
@@ -39,10 +37,8 @@ def masks_of(case: Insid3Case, shots: int) -> Tensor:
 @torch.no_grad()
 def basis_values(case: Insid3Case) -> Weights:
     black = BLACK.view(1, 3, 1, 1).expand(1, 3, case.side, case.side)
-    expected = case.golden.tensors("insid3_basis")
-    factors = expected["published_factors"]
-    published = F.normalize(case.encoder(black, factors.tolist()).flatten(2)[0].T, dim=1)
-    published = positional_basis(published, case.facts["svd_components"])
+    factors = case.golden.tensors("insid3_basis")["published_factors"]
+    published = case.basis_of(factors.tolist())
 
     def projector(directions: Tensor) -> Tensor:
         return directions @ directions.T
@@ -68,6 +64,14 @@ def test_the_basis_spans_what_the_published_one_does(insid3_case):
     expected = with_projector(insid3_case.golden.tensors("insid3_basis"))
     assert_close(basis_values(insid3_case), expected, BASIS_TOLERANCES)
     assert_changes_are_seen(expected, BASIS_TOLERANCES)
+
+
+def test_the_published_basis_differs_from_that_in_evaluation_as_the_release_says(insid3_case):
+    factors = insid3_case.golden.tensors("insid3_basis")["published_factors"].tolist()
+    published = insid3_case.basis_of(factors)
+    cosines = torch.linalg.svdvals(published.directions.T @ insid3_case.basis.directions)
+    expected = insid3_case.facts["results"]["principal_cosines_published_vs_eval"]
+    assert cosines.tolist() == pytest.approx(expected, abs=1e-4)
 
 
 @torch.no_grad()
@@ -139,7 +143,6 @@ class TestShots:
         assert torch.equal(found.mask, expected["final_small"].flatten().bool())
         reached = found.labels >= 0
         assert reached.any()
-        assert not reached.all()
         assert same_partition(found.labels[reached], expected["labels"].flatten()[reached])
         results = case.facts["results"][f"{shots}shot"]
         assert int(found.candidates.sum()) == results["candidates"]
@@ -224,4 +227,4 @@ def test_the_three_stages_of_a_small_mask(insid3_case):
     masks = [case.mask([shape], tuple(facts["hw"])) for shape in facts["shapes"]]
     found = {str(i): cell_mask(m, tuple(facts["grid"])) for i, m in enumerate(masks)}
     assert_close(found, expected)
-    assert np.array_equal([int(v.sum()) for v in expected.values()].count(0), 0)
+    assert all(value.any() for value in expected.values())

@@ -1,14 +1,15 @@
 """INSID3 behind the interface of methods, on the tiny network of the repository."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from common.errors import UsageError
 from data.synthetic.drawing import random_scene
 from data.synthetic.shapes import SHAPES, TEXTURES
-from model.insid3.config import Insid3Options, build_insid3
+from model.insid3.config import SIZES, Insid3Options, build_encoder, build_insid3
 from model.insid3.encoder import CellFeatures
 from model.insid3.network import Insid3
 from model.presence import PresenceScale
@@ -155,13 +156,23 @@ class TestOptions:
         assert Insid3Options(size="tiny", basis_coordinate_factors="1").problems()
         assert not Insid3Options(basis_coordinate_factors="0.9,1.1").problems()
 
-    @pytest.mark.parametrize("components", [64, 383, 500])
-    def test_a_basis_that_would_span_everything_is_refused(self, components):
-        options = Insid3Options(
-            size="small", image_size=128, random_weights=True, components=components
-        )
-        with pytest.raises(UsageError, match="between 1 and 62 of use"):
-            build_insid3(options)
+    @pytest.mark.parametrize(
+        ("size", "side", "components", "most"),
+        [("small", 128, 63, 62), ("small", None, 384, 383), ("large", 256, None, 254)],
+    )
+    def test_a_basis_that_would_span_everything_is_refused(self, size, side, components, most):
+        options = Insid3Options(size=size, image_size=side, components=components)
+        (problem,) = options.problems()
+        assert f"between 1 and {most} of use" in problem
+        assert not replace(options, components=most).problems()
+        assert replace(options, components=0).problems()
+
+    def test_the_encoder_is_as_wide_as_the_table_says(self):
+        for size in ("tiny", "small"):
+            options = Insid3Options(size=size, random_weights=True)
+            encoder = build_encoder(options)
+            assert encoder.channels == SIZES[size].channels
+            assert encoder.stride == SIZES[size].stride
 
     def test_options_survive_a_header(self):
         options = Insid3Options(size="tiny", crf=True, tau=0.5)
