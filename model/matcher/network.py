@@ -80,6 +80,10 @@ class Matcher(Method):
         return self.backbone
 
     @property
+    def knows_drawings_only(self) -> bool:
+        return self.segmenter.name == "tiny"
+
+    @property
     def promptable(self) -> Sam:
         return self.segmenter
 
