@@ -37,6 +37,7 @@ from model.sam.sam2 import ABSENT_LOGIT
 from model.sam.segmenter import POINT_NEGATIVE, POINT_POSITIVE, Segmenter
 
 PRESENCE = PresenceScale((9.9, 0.0, 0.0), -5.5)
+"""Of the resemblance alone, as DC-SAM's default has it: scores rank pictures, nothing more."""
 
 
 class PerSamImages(Method):

@@ -103,7 +103,8 @@ class Decoder:
 
         Args:
             boxes: in the pictures' own pixels, B x 4.
-            masks: logits of the pass before, B x 4s x 4s.
+            masks: logits of the pass before, B x 4s x 4s; a SAM that never learned to take such
+                prompts goes without.
             guided: a transformer in the place of the decoder's own.
         """
         if boxes is None:
@@ -114,7 +115,8 @@ class Decoder:
         points = torch.cat([self._points, extra], dim=1)
         labels = torch.tensor(self.labels + kinds, device=points.device)
         tokens = self.sam.point_tokens(points, labels.expand(len(points), -1))
-        dense = None if masks is None else self.sam.embed_masks(masks[:, None])
+        prompted = masks is not None and self.sam.takes_masks
+        dense = self.sam.embed_masks(masks[:, None]) if prompted else None
         transformer = guided or self.sam.mask_decoder.transformer
         decoded = self.sam.decode_with(transformer, self.features, tokens, dense)
         return decoded._replace(logits=decoded.logits.float(), quality=decoded.quality.float())

@@ -32,6 +32,8 @@ class SamSize:
     channels: int = 256
     decoder_mlp: int = 2048
     quality_hidden: int = 256
+    takes_masks: bool = True
+    """Whether it was trained with masks for prompts."""
 
     def image_encoder(self) -> nn.Module:
         """Build the encoder with random weights."""
@@ -98,6 +100,7 @@ SIZES = {
         channels=128,
         decoder_mlp=256,
         quality_hidden=64,
+        takes_masks=False,
     ),
 }
 _SHRUNK = {
@@ -154,6 +157,8 @@ class Sam(Segmenter):
         if shrunk and name != "tiny":
             size = size.shrunk()
         self.name, self.image_size, self.channels = name, size.image_size, size.channels
+        self.takes_masks = size.takes_masks
+        """Whether `dense` prompts mean anything to it."""
         grid = size.image_size // size.patch
         self.image_encoder = size.image_encoder()
         self.prompt_encoder = PromptEncoder(

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ from model.persam.frame import Frame
 from model.persam.passes import Found
 from model.persam.video import PerSam
 from model.registry import METHODS
+from model.sam.sam1 import Sam
 from tests.helpers import coloured_cells
 
 SIZES = [(90, 128), (128, 70), (128, 128)]
@@ -108,6 +110,7 @@ def test_switches_change_what_is_found(images, masks):
     found = []
     for options in ({}, {"guidance": "released"}, {"mask": "released", "mask_value": 255}):
         model = build(**options)
+        model.segmenter.takes_masks = True  # otherwise the first pass leads to nothing
         pictures = encode(model, images)
         support = model.encode_support(pictures, masks)
         found.append(model.predict(pictures[:1], support[[0]]).logits)
@@ -133,6 +136,40 @@ def test_nothing_learns(models):
     for model in models.values():
         assert not any(weight.requires_grad for weight in model.parameters())
         assert model.frozen_parts == ("segmenter",)
+
+
+def test_the_tiny_sam_is_not_given_masks_which_it_never_learned_to_take(models, images, masks):
+    model = models[False]
+    assert not model.segmenter.takes_masks
+    assert Sam("vit_t", shrunk=True).takes_masks
+    pictures = encode(model, images)
+    support = model.encode_support(pictures, masks)
+    expected = model.predict(pictures, support).logits
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model.segmenter, "takes_masks", True)
+        assert not torch.equal(model.predict(pictures, support).logits, expected)
+
+
+def test_a_drawn_square_is_found_again():
+    model = build()
+
+    def drawn(left: int) -> tuple[np.ndarray, np.ndarray]:
+        pixels = np.full((90, 140, 3), (60, 120, 60), dtype=np.uint8)
+        mask = np.zeros((90, 140), dtype=bool)
+        mask[30:64, left : left + 34] = True
+        pixels[mask], pixels[5:25, 5:25] = (200, 60, 40), (40, 60, 200)
+        return pixels, mask
+
+    def encoded(pixels: np.ndarray) -> Pictures:
+        return model.encode(GEOMETRY.image(pixels)[None], sizes=torch.tensor([pixels.shape[:2]]))
+
+    reference, mask = drawn(60)
+    support = model.encode_support(encoded(reference), GEOMETRY.mark(mask)[None, None])
+    pixels, truth = drawn(90)
+    pictures = encoded(pixels)
+    logits = model.predict(pictures, support).logits
+    found = model.frames(pictures)[0].restore(logits)[0].numpy() > 0
+    assert (found & truth).sum() > 0.8 * (found | truth).sum()
 
 
 def found(*masks: Tensor) -> Found:
