@@ -42,18 +42,16 @@ def main() -> int:
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
     with process_group(options.device) as processes:
         targets = list_targets(examples.target, options.output, options.frames)
-        if processes.is_main:
-            for line in tell_left_out(examples.target, options.output, options.frames):
-                print(line)
         processes.wait()  # all name targets by the same records
         marked = zip((image for image, _ in examples.reference), examples.marks, strict=True)
         read = [read_marked(image, mark) for image, mark in marked]
         references = wanted_classes(examples, read)
         classes, shots = name_classes(examples, references)
-        if processes.is_main:
-            print(*describe_classes(examples, references, classes), sep="\n")
         labeller = open_labeller(options, method_options, processes)
         segmenter = labeller.segmenter
+        if processes.is_main:
+            left_out = tell_left_out(examples.target, options.output, options.frames)
+            print(*describe_classes(examples, references, classes), *left_out, sep="\n")
         kinds, has_videos = [r.kind for r in references], any(t.is_video for t in targets)
         require_sam(segmenter, kinds, has_videos, options.fetch)
         if has_videos:

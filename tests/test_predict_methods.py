@@ -46,6 +46,7 @@ def test_without_weights_one_line_says_which_command_fetches_what(script, flags,
     assert "no method has its weights here: `python -m tools.weights fetch " in line
     assert str(tmp_path / "weights") in line
     assert "licence" in line
+    assert outcome.output == ""
     assert not (tmp_path / "out").exists()
 
 
