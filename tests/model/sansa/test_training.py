@@ -1,15 +1,21 @@
 """Training SANSA: its dropout, its references of other kinds, its script, and that it learns."""
 
-import json
+from dataclasses import fields
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 import train_image
+from common.distributed import Processes
+from data.benchmarks import open_benchmark
+from data.episode import EpisodeDataset
+from data.options import DataOptions
+from data.sampler import training_samplers
 from model.checkpoint import load_method
 from model.layers import episode_dropout
 from model.method import LossOptions
+from model.sansa.config import HYPER_PARAMETERS, SansaOptions, build_sansa
 from tests.helpers import random_episodes
 from tests.model.sansa.conftest import lively_sansa
 from tests.model.sansa.test_network import Labels
@@ -112,11 +118,29 @@ def test_two_processes_learn_what_one_learns(torchrun, generated, tmp_path):
 
 
 @pytest.mark.slow
-def test_it_learns_drawn_pictures(script, generated, tmp_path):
-    run = ("--method", "sansa", "--preset", "tiny", "--device", "cpu", "--nworker", "0")
-    data = ("--datapath", generated, "--output", tmp_path / "run", "--validation_episodes", "8")
-    amount = ("--episodes_per_epoch", "120", "--epochs", "4")
-    assert script(train_image, *run, *data, *amount).code == 0
-    lines = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
-    losses = [json.loads(line)["loss"] for line in lines]
-    assert losses[-1] < 0.92 * losses[0]
+def test_it_learns_drawn_pictures(generated):
+    preset = HYPER_PARAMETERS["tiny"]["pascal"]
+    names = {field.name for field in fields(SansaOptions)}
+    processes = Processes(0, 1, torch.device("cpu"))
+    benchmark = open_benchmark(
+        DataOptions(datapath=generated), processes, lambda found: [found.training]
+    )
+    sampler, _ = training_samplers(benchmark, 1, 0, None)
+    torch.manual_seed(0)
+    model = build_sansa(SansaOptions(**{n: v for n, v in preset.items() if n in names})).train()
+    drawn = EpisodeDataset(sampler.split, sampler.training_keys(0)[:8], model.geometry)
+    batches = [drawn.join([drawn[row] for row in rows]) for rows in (range(4), range(4, 8))]
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(learning, preset["lr"], weight_decay=preset["weight_decay"])
+    losses = []
+    for update in range(16):
+        batch = batches[update % 2]
+        query = model.encode(batch.query_image)
+        support = model.encode(batch.support_images.flatten(0, 1))
+        loss = model.training_loss(query, support, batch, LossOptions(loss=preset["loss"]))["mask"]
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(learning, preset["clip_norm"])
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    assert sum(losses[-2:]) < 0.75 * sum(losses[:2])
