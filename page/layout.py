@@ -41,6 +41,9 @@ DOWNLOAD = """(file) => {
 }"""
 """Gives the browser a file that was written."""
 
+PICTURE_FILES = sorted(IMAGE_SUFFIXES)
+"""By name: browsers do not know the kind of every picture that can be read."""
+
 PICTURES = {"allow_preview": False, "buttons": [], "fit_columns": False}
 """Galleries only show: nothing is opened by a click, and few pictures are as small as many."""
 
@@ -107,7 +110,7 @@ class ReferenceStep:
     def __init__(self) -> None:
         _heading("1. Show the object", "Paint on it in one picture.")
         self.drop = gr.File(
-            label="Reference picture", elem_id="reference", file_types=["image"], height=130
+            label="Reference picture", elem_id="reference", file_types=PICTURE_FILES, height=130
         )
         self.canvas = gr.ImageEditor(
             label="Paint on the object",
@@ -130,7 +133,7 @@ class ReferenceStep:
                 elem_id="meaning",
             )
             with gr.Row():
-                image = {"file_types": ["image"], "size": "sm"}
+                image = {"file_types": PICTURE_FILES, "size": "sm"}
                 self.other = gr.UploadButton("Other picture", **image)
                 self.mask = gr.UploadButton("Mask from file", elem_id="mask", **image)
             self.name = gr.Textbox("object", label="What it is called", elem_id="name")

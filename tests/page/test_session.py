@@ -189,6 +189,13 @@ def test_a_drop_is_taken_without_what_is_bad_or_does_not_go_with_it(session, tmp
     assert refused[1] == "film.mp4: give pictures, or one video alone"
 
 
+def test_a_telephones_picture_is_taken_as_reference_and_to_be_labelled(session, tmp_path):
+    photo = picture(tmp_path / "photo.HEIC", 64, 96)
+    assert session.open_reference(photo).pixels.shape == (64, 96, 3)
+    assert session.add_uploads([photo], refuse_videos) == []
+    assert session.targets[0].size == (64, 96)
+
+
 def refuse_videos():
     raise UsageError("no SAM 2 here")
 
