@@ -24,7 +24,7 @@ _TINY = {
     "position": "sam",
     "epochs": 8,
     "bsz": 8,
-    "lr": 2e-3,
+    "lr": 5e-4,
 }
 
 HYPER_PARAMETERS: dict[str, dict[str, dict[str, Any]]] = {

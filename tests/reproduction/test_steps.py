@@ -39,7 +39,8 @@ def parse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
                 Path(path).touch()
         monkeypatch.setattr(sys, "argv", list(words))
         groups = SCRIPTS[words[0]].parse_options()
-        return {name: value for group in groups for name, value in vars(group).items()}
+        given = [group for group in groups if group is not None]
+        return {name: value for group in given for name, value in vars(group).items()}
 
     (tmp_path / "data").mkdir()
     return run
