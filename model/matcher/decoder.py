@@ -76,12 +76,11 @@ class PictureDecoder:
             queries = layer.norm2(queries + seen)
             queries = layer.norm3(queries + layer.mlp(queries))
             marked, change = queries + prompts, layer.cross_attn_image_to_token
+            keys = _heads(change.k_proj(marked), change) * _scale(change)
             if i == 0:
-                scores = _heads(self.first_queries, change) @ _heads(
-                    change.k_proj(marked), change
-                ).transpose(2, 3)
+                scores = keys @ _heads(self.first_queries, change).transpose(2, 3)
             else:
-                scores = _ask(change, placed, marked)
+                scores = _ask(change, placed, keys)
             places = layer.norm4(places + _spread(change, scores, queries))
         last = transformer.final_attn_token_to_image
         seen = _look(last, queries + prompts, places + self.position, places)
@@ -144,19 +143,19 @@ def _look(attention: Attention, tokens: Tensor, placed: Tensor, places: Tensor) 
     return attention.out_proj(values.transpose(1, 2).flatten(2) + attention.v_proj.bias)
 
 
-def _ask(attention: Attention, placed: Tensor, tokens: Tensor) -> Tensor:
-    """Scores of places, B x L x C, for tokens, B x N x C, places not projected: B x H x L x N."""
-    keys = _heads(attention.k_proj(tokens), attention)
+def _ask(attention: Attention, placed: Tensor, keys: Tensor) -> Tensor:
+    """Scores of places, B x L x C and not projected, for keys, B x H x N x D: B x H x N x L."""
     asked = (keys @ _weight(attention.q_proj, attention)).flatten(1, 2)  # B H*N C
-    constant = keys @ attention.q_proj.bias.view(1, attention.num_heads, -1, 1)
-    scores = (placed @ asked.transpose(1, 2)).unflatten(2, (attention.num_heads, -1))
-    return scores.transpose(1, 2) + constant.transpose(2, 3)
+    bias = attention.q_proj.bias.view(1, attention.num_heads, -1, 1)
+    scores = asked @ placed.transpose(1, 2) + (keys @ bias).flatten(1, 2)
+    return scores.unflatten(1, (attention.num_heads, -1))
 
 
 def _spread(attention: Attention, scores: Tensor, tokens: Tensor) -> Tensor:
-    """What tokens, B x N x C, tell places by their scores, B x H x L x N: B x L x C."""
+    """What tokens, B x N x C, tell places by their scores, B x H x N x L: B x L x C."""
     values = _heads(attention.v_proj(tokens), attention)
     outputs = attention.out_proj.weight.T.unflatten(0, (attention.num_heads, -1))  # H D C
-    told = values @ outputs  # B H N C
-    shares = (scores * _scale(attention)).softmax(3)
-    return shares.transpose(1, 2).flatten(2) @ told.flatten(1, 2) + attention.out_proj.bias
+    # each head's shares sum to one, so that an H-th of the bias in every value is the bias
+    told = values @ outputs + attention.out_proj.bias / attention.num_heads  # B H N C
+    shares = scores.softmax(2).flatten(1, 2)
+    return shares.transpose(1, 2) @ told.flatten(1, 2)

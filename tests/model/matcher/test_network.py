@@ -11,22 +11,12 @@ from model.matcher.config import MatcherOptions, build_matcher
 from model.matcher.features import MatcherFeatures
 from model.matcher.network import Matcher, grey_levels
 from model.registry import METHODS
-
-SIDE = 128
+from tests.model.matcher.scenes import SIDE, scene
 
 
 @pytest.fixture(scope="module")
 def matcher() -> Matcher:
     return build_matcher(MatcherOptions(size="tiny", setting="fss"))
-
-
-def scene(left: int, top: int, colour: int = 0) -> tuple[Tensor, Tensor]:
-    """A square of 48 pixels on grey: 1 x 3 x S x S, and its mask 1 x 1 x S x S."""
-    noise = np.random.default_rng(0).integers(90, 110, (SIDE, SIDE, 3), dtype=np.uint8)
-    noise[top : top + 48, left : left + 48] = np.roll([220, 40, 60], colour)
-    mask = torch.zeros(1, 1, SIDE, SIDE)
-    mask[..., top : top + 48, left : left + 48] = 1
-    return normalize(noise)[None], mask
 
 
 def iou(found: Tensor, mask: Tensor) -> float:
