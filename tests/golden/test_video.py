@@ -76,7 +76,8 @@ def run(case, model) -> tuple[Weights, list[DecodedMasks], list[ObjectMask]]:
     decode, encode_memory = segmenter.decode_all, segmenter.encode_memory
     prompt = model.prompt
 
-    def note_decode(features, tokens):
+    def note_decode(features, tokens, dense=None):
+        assert dense is None
         calls.append((features, tokens))
         return decode(features, tokens)
 

@@ -88,7 +88,11 @@ def test_the_card_tells_metrics_configuration_and_licences(packed: Path):
 @pytest.mark.parametrize(
     ("model", "present", "absent"),
     [
-        ({"backbone": "dinov2_b", "sam_version": 2}, ("DINOv2", "SAM 2 (Meta"), ("torchvision",)),
+        (
+            {"backbone": "dinov2_b", "prior": True, "sam_version": 2},
+            ("DINOv2", "SAM 2 (Meta"),
+            ("torchvision",),
+        ),
         (
             {"backbone": "tiny", "sam_model": "tiny"},
             ("tiny SAM: trained within", "tiny backbone: trained within"),
