@@ -68,12 +68,6 @@ class EvaluationOptions:
     sam2_checkpoint: Path | None = option(
         None, "file of the original SAM 2 (default: the official one)"
     )
-    shrunk: bool = option(
-        False, "the original SAM 2 with few layers and random weights, to try this in seconds"
-    )
-    image_size: int | None = option(
-        None, "side to which frames are squashed (default: the checkpoint's; SAM 2's for DAVIS)"
-    )
     wiring: str | None = option(
         None,
         "wiring with which frames are propagated (default: streaming; package for DAVIS and LVOS; "
@@ -113,26 +107,41 @@ class EvaluationOptions:
         found = []
         if self.sam2_cfg and self.variant not in SAM_MODELS[2]:
             found.append(f"--sam2_cfg: there are {', '.join(SAM_MODELS[2])}, not {self.variant}")
-        if (self.sam2_checkpoint or self.shrunk) and not self.sam2_cfg:
-            found.append("--sam2_checkpoint and --shrunk need --sam2_cfg, the name of a variant")
-        if self.sam2_checkpoint and self.shrunk:
-            found.append("--shrunk leaves no use for --sam2_checkpoint")
+        if self.sam2_checkpoint and not self.sam2_cfg:
+            found.append("--sam2_checkpoint needs --sam2_cfg, the name of a variant")
         for flag, path in (("ckpt", self.ckpt), ("sam2_checkpoint", self.sam2_checkpoint)):
             if path and not path.is_file():
                 found.append(f"--{flag}: no such file: {path}")
-        if self.image_size is not None and (self.image_size < 32 or self.image_size % 32):
-            found.append(f"--image_size must be a multiple of 32, not {self.image_size}")
         if self.prompt_every < 0 or self.sheet_rows < 0:
             found.append("--prompt_every and --sheet_rows cannot be negative")
         return found
 
 
+@dataclass(frozen=True)
+class FrameOptions:
+    """How frames come to a checkpoint or to SAM 2; other methods have flags of their own."""
+
+    image_size: int | None = option(
+        None, "side to which frames are squashed (default: the checkpoint's; SAM 2's for DAVIS)"
+    )
+    shrunk: bool = option(
+        False, "the original SAM 2 with few layers and random weights, to try this in seconds"
+    )
+
+    def problems(self) -> list[str]:
+        """Every reason why these options cannot be used."""
+        if self.image_size is not None and (self.image_size < 32 or self.image_size % 32):
+            return [f"--image_size must be a multiple of 32, not {self.image_size}"]
+        return []
+
+
 def main() -> int:
-    data, options, method_options = parse_options()
+    data, options, built = parse_options()
+    method_options = None if isinstance(built, FrameOptions) else built
     quiet_libraries()
     start = time.time()
     with process_group(options.device) as processes:
-        method, facts = load(data, options, method_options, processes)
+        method, facts = load(data, options, built, processes)
         benchmark = open_video_benchmark(data, processes)
         folder = ResultFolder(
             options.folder(data, method_options and method_options.method),
@@ -193,13 +202,15 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def parse_options() -> tuple[VideoDataOptions, EvaluationOptions, MethodOptions | None]:
+def parse_options() -> tuple[VideoDataOptions, EvaluationOptions, MethodOptions | FrameOptions]:
     method = early_flags(method=(READY, None))["method"]
-    own = [METHODS[method].options] if method else []
-    groups = (VideoDataOptions, EvaluationOptions, *own)
+    own = METHODS[method].options if method else FrameOptions
+    groups = (VideoDataOptions, EvaluationOptions, own)
     choices = {"method": (READY, None, "method with public weights, in place of a checkpoint")}
     namespace = script_parser(__doc__, groups, choices).parse_args()
-    data, options, *method_options = checked_options(groups, namespace)
+    data, options, built = checked_options(groups, namespace)
+    if getattr(built, "shrunk", False) and options.sam2_checkpoint:
+        raise UsageError("--shrunk leaves no use for --sam2_checkpoint")
     if options.ckpt and method:
         raise UsageError("give --ckpt or --method, not both")
     if not (options.ckpt or method or options.sam2_cfg):
@@ -210,21 +221,24 @@ def parse_options() -> tuple[VideoDataOptions, EvaluationOptions, MethodOptions 
         )
     if data.given and options.prompt_every:
         raise UsageError("--prompt_every needs a support to prompt with, and masks are given here")
-    return data, options, method_options[0] if method else None
+    return data, options, built
 
 
 def load(
     data: VideoDataOptions,
     options: EvaluationOptions,
-    method_options: MethodOptions | None,
+    built: MethodOptions | FrameOptions,
     processes: Processes,
 ) -> tuple[VideoMethod, dict[str, Any]]:
     """What segments the videos, and what the checkpoint's header says."""
     geometry, facts, method, segmenter = None, {}, None, None
     wiring = STREAMING if data.benchmark == "icvos" else PACKAGE_VIDEO
-    if method_options:
-        method, facts = build_method(method_options, processes.device, options.fetch)
-    elif options.ckpt:
+    image_size, shrunk = None, getattr(built, "shrunk", False)
+    if isinstance(built, FrameOptions):
+        image_size = built.image_size
+    else:
+        method, facts = build_method(built, processes.device, options.fetch)
+    if options.ckpt:
         method, facts = load_method(options.ckpt, processes.device)
     if method:
         if not (method.has_memory or options.variant):
@@ -242,14 +256,12 @@ def load(
     if options.variant:
         weights = options.sam2_checkpoint or segmenter_weights(2, options.variant)
         torch.manual_seed(0)  # random weights are the same in every process
-        segmenter = build_segmenter(
-            2, options.variant, None if options.shrunk else weights, options.shrunk
-        )
+        segmenter = build_segmenter(2, options.variant, None if shrunk else weights, shrunk)
         segmenter = segmenter.eval().to(processes.device)
     if data.given and not isinstance(segmenter, Sam2):
         raise UsageError("given masks are carried on by SAM 2: name one by --sam2_cfg alone")
-    if options.image_size:
-        geometry = Geometry(options.image_size)
+    if image_size:
+        geometry = Geometry(image_size)
     loaded = VideoMethod(
         segmenter,
         method,

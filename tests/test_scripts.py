@@ -4,6 +4,7 @@ import sys
 import pytest
 
 import train_image
+from model.registry import METHODS, READY
 
 MODULES = [
     *("train_image", "eval_image", "train_video", "eval_video", "predict"),
@@ -16,8 +17,19 @@ MODULES = [
         "tools.pretrain.report",
     ),
     *("tools.import_checkpoint", "tools.publish"),
-    *("tools.calibrate", "tools.demo", "tools.weights", "tools.export_onnx"),
+    *("tools.calibrate", "tools.demo", "tools.weights", "tools.export_onnx", "tools.compare"),
 ]
+
+
+@pytest.mark.parametrize("method", READY)
+@pytest.mark.parametrize("name", ["predict", "eval_image", "eval_video", "tools.export_onnx"])
+def test_the_flags_of_a_method_meet_no_others(name, method, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [name, "--method", method, "--help"])
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_module(name, run_name="__main__")
+    assert stop.value.code == 0
+    assert f"({METHODS[method].title})" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", MODULES)
