@@ -28,6 +28,7 @@ dependencies = [
     "hydra",
     "numpy",
     "omegaconf",
+    "ot",
     "peft",
     "pillow_heif",
     "safetensors",
