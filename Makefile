@@ -20,8 +20,9 @@ demo-folds: install
 demo-video: install
 	$(RUN) -m tools.demo video
 
+# one thread for each of the two: several on a core wait for each other
 test: install
-	$(RUN) -m pytest -q -n 2
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n 2
 
 test-slow: install
 	$(RUN) -m pytest -q -m slow
