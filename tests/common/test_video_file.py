@@ -2,6 +2,7 @@
 
 import os
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -72,6 +73,15 @@ def test_a_whole_file_is_read_and_a_cut_one_named(tmp_path, suffix):
             list(FrameReader(cut))
 
 
+@pytest.fixture
+def usual_priority() -> Iterator[None]:
+    """The AV1 encoder gives root's thread real-time priority, which would starve all others."""
+    yield
+    if hasattr(os, "sched_setscheduler"):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
+@pytest.mark.usefixtures("usual_priority")
 @pytest.mark.parametrize(
     ("name", "codec", "more"),
     [
