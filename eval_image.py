@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from common.cli import checked_options, early_flags, option, run_script, script_parser
+from common.cli import checked_options, method_parser, option, run_script
 from common.distributed import DEVICES, peak_memory, process_group
 from common.errors import UsageError
 from common.files import digest
@@ -35,7 +35,7 @@ from evaluation.exposure import Exposure
 from evaluation.image import MethodSegmenter, evaluate
 from model.checkpoint import build_method, entry_of, frozen_fingerprint, load_method
 from model.method import Method, MethodOptions
-from model.registry import METHODS, READY
+from model.registry import READY
 
 THRESHOLD_EPISODES = 200
 """Training episodes on which the threshold of the prior-mask baseline is chosen."""
@@ -184,14 +184,11 @@ def refuse_what_it_cannot(model: Method, data: TestedData, options: EvaluationOp
 
 
 def parse_options() -> tuple[TestedData, EvaluationOptions, MethodOptions | None]:
-    method = early_flags(method=(READY, None))["method"]
-    groups = (TestedData, EvaluationOptions, *([METHODS[method].options] if method else []))
-    choices = {"method": (READY, None, "method with public weights, in place of a checkpoint")}
-    namespace = script_parser(__doc__, groups, choices).parse_args()
-    data, options, *method_options = checked_options(groups, namespace)
-    if (options.ckpt is None) == (method is None):
+    parser, groups = method_parser(__doc__, (TestedData, EvaluationOptions), READY)
+    data, options, *named = checked_options(groups, parser.parse_args())
+    if bool(options.ckpt) == bool(named):
         raise UsageError("give --ckpt, the checkpoint to evaluate, or --method")
-    return data, options, method_options[0] if method else None
+    return data, options, named[0] if named else None
 
 
 def print_results(results: dict[str, Any], exposure: Exposure, folder: Path) -> None:

@@ -26,7 +26,7 @@ import torch
 from tqdm import tqdm
 
 from common.checkpoint import code_version
-from common.cli import checked_options, early_flags, option, run_script, script_parser
+from common.cli import checked_options, method_parser, option, run_script
 from common.distributed import DEVICES, Processes, process_group
 from common.errors import UsageError
 from common.files import digest
@@ -49,7 +49,7 @@ from evaluation.video import VideoMethod, evaluate_items
 from evaluation.video_results import score_table, summarise, video_sheet
 from model.checkpoint import build_method, fingerprint, frozen_fingerprint, load_method
 from model.method import MethodOptions
-from model.registry import METHODS, READY
+from model.registry import READY
 from model.sam.sam2 import Sam2
 from model.sam.variants import SAM_MODELS, build_segmenter, segmenter_weights
 from model.sam.video_predictor import PACKAGE_VIDEO, STREAMING, WIRINGS
@@ -136,12 +136,11 @@ class FrameOptions:
 
 
 def main() -> int:
-    data, options, built = parse_options()
-    method_options = None if isinstance(built, FrameOptions) else built
+    data, options, frames, method_options = parse_options()
     quiet_libraries()
     start = time.time()
     with process_group(options.device) as processes:
-        method, facts = load(data, options, built, processes)
+        method, facts = load(data, options, frames, method_options, processes)
         benchmark = open_video_benchmark(data, processes)
         folder = ResultFolder(
             options.folder(data, method_options and method_options.method),
@@ -202,14 +201,16 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def parse_options() -> tuple[VideoDataOptions, EvaluationOptions, MethodOptions | FrameOptions]:
-    method = early_flags(method=(READY, None))["method"]
-    own = METHODS[method].options if method else FrameOptions
-    groups = (VideoDataOptions, EvaluationOptions, own)
-    choices = {"method": (READY, None, "method with public weights, in place of a checkpoint")}
-    namespace = script_parser(__doc__, groups, choices).parse_args()
-    data, options, built = checked_options(groups, namespace)
-    if getattr(built, "shrunk", False) and options.sam2_checkpoint:
+def parse_options() -> tuple[
+    VideoDataOptions, EvaluationOptions, FrameOptions, MethodOptions | None
+]:
+    groups = (VideoDataOptions, EvaluationOptions)
+    parser, groups = method_parser(__doc__, groups, READY, otherwise=(FrameOptions,))
+    namespace = parser.parse_args()
+    data, options, last = checked_options(groups, namespace)
+    method = namespace.method
+    frames, method_options = (FrameOptions(), last) if method else (last, None)
+    if frames.shrunk and options.sam2_checkpoint:
         raise UsageError("--shrunk leaves no use for --sam2_checkpoint")
     if options.ckpt and method:
         raise UsageError("give --ckpt or --method, not both")
@@ -221,23 +222,21 @@ def parse_options() -> tuple[VideoDataOptions, EvaluationOptions, MethodOptions 
         )
     if data.given and options.prompt_every:
         raise UsageError("--prompt_every needs a support to prompt with, and masks are given here")
-    return data, options, built
+    return data, options, frames, method_options
 
 
 def load(
     data: VideoDataOptions,
     options: EvaluationOptions,
-    built: MethodOptions | FrameOptions,
+    frames: FrameOptions,
+    method_options: MethodOptions | None,
     processes: Processes,
 ) -> tuple[VideoMethod, dict[str, Any]]:
     """What segments the videos, and what the checkpoint's header says."""
     geometry, facts, method, segmenter = None, {}, None, None
     wiring = STREAMING if data.benchmark == "icvos" else PACKAGE_VIDEO
-    image_size, shrunk = None, getattr(built, "shrunk", False)
-    if isinstance(built, FrameOptions):
-        image_size = built.image_size
-    else:
-        method, facts = build_method(built, processes.device, options.fetch)
+    if method_options:
+        method, facts = build_method(method_options, processes.device, options.fetch)
     if options.ckpt:
         method, facts = load_method(options.ckpt, processes.device)
     if method:
@@ -256,12 +255,14 @@ def load(
     if options.variant:
         weights = options.sam2_checkpoint or segmenter_weights(2, options.variant)
         torch.manual_seed(0)  # random weights are the same in every process
-        segmenter = build_segmenter(2, options.variant, None if shrunk else weights, shrunk)
+        segmenter = build_segmenter(
+            2, options.variant, None if frames.shrunk else weights, frames.shrunk
+        )
         segmenter = segmenter.eval().to(processes.device)
     if data.given and not isinstance(segmenter, Sam2):
         raise UsageError("given masks are carried on by SAM 2: name one by --sam2_cfg alone")
-    if image_size:
-        geometry = Geometry(image_size)
+    if frames.image_size:
+        geometry = Geometry(frames.image_size)
     loaded = VideoMethod(
         segmenter,
         method,

@@ -20,7 +20,7 @@ from typing import Any
 
 from PIL import Image
 
-from common.cli import early_flags, from_namespace, refuse_problems, run_script, script_parser
+from common.cli import from_namespace, method_parser, refuse_problems, run_script
 from common.distributed import process_group
 from common.errors import UsageError
 from common.files import digest
@@ -33,7 +33,7 @@ from labelling.references import describe_classes, name_classes, read_marked, wa
 from labelling.targets import list_targets, tell_left_out
 from model.checkpoint import frozen_fingerprint
 from model.method import MethodOptions
-from model.registry import METHODS, READY
+from model.registry import READY
 
 
 def main() -> int:
@@ -62,7 +62,7 @@ def main() -> int:
             *(options.overlays, options.formats, labeller.title),
         )
         folder.claim(settings(examples, options, labeller, threshold))
-        taken = {c: [segmenter.as_taken(shot) for shot in shots[c]] for c in classes}
+        taken = {c: [segmenter.sams.as_taken(shot) for shot in shots[c]] for c in classes}
         if processes.is_main:
             folder.show_references(taken)
             if not {*kinds} <= {*segmenter.method.prompt_kinds}:
@@ -97,10 +97,7 @@ def main() -> int:
 
 
 def parse_options() -> tuple[Examples, PredictionOptions, MethodOptions | None]:
-    method = early_flags(method=(READY, None))["method"]
-    groups = (PredictionOptions, *([METHODS[method].options] if method else []))
-    about = "method with public weights, with flags of its own (--method NAME --help)"
-    parser = script_parser(__doc__, groups, {"method": (READY, None, about)})
+    parser, groups = method_parser(__doc__, (PredictionOptions,), READY)
     group = parser.add_argument_group(Examples.__doc__)
     group.add_argument(
         "--reference",
@@ -142,11 +139,11 @@ def parse_options() -> tuple[Examples, PredictionOptions, MethodOptions | None]:
         tuple(namespace.target),
         tuple(namespace.ids),
     )
-    if method and namespace.ckpt:
+    if namespace.method and namespace.ckpt:
         raise UsageError("give --method or --ckpt, not both")
     chosen = [from_namespace(group, namespace) for group in groups]
     refuse_problems(examples, *chosen)
-    return examples, *chosen, *([] if method else [None])
+    return examples, *chosen, *([] if namespace.method else [None])
 
 
 def settings(

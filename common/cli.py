@@ -80,6 +80,27 @@ def script_parser(
     return parser
 
 
+def method_parser(
+    description: str | None,
+    groups: Sequence[type],
+    methods: Mapping[str, type],
+    otherwise: Sequence[type] = (),
+) -> tuple[argparse.ArgumentParser, list[type]]:
+    """The parser of a script that takes --method NAME, whose own flags come with it.
+
+    Args:
+        methods: name -> options dataclass.
+        otherwise: options dataclasses that take its place where no method is named.
+
+    Returns:
+        The parser, and all options dataclasses that it fills: `checked_options` takes both.
+    """
+    name = early_flags(method=(tuple(methods), None))["method"]
+    groups = [*groups, *([methods[name]] if name else otherwise)]
+    about = "method with public weights; its own flags: --method NAME --help"
+    return script_parser(description, groups, {"method": (tuple(methods), None, about)}), groups
+
+
 def add_weights_flag(parser: argparse._ActionsContainer) -> None:
     """Let a program be told where official weights lie."""
     parser.add_argument(

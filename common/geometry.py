@@ -19,6 +19,24 @@ KINDS = ("mask", "point", "scribble", "box")
 """What marks an object in a picture."""
 
 
+def touched(mark: np.ndarray, size: Size) -> np.ndarray:
+    """The cells of a grid of some size that a mark, H x W, touches: h x w bool; none is lost."""
+    rows, columns = np.nonzero(mark)
+    cells = np.full(size, False)
+    cells[rows * size[0] // mark.shape[0], columns * size[1] // mark.shape[1]] = True
+    return cells
+
+
+def nearest(values: np.ndarray, size: Size) -> np.ndarray:
+    """Values, H x W, at the upper left of each cell of a grid of some size: h x w."""
+    if values.shape == size:
+        return values
+    rows, columns = (
+        np.arange(small) * full // small for small, full in zip(size, values.shape, strict=True)
+    )
+    return values[np.ix_(rows, columns)]
+
+
 @dataclass(frozen=True)
 class Geometry:
     """Pictures are squashed to a square, or keep their proportions and are padded."""
@@ -78,11 +96,7 @@ class Geometry:
         """
         if kind in ("mask", "box"):
             return self.mask(mark, keep_small=True)
-        content = self.content(mark.shape)
-        rows, columns = np.nonzero(mark)
-        small = torch.zeros(content)
-        small[rows * content[0] // mark.shape[0], columns * content[1] // mark.shape[1]] = 1
-        return self._pad(small)
+        return self._pad(torch.from_numpy(touched(mark, self.content(mark.shape))).float())
 
     def padding(self, size: Size) -> Tensor:
         """Which places of the square show nothing of a picture, S x S bool."""

@@ -41,7 +41,9 @@ def predict_episodes(method: Method, episodes: Episode, precision: str = "fp32")
         )
         return method.predict(
             method.encode(episodes.query_image, sizes=episodes.query_sizes),
-            method.encode_support(support, episodes.support_masks, episodes.support_kinds),
+            method.encode_support(
+                support, episodes.support_masks, episodes.support_kinds, episodes.class_names
+            ),
         )
 
 

@@ -54,7 +54,8 @@ class VideoMethod:
         images = support.images[0].to(self.device)
         with autocast(self.device, self.precision):
             encoded = self.method.encode(images, support_only=True, sizes=support.sizes[0])
-            return self.method.encode_support(encoded, support.masks.to(self.device))
+            masks = support.masks.to(self.device)
+            return self.method.encode_support(encoded, masks, names=[item.class_name])
 
 
 class RunningItems:

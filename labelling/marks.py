@@ -116,16 +116,6 @@ def _strokes(path: Path, size: tuple[int, int], picture: Path) -> np.ndarray:
     return marked
 
 
-def reduced_mark(marked: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A mark on a picture that was made smaller, h x w bool: every place that it touches."""
-    if marked.shape == size:
-        return marked
-    rows, columns = np.nonzero(marked)
-    small = np.zeros(size, dtype=bool)
-    small[rows * size[0] // marked.shape[0], columns * size[1] // marked.shape[1]] = True
-    return small
-
-
 def visible_mark(marked: np.ndarray, kind: str) -> np.ndarray:
     """A mark as it is shown to people: points and strokes as thick as a hundredth of the side."""
     if kind in ("mask", "box"):

@@ -11,8 +11,9 @@ import numpy as np
 from PIL import Image
 
 from common.errors import UsageError
+from common.geometry import nearest, touched
 from common.images import IGNORED, LARGE, open_image, read_photo
-from labelling.marks import Mark, reduced_mark
+from labelling.marks import Mark
 from labelling.options import Examples
 from model.reference import Reference as Shot
 
@@ -62,10 +63,7 @@ def read_reference(image: Path, mask: Path, largest: int = LARGE) -> Reference:
         values, ids = _class_values(stored, mask)
     if not ids:
         raise UsageError(f"empty mask: {mask} marks no pixel")
-    rows, columns = (
-        np.arange(small) * full // small for small, full in zip(pixels.shape[:2], size, strict=True)
-    )
-    smaller = values if size == pixels.shape[:2] else values[np.ix_(rows, columns)]
+    smaller = nearest(values, pixels.shape[:2])
     masks = {class_id: smaller == value for value, class_id in ids.items()}
     if vanished := [class_id for class_id, marked in masks.items() if not marked.any()]:
         raise UsageError(f"mask {mask} marks too few pixels of class {vanished[0]} to be seen")
@@ -81,7 +79,7 @@ def read_marked(image: Path, mark: Mark, largest: int = LARGE) -> Reference:
     if mark.kind == "mask":
         return read_reference(image, mark.path, largest)
     photo = read_photo(image, largest)
-    marked = reduced_mark(mark.drawn(photo.size, image), photo.pixels.shape[:2])
+    marked = touched(mark.drawn(photo.size, image), photo.pixels.shape[:2])
     return Reference(photo.pixels, {1: marked}, mark.kind)
 
 

@@ -27,7 +27,7 @@ class MethodPrompter:
     def __call__(self, images: Tensor, features: SegmenterFeatures) -> tuple[ObjectMask, None]:
         """An object whose mask is empty counts as absent, as SAM 2 has it."""
         encoded = self.method.encode(images)
-        found = [self.method.predict(encoded, support) for support in self.supports]
+        found = self.method.predict_together(encoded, self.supports)
         logits = torch.cat([prediction.logits for prediction in found]).unsqueeze(1)
         side = self.sam2.image_size
         large = F.interpolate(

@@ -238,6 +238,7 @@ class Method(nn.Module):
         images: Features,
         masks: Tensor,
         kinds: Sequence[Sequence[str]] | None = None,
+        names: Sequence[str] | None = None,
     ) -> Support:
         """Take in labelled pictures.
 
@@ -246,6 +247,7 @@ class Method(nn.Module):
             masks: exactly 0 or 1, B x K x H x W: a mask, or where points or scribbles lie, or a
                 filled box.
             kinds: which of `prompt_kinds` each of B x K is; None: all are masks.
+            names: what each of B concepts is called, for methods that read text; None: not known.
 
         Raises:
             ValueError: a mask is empty.
@@ -255,6 +257,13 @@ class Method(nn.Module):
     def predict(self, images: Features, support: Support) -> Prediction:
         """Segment B encoded query images by what the support showed."""
         raise NotImplementedError
+
+    def predict_together(self, images: Features, supports: Sequence[Support]) -> list[Prediction]:
+        """Segment the same B queries by several concepts, each for all queries.
+
+        Methods whose concepts know of each other override this.
+        """
+        return [self.predict(images, support) for support in supports]
 
     def video(
         self,

@@ -20,7 +20,6 @@ import torch
 
 from common.cli import refuse_problems
 from common.distributed import choose_device
-from common.errors import UsageError
 from common.trainer import PRECISIONS, autocast
 from common.video_io import FrameReader
 from model.beside import SamsBeside
@@ -54,7 +53,7 @@ class InContextSegmenter:
             raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, not {precision}")
         self.method, self.geometry, self.precision = method, method.geometry, precision
         self.device = next(method.parameters()).device
-        self.sams = SamsBeside(method, self.device)
+        self.sams = SamsBeside(method, self.device, precision)
         """For marks that the method does not take, and for videos where it has no memory."""
 
     @property
@@ -281,20 +280,7 @@ class InContextSegmenter:
         Raises:
             UsageError: there is none.
         """
-        return self.sams.prompted(picture_pixels(picture), self.precision)
-
-    def as_taken(self, reference: Reference) -> Reference:
-        """A reference with a mark that the method takes: where it does not, SAM's mask of it.
-
-        Raises:
-            UsageError: no SAM is there, or it finds nothing.
-        """
-        if reference.kind in self.method.prompt_kinds:
-            return reference
-        mask = self.prompted(reference.pixels).mask_of(reference.mark, reference.kind)
-        if not mask.any():
-            raise UsageError(f"SAM finds nothing at the {reference.kind} of a reference")
-        return Reference(reference.pixels, mask)
+        return self.sams.prompted(picture_pixels(picture))
 
     def require_memory(self) -> None:
         """Check before work begins that videos can be segmented.
@@ -338,10 +324,8 @@ class InContextSegmenter:
         batch = torch.stack([self.geometry.image(image) for image in pixels])
         with autocast(self.device, self.precision):
             images = self.method.encode(batch.to(self.device), sizes=torch.tensor(sizes))
-            predictions = [
-                self.method.predict(images, concept.support.expand(len(pixels)))
-                for concept in concepts
-            ]
+            supports = [concept.support.expand(len(pixels)) for concept in concepts]
+            predictions = self.method.predict_together(images, supports)
         logits = torch.stack([prediction.logits for prediction in predictions], dim=1)
         scores = torch.stack([prediction.presence for prediction in predictions], dim=1)
         return [
@@ -360,14 +344,14 @@ class InContextSegmenter:
     def _learn(self, references: Sequence[Reference], name: str) -> LearnedConcept:
         self.method.refuse_shots(len(references))
         kept = tuple(reference.reduced() for reference in references)
-        taken = [self.as_taken(reference) for reference in kept]
+        taken = [self.sams.as_taken(reference) for reference in kept]
         images = torch.stack([self.geometry.image(one.pixels) for one in taken])
         marks = torch.stack([self.geometry.mark(one.mark, one.kind) for one in taken])
         sizes = torch.tensor([one.mark.shape for one in taken])
         with autocast(self.device, self.precision):
             encoded = self.method.encode(images.to(self.device), support_only=True, sizes=sizes)
             support = self.method.encode_support(
-                encoded, marks[None].to(self.device), [[one.kind for one in taken]]
+                encoded, marks[None].to(self.device), [[one.kind for one in taken]], [name]
             )
         return LearnedConcept(name, kept, support)
 

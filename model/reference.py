@@ -16,7 +16,7 @@ from torch import Tensor
 
 from common.checkpoint import read_facts, read_weights, save_checkpoint
 from common.errors import UsageError
-from common.geometry import KINDS
+from common.geometry import KINDS, nearest, touched
 from model.method import Support
 
 LONGEST_SIDE = 2048
@@ -57,17 +57,10 @@ class Reference:
             return self
         size = (max(1, round(height * scale)), max(1, round(width * scale)))
         pixels = Image.fromarray(self.pixels).resize(size[::-1], Image.Resampling.BILINEAR)
-        rows, columns = np.nonzero(self.mark)
-        touched = np.zeros(size, dtype=bool)
-        touched[rows * size[0] // height, columns * size[1] // width] = True
-        if self.kind == "mask":
-            nearest = self.mark[
-                np.ix_(
-                    np.arange(size[0]) * height // size[0], np.arange(size[1]) * width // size[1]
-                )
-            ]
-            touched = nearest if nearest.any() else touched
-        return type(self)(np.array(pixels), touched, self.kind)
+        mark = nearest(self.mark, size)
+        if self.kind != "mask" or not mark.any():
+            mark = touched(self.mark, size)
+        return type(self)(np.array(pixels), mark, self.kind)
 
 
 @dataclass(frozen=True)

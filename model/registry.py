@@ -101,7 +101,7 @@ METHODS: dict[str, Entry] = {
     "persam": Entry(title="PerSAM", options=PerSamOptions, build=build_persam, ready=True),
     "persam_f": Entry(title="PerSAM-F", options=PerSamFOptions, build=build_persam, ready=True),
 }
-READY = tuple(name for name, entry in METHODS.items() if entry.ready)
-"""Those that segment with public weights, without a checkpoint."""
+READY = {name: entry.options for name, entry in METHODS.items() if entry.ready}
+"""The options of those that segment with public weights, without a checkpoint, by name."""
 DEFAULT_METHOD = "dc_sam"
 """Also of checkpoints whose header names none."""

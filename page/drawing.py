@@ -6,9 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from common.geometry import touched
 from common.video_io import davis_palette
 from common.visualize import Colour, overlay
-from labelling.marks import reduced_mark, visible_mark
+from labelling.marks import visible_mark
 from labelling.objects import Labels
 from page.canvas import resized
 
@@ -50,7 +51,7 @@ def show_mark(pixels: np.ndarray, mark: np.ndarray, kind: str, colour: Colour) -
     """
     size = pixels.shape[:2]
     thin = kind in ("point", "scribble")
-    shown = visible_mark(reduced_mark(mark, size), kind) if thin else resized(mark, size)
+    shown = visible_mark(touched(mark, size), kind) if thin else resized(mark, size)
     return overlay(pixels, shown, colour)
 
 

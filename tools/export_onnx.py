@@ -29,7 +29,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from common.cli import checked_options, early_flags, option, run_script, script_parser
+from common.cli import checked_options, method_parser, option, run_script
 from common.distributed import choose_device
 from common.errors import UsageError
 from common.files import temporary_beside
@@ -38,7 +38,7 @@ from common.pixels import IMAGE_MEAN, IMAGE_STD
 from model.checkpoint import build_method, entry_of, load_method
 from model.export_step import ExportStep
 from model.method import Method, MethodOptions
-from model.registry import METHODS, READY
+from model.registry import READY
 from tools.export.graphs import largest_difference, write_graph, write_int8, write_openvino
 from tools.export.measure import PYTORCH, MeasuredData, markdown, measure
 from tools.export.runtimes import Graph, OnnxGraph, OpenVinoGraph
@@ -175,14 +175,11 @@ def main() -> int:
 
 
 def parse_options() -> tuple[ExportOptions, MeasuredData, MethodOptions | None]:
-    method = early_flags(method=(READY, None))["method"]
-    groups = (ExportOptions, MeasuredData, *([METHODS[method].options] if method else []))
-    choices = {"method": (READY, None, "method with public weights, in place of a checkpoint")}
-    namespace = script_parser(__doc__, groups, choices).parse_args()
-    options, data, *method_options = checked_options(groups, namespace)
-    if (options.ckpt is None) == (method is None):
+    parser, groups = method_parser(__doc__, (ExportOptions, MeasuredData), READY)
+    options, data, *named = checked_options(groups, parser.parse_args())
+    if bool(options.ckpt) == bool(named):
         raise UsageError("give --ckpt, the checkpoint to export, or --method")
-    return options, data, method_options[0] if method else None
+    return options, data, named[0] if named else None
 
 
 def write_graphs(

@@ -43,6 +43,7 @@ class DcSam(PromptedSam):
         images: EncodedImages,
         masks: Tensor,
         kinds: Sequence[Sequence[str]] | None = None,
+        names: Sequence[str] | None = None,
     ) -> Support:
         """Take in the support, B*K images and their masks, B x K x H x W: steps 2 to 4.
 

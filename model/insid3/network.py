@@ -115,6 +115,7 @@ class Insid3(Method):
         images: CellFeatures,
         masks: Tensor,
         kinds: Sequence[Sequence[str]] | None = None,
+        names: Sequence[str] | None = None,
     ) -> CellSupport:
         with torch.autocast(masks.device.type, enabled=False):
             references = self.debias(images.cells).unflatten(0, masks.shape[:2])

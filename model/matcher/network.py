@@ -106,6 +106,7 @@ class Matcher(Method):
         images: MatcherFeatures,
         masks: Tensor,
         kinds: Sequence[Sequence[str]] | None = None,
+        names: Sequence[str] | None = None,
     ) -> MatcherSupport:
         batch, shots = masks.shape[:2]
         patches = images.patches.unflatten(0, (batch, shots)).flatten(1, 2)

@@ -79,7 +79,11 @@ class PerSamImages(Method):
 
     @torch.no_grad()
     def encode_support(
-        self, images: Pictures, masks: Tensor, kinds: Sequence[Sequence[str]] | None = None
+        self,
+        images: Pictures,
+        masks: Tensor,
+        kinds: Sequence[Sequence[str]] | None = None,
+        names: Sequence[str] | None = None,
     ) -> Support:
         """Find what each reference's mask covers; of several references the mean counts.
 

@@ -86,6 +86,7 @@ class Sansa(Method):
         images: EncodedImages,
         masks: Tensor,
         kinds: Sequence[Sequence[str]] | None = None,
+        names: Sequence[str] | None = None,
     ) -> Support:
         """Remember the references, one after the other."""
         if (masks.flatten(2).amax(2) == 0).any():

@@ -81,6 +81,7 @@ class VrpSam(PromptedSam):
         images: EncodedImages,
         masks: Tensor,
         kinds: Sequence[Sequence[str]] | None = None,
+        names: Sequence[str] | None = None,
     ) -> Support:
         """Take in B*K references; each gets tokens of its own.
 

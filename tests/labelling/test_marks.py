@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from common.errors import UsageError
-from labelling.marks import Mark, reduced_mark, visible_mark
+from common.geometry import touched
+from labelling.marks import Mark, visible_mark
 from labelling.references import read_marked
 
 PHOTO = Path("dog.jpg")
@@ -79,7 +80,7 @@ def test_a_point_survives_a_smaller_picture(tmp_path):
     found = read_marked(tmp_path / "huge.png", Mark.parse("points:599,0"), largest=6000)
     assert found.kind == "point"
     assert np.argwhere(found.masks[1]).tolist() == [[0, found.pixels.shape[1] - 1]]
-    assert reduced_mark(np.ones((2, 2), dtype=bool), (2, 2)).all()
+    assert touched(np.full((2, 2), True), (2, 2)).all()
 
 
 def test_points_are_shown_as_dots_and_masks_as_they_are():

@@ -174,7 +174,7 @@ def test_what_is_no_mask_becomes_one_by_sam(segmenter, kind):
     [reference] = concept.references
     assert reference.kind == kind
     assert np.array_equal(reference.mark, mark)
-    taken = segmenter.as_taken(reference)
+    taken = segmenter.sams.as_taken(reference)
     assert taken.kind == "mask"
     expected = segmenter.prompted(picture(0)).mask_of(mark, kind)
     assert np.array_equal(taken.mark, expected)
