@@ -2,13 +2,11 @@
 
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor
-from torch.nn import functional as F
 from tqdm import tqdm
 
 from common.errors import UsageError
@@ -19,6 +17,7 @@ from labelling.objects import Labels, split_into_objects
 from labelling.options import PredictionOptions
 from labelling.records import Source
 from labelling.targets import Target
+from model.instances import enlarged
 from model.label_map import Found, Size, label_map
 from model.predictor import InContextSegmenter
 from model.reference import LearnedConcept
@@ -149,13 +148,6 @@ class Labelling:
         """Labels and scores by class id instead of by position."""
         class_ids = np.array([0, *self.concepts], dtype=np.uint8)
         return Labels(class_ids[labels], dict(zip(self.concepts, scores, strict=True)))
-
-
-def enlarged(objects: Tensor, size: Size) -> Iterator[np.ndarray]:
-    """Masks of objects, N x h x w bool, one by one at a picture's size, H x W bool."""
-    for one in objects:
-        values = F.interpolate(one[None, None].float(), size, mode="bilinear")
-        yield (values[0, 0] > 0.5).cpu().numpy()
 
 
 def report(error: UsageError) -> int:

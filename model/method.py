@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from common.cli import option, to_json
 from common.errors import UsageError
-from common.geometry import Geometry
+from common.geometry import Geometry, Size
 from model.backbones.backbone import Backbone
+from model.instances import MOST, Instances, separate_objects
 from model.losses import LOSSES
 from model.presence import PresenceScale
 from model.sam.segmenter import Segmenter
@@ -174,6 +175,11 @@ class Method(nn.Module):
         return Geometry(self.image_size)
 
     @property
+    def instance_geometry(self) -> Geometry:
+        """`geometry` of the pictures, references among them, in which `find_instances` looks."""
+        return self.geometry
+
+    @property
     def has_memory(self) -> bool:
         """Whether `video` works: the method's own way through a video."""
         return False
@@ -264,6 +270,41 @@ class Method(nn.Module):
         Methods whose concepts know of each other override this.
         """
         return [self.predict(images, support) for support in supports]
+
+    def find_instances(
+        self,
+        images: Features,
+        supports: Sequence[Support],
+        sizes: Sequence[Size],
+        most: int = MOST,
+    ) -> list[Instances]:
+        """Tell the objects of several concepts in B queries apart.
+
+        Methods that score objects override this; of others, masks are parted.
+
+        Args:
+            images: encoded from squares of `instance_geometry`, and so are those of supports.
+            supports: of each concept, for all B queries.
+            sizes: height and width of each query's results: the picture's own, or smaller ones in
+                its proportions.
+            most: how many objects of a query are kept.
+
+        Returns:
+            For each query its objects, the best first.
+        """
+        predictions = self.predict_together(images, supports)
+        found = []
+        for row, size in enumerate(sizes):
+            parts = []
+            for concept, one in enumerate(predictions):
+                logits = self.instance_geometry.crop(one.logits[row], size)
+                proposals = None
+                if one.objects is not None:
+                    proposals = self.instance_geometry.crop(one.objects[row], size)
+                presence = float(one.presence[row])
+                parts.append(separate_objects(logits, proposals, presence, concept, size))
+            found.append(Instances.join(parts).best(most))
+        return found
 
     def video(
         self,

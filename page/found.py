@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from common.geometry import Size
-from labelling.loop import enlarged
 from labelling.objects import Labels, split_into_objects
+from model.instances import enlarged
 from model.label_map import label_map
 from page.items import Mark, Thresholds
 

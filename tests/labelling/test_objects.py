@@ -1,6 +1,7 @@
 import numpy as np
 
-from labelling.objects import Labels, number_objects, split_into_objects
+from common.object_numbers import number_objects
+from labelling.objects import Labels, split_into_objects
 
 
 def picture(*rows: str) -> np.ndarray:

@@ -60,6 +60,26 @@ def test_several_classes_share_the_pixels(segmenter, concept):
     assert len(found.scores) == 2
 
 
+def test_objects_are_told_apart_at_the_pictures_own_size(segmenter, concept):
+    method, geometry = segmenter.method, segmenter.method.instance_geometry
+    reference = geometry.image(coloured_cells(9))[None]
+    images = torch.stack([geometry.image(photo) for photo in PHOTOS])
+    sizes = [photo.shape[:2] for photo in PHOTOS]
+    with torch.no_grad():
+        features = method.encode(reference, support_only=True, sizes=torch.tensor([MASK.shape]))
+        support = method.encode_support(features, geometry.mask(MASK)[None, None], names=["thing"])
+        queries = method.encode(images, sizes=torch.tensor(sizes))
+        found = method.find_instances(queries, [support.expand(3)] * 2, sizes, most=5)
+    for one, size in zip(found, sizes, strict=True):
+        assert len(one) <= 5
+        assert one.masks.shape[1:] == size
+        assert one.masks.flatten(1).any(1).all()
+        assert ((one.scores >= 0) & (one.scores <= 1)).all()
+        assert (one.scores.diff() <= 0).all()
+        assert set(one.concepts.tolist()) <= {0, 1}
+        assert one.boxes.shape == (len(one), 4)
+
+
 def test_features_can_be_split_and_joined(segmenter, concept):
     method, geometry = segmenter.method, segmenter.geometry
     images = torch.stack([geometry.image(photo) for photo in PHOTOS])
