@@ -2,6 +2,8 @@
 
 PyAV brings libraries of its own, so every codec reads alike on every machine, AV1 included, and it
 tells of broken packets and incomplete frames, which OpenCV takes for the end of a video.
+PyAV's log stays off, as it is by default: its callback takes Python's lock in FFmpeg's own threads,
+which then wait for whoever closes a video, for ever.
 """
 
 from collections.abc import Iterator
@@ -14,9 +16,6 @@ import numpy as np
 
 from common.containers import is_cut_short
 from common.errors import UsageError
-
-av.logging.set_level(av.logging.PANIC)  # FFmpeg would write its own lines beside ours
-
 
 TAIL = 4
 """Among so many last frames one of incomplete data means that the file was cut."""
