@@ -18,6 +18,7 @@ from common.checkpoint import read_training_state, save_checkpoint, save_trainin
 from common.cli import option, to_json
 from common.distributed import DEVICES, Processes
 from common.errors import UsageError
+from common.optimizer import SCHEDULES, UNDECAYED, parameter_groups, rate_schedule
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 STATE_FILE = "state.pt"
@@ -30,8 +31,21 @@ class TrainingOptions:
     epochs: int = option(50, "passes over the training episodes")
     bsz: int = option(2, "episodes per process and step")
     accumulate: int = option(1, "steps whose gradients make one update")
-    lr: float = option(1e-4, "peak learning rate of AdamW; cosine decay to zero, per update")
+    lr: float = option(1e-4, "peak learning rate of AdamW")
+    schedule: str = option(
+        "cosine",
+        "how the rate falls, per update: to zero along a cosine or a line, or (step) to a tenth "
+        "after --drop_after epochs",
+        SCHEDULES,
+    )
+    warmup: int = option(0, "updates in which the rate rises to its peak, before it falls")
+    drop_after: int | None = option(None, "with --schedule step: epochs at the full rate")
     weight_decay: float = option(1e-5, "weight decay of AdamW")
+    undecayed: str = option(
+        "nothing",
+        "what weight decay leaves alone; vectors: embeddings, norms, biases and single numbers",
+        UNDECAYED,
+    )
     clip_norm: float | None = option(
         None, "shorten the gradient of an update to this norm where it is longer; inf: never"
     )
@@ -52,6 +66,12 @@ class TrainingOptions:
             found.append(f"--lr must be above 0, not {self.lr}")
         if self.weight_decay < 0 or self.nworker < 0 or self.seed < 0:
             found.append("--weight_decay, --nworker and --seed cannot be negative")
+        if self.warmup < 0:
+            found.append(f"--warmup cannot be negative: {self.warmup}")
+        if (self.schedule == "step") != (self.drop_after is not None):
+            found.append("--schedule step and --drop_after belong together")
+        if self.drop_after is not None and self.drop_after < 1:
+            found.append(f"--drop_after must be at least 1, not {self.drop_after}")
         if self.clip_norm is not None and self.clip_norm <= 0:
             found.append(f"--clip_norm must be above 0, not {self.clip_norm}")
         if self.max_iterations is not None and self.max_iterations < 1:
@@ -94,7 +114,8 @@ class Trainer:
             rates: the learning rate of parameters whose names start so, as a part of `options.lr`.
 
         Raises:
-            UsageError: an epoch has fewer episodes than an update takes.
+            UsageError: an epoch has fewer episodes than an update takes, or the rate would rise in
+                all updates.
         """
         self.model, self.options, self.processes = model, options, processes
         self.device, self.is_main = processes.device, processes.is_main
@@ -110,12 +131,22 @@ class Trainer:
         self.updates = options.epochs * self.epoch_length
         if options.max_iterations is not None:
             self.updates = min(self.updates, options.max_iterations)
+        if options.warmup >= self.updates:
+            raise UsageError(
+                f"--warmup {options.warmup}: there are {self.updates} updates, and the rate has "
+                "to fall"
+            )
         self.optimizer = torch.optim.AdamW(
-            _groups(model, options.lr, {} if rates is None else rates),
+            parameter_groups(
+                model, options.lr, options.weight_decay, rates or {}, options.undecayed
+            ),
             lr=options.lr,
             weight_decay=options.weight_decay,
         )
-        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, self.updates)
+        drop = options.drop_after and options.drop_after * self.epoch_length
+        self.schedule = rate_schedule(
+            self.optimizer, options.schedule, options.warmup, self.updates, drop
+        )
         self.scaler = torch.amp.GradScaler(
             processes.device.type, enabled=options.precision == "fp16"
         )
@@ -225,16 +256,3 @@ class Trainer:
         self.scaler.load_state_dict(state["scaler"])
         self.update, self.epoch, self.best = state["update"], state["epoch"], state["best"]
         return state["weights"]
-
-
-def _groups(model: nn.Module, rate: float, parts: Mapping[str, float]) -> list[dict[str, Any]]:
-    """What learns, by learning rate; the first group is what `parts` does not name."""
-    groups: dict[str, list[nn.Parameter]] = {"": []}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            prefix = next((part for part in parts if name.startswith(part)), "")
-            groups.setdefault(prefix, []).append(parameter)
-    return [
-        {"params": parameters, "lr": rate * parts.get(prefix, 1.0)}
-        for prefix, parameters in groups.items()
-    ]

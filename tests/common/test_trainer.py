@@ -9,6 +9,7 @@ from torch.utils.data import Dataset
 
 from common.distributed import Processes
 from common.errors import UsageError
+from common.optimizer import rate_factor
 from common.trainer import Trainer, TrainingOptions
 
 CPU = torch.device("cpu")
@@ -86,6 +87,77 @@ def test_rates_of_parts_of_the_model():
     }
 
 
+def rates_of(**options: object) -> list[float]:
+    """The learning rate of every update."""
+    trainer = make_trainer(lr=1.0, **options)
+    rates = []
+    for _ in range(trainer.updates):
+        rates.append(trainer.optimizer.param_groups[0]["lr"])
+        trainer.optimizer.step()
+        trainer.schedule.step()
+    return rates
+
+
+def test_schedules_of_the_learning_rate():
+    # 2 epochs of 6 updates
+    assert rates_of(schedule="step", drop_after=1) == pytest.approx([1.0] * 6 + [0.1] * 6)
+    assert rates_of(schedule="linear") == pytest.approx([1 - k / 12 for k in range(12)])
+    cosine = rates_of()
+    assert cosine == pytest.approx([rate_factor(k, "cosine", 0, 12) for k in range(12)])
+    assert cosine[6] == pytest.approx(0.5)
+    rising = rates_of(schedule="linear", warmup=4)
+    assert rising == pytest.approx([0.25, 0.5, 0.75, 1.0, *(1 - k / 8 for k in range(8))])
+    assert rates_of(warmup=2)[:3] == pytest.approx([0.5, 1.0, 1.0])
+
+
+def test_a_rate_that_never_falls_is_refused():
+    with pytest.raises(UsageError, match="--warmup 12: there are 12 updates"):
+        make_trainer(warmup=12)
+    assert TrainingOptions(drop_after=3).problems() == TrainingOptions(schedule="step").problems()
+    assert TrainingOptions(warmup=-1).problems() == ["--warmup cannot be negative: -1"]
+
+
+def test_a_schedule_goes_on_where_it_stopped(tmp_path: Path):
+    options = {"schedule": "linear", "warmup": 4, "lr": 1.0}
+    trainer = make_trainer(**options)
+    for _ in range(6):
+        trainer.optimizer.step()
+        trainer.schedule.step()
+    trainer.finish_epoch(tmp_path, dict(trainer.model.named_parameters()), {}, 1.0)
+    again = make_trainer(**options)
+    again.resume(tmp_path)
+    assert again.optimizer.param_groups[0]["lr"] == pytest.approx(0.75)
+    again.optimizer.step()
+    again.schedule.step()
+    assert again.optimizer.param_groups[0]["lr"] == pytest.approx(0.625)
+
+
+def test_what_weight_decay_leaves_alone():
+    model = nn.ModuleDict(
+        {
+            "linear": nn.Linear(2, 2),
+            "norm": nn.LayerNorm(2),
+            "channels": nn.GroupNorm(1, 2),
+            "table": nn.Embedding(2, 2),
+        }
+    )
+    model.register_parameter("scale", nn.Parameter(torch.ones(())))
+
+    def decayed(undecayed: str) -> set[str]:
+        options = TrainingOptions(weight_decay=0.5, undecayed=undecayed, device="cpu")
+        groups = Trainer(model, options, Processes(0, 1, CPU), 10).optimizer.param_groups
+        found = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+        assert len(found) == len(list(model.parameters()))
+        assert set(found.values()) <= {0.0, 0.5}
+        return {name for name, p in model.named_parameters() if found[id(p)]}
+
+    everything = {name for name, _ in model.named_parameters()}
+    assert decayed("nothing") == everything
+    alone = {"norm.weight", "norm.bias", "table.weight"}
+    assert decayed("layer_norms") == everything - alone
+    assert decayed("vectors") == {"linear.weight"}
+
+
 def test_a_run_in_which_other_weights_learned_is_not_resumed(tmp_path: Path):
     trainer = make_trainer()
     trainer.finish_epoch(tmp_path, dict(trainer.model.named_parameters()), {}, 1.0)
@@ -102,7 +174,16 @@ def test_only_what_decides_the_weights_is_compared_when_a_run_goes_on():
     one = TrainingOptions(bsz=8, accumulate=1, nworker=0, device="cpu").deciding(8)
     other = TrainingOptions(bsz=2, accumulate=4, nworker=3, device="cuda").deciding(8)
     assert one == other
-    for changed in ({"lr": 1.0}, {"epochs": 1}, {"seed": 1}, {"precision": "bf16"}):
+    for changed in (
+        {"lr": 1.0},
+        {"epochs": 1},
+        {"seed": 1},
+        {"precision": "bf16"},
+        {"schedule": "linear"},
+        {"warmup": 1},
+        {"drop_after": 1},
+        {"undecayed": "vectors"},
+    ):
         (name,) = changed
         assert TrainingOptions(**changed).deciding(8)[name] != one[name]
     assert TrainingOptions().deciding(4) != one
