@@ -10,7 +10,7 @@ from torchvision.models import resnet50
 from common.errors import UsageError
 from model.backbones import backbone as backbone_module
 from model.backbones.backbone import BUILDERS, Backbone, build_backbone
-from model.backbones.dino import Dino
+from model.backbones.dino import Dino, vit_14
 from model.backbones.resnet import SIZES, ResNet, ResNetSize
 from model.backbones.swin import SwinB
 from model.backbones.vgg import Vgg16
@@ -238,6 +238,31 @@ class TestDino:
         torch.testing.assert_close(
             backbone.extract(images(40)).trunk, backbone.extract(resized).trunk
         )
+
+    @pytest.mark.parametrize("registers", [0, 4])
+    @pytest.mark.parametrize("side", [(56, 56), (84, 84), (28, 70)])
+    def test_with_the_hubs_positions_any_sides_will_do(self, registers, side):
+        network = Dino(small_dino(registers).transformer, positions="hub")
+        features = Backbone("dino", network).extract(torch.randn(2, 3, *side))
+        assert features.trunk.shape == (2, 16, side[0] // 14, side[1] // 14)
+        if side == (56, 56):  # its own grid: nothing is resized
+            resized_once = Backbone("dino", Dino(network.transformer))
+            pictures = images(56)
+            torch.testing.assert_close(
+                Backbone("dino", network).extract(pictures).trunk,
+                resized_once.extract(pictures).trunk,
+            )
+
+    def test_the_hub_places_patches_a_tenth_of_a_patch_apart(self):
+        network = Dino(vit_14("s", 280, embed_dim=16, depth=1, num_heads=2), positions="hub")
+        ramp = torch.arange(20.0).expand(20, 20).flatten()  # a position is its own column
+        network.transformer.pos_embed.data[:, 1:] = ramp.view(1, -1, 1).expand(1, -1, 16)
+        for side in (10, 25):
+            found = network.patch_positions((side, side))[0, 0, 0]
+            places, last = (torch.arange(side) + 0.5) * 20, side - 3
+            expected, by_size = places / (side + 0.1) - 0.5, places / side - 0.5
+            # cubic interpolation with a = -0.75 bends lines by up to 0.03
+            assert (found[last] - expected[last]).abs() < 0.04 < by_size[last] - found[last]
 
     @pytest.mark.parametrize("registers", [0, 4])
     def test_official_names_become_timms(self, registers):
