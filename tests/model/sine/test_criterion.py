@@ -1,0 +1,135 @@
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from model.sine.criterion import SamplePoints, Target, sine_losses
+from model.sine.matching import Matching
+
+SIDE = 8
+LEFT = torch.zeros(SIDE, SIDE)
+LEFT[:, :4] = 1
+RIGHT = 1 - LEFT
+
+
+@dataclass
+class Answers:
+    """What heads said of a sample."""
+
+    identity_logits: Tensor
+    instance_logits: Tensor
+    identity_masks: Tensor
+    instance_masks: Tensor
+
+
+def sure(*masks: Tensor) -> Tensor:
+    return 60 * torch.stack(masks) - 30
+
+
+def points(seed: int) -> SamplePoints:
+    return SamplePoints(torch.Generator().manual_seed(seed), 64)
+
+
+@pytest.fixture
+def target() -> Target:
+    """Two objects, of classes 1 and 0; reference object 1 is the target's object 0."""
+    return Target(torch.stack([LEFT, RIGHT]), torch.tensor([1, 0]), Matching.of([(1, 0)]))
+
+
+def right() -> Answers:
+    """Query 2 knows the left object and query 0 the right one; query 1 answers for none."""
+    return Answers(
+        torch.tensor([[-30.0, 30], [30, -30]]),
+        torch.tensor([[60.0, 0, 0], [0, 0, 60], [0, 60, 0]]),
+        sure(RIGHT, LEFT),
+        sure(RIGHT, torch.zeros(SIDE, SIDE), LEFT),
+    )
+
+
+def swapped() -> Answers:
+    """As if queries 0 and 2 had each other's masks, and the identity queries too."""
+    answers = right()
+    answers.instance_masks = answers.instance_masks.flip(0)
+    answers.identity_masks = answers.identity_masks.flip(0)
+    return answers
+
+
+def losses_of(answers: Answers, target: Target) -> dict[str, Tensor]:
+    return sine_losses([[answers]], [target], [points(0)])
+
+
+def test_right_answers_cost_next_to_nothing(target):
+    found = losses_of(right(), target)
+    assert set(found) == {"loss_ce_ins", "loss_ce_id", "loss_mask", "loss_dice"}
+    assert found["loss_ce_ins"].item() == pytest.approx(0, abs=1e-6)
+    assert found["loss_ce_id"].item() == pytest.approx(0, abs=1e-6)
+    # points between the halves and at the border have labels between 0 and 1
+    assert found["loss_dice"].item() < 1 < losses_of(swapped(), target)["loss_dice"].item()
+
+
+def test_queries_of_no_object_weigh_a_tenth(target):
+    answers = right()
+    answers.instance_logits = torch.zeros(3, 3)
+    # all queries are equally unsure: ln 3, however they are weighted
+    assert losses_of(answers, target)["loss_ce_ins"].item() == pytest.approx(2 * 1.0986, abs=1e-3)
+
+    answers.instance_logits = torch.tensor([[60.0, 0, 0], [0, 0, 0], [0, 60, 0]])
+    expected = 2 * 0.1 * 1.0986 / 2.1
+    assert losses_of(answers, target)["loss_ce_ins"].item() == pytest.approx(expected, abs=1e-3)
+
+
+def test_identities_of_all_samples_are_weighed_together(target):
+    unsure = right()
+    unsure.identity_logits = torch.zeros(2, 2)
+    found = sine_losses([[right(), unsure]], [target, target], [points(0), points(1)])
+    # of 2.2 in all, 1.1 cost ln 2
+    assert found["loss_ce_id"].item() == pytest.approx(2 * 0.6931 / 2, abs=1e-3)
+
+
+def test_masks_are_divided_by_the_number_of_pairs(target):
+    unsure = right()
+    unsure.identity_masks = torch.zeros(2, SIDE, SIDE)
+    unsure.instance_masks = torch.zeros(3, SIDE, SIDE)
+    # ln 2 at each point of three pairs, and of six
+    assert losses_of(unsure, target)["loss_mask"].item() == pytest.approx(5 * 0.6931, abs=1e-3)
+    twice = sine_losses([[unsure, unsure]], [target, target], [points(0), points(1)])
+    assert twice["loss_mask"].item() == pytest.approx(5 * 0.6931, abs=1e-3)
+    # Dice of a probability of 1/2 with a half of the picture: 1 - (P / 2 + 1) / (P + 1)
+    assert twice["loss_dice"].item() == pytest.approx(5 * 0.5, abs=0.3)
+
+
+def test_a_target_without_shared_objects_teaches_absence(target):
+    alone = Target(target.masks, target.classes, Matching.of([]))
+    answers = right()
+    answers.identity_logits = torch.tensor([[-30.0, 30], [-30, 30]])
+    assert losses_of(answers, alone)["loss_ce_id"].item() == pytest.approx(0, abs=1e-6)
+
+
+def test_every_output_is_matched_anew(target):
+    turned = swapped()
+    turned.instance_logits = turned.instance_logits.flip(0)
+    found = sine_losses([[turned], [right()], [right()]], [target], [points(0)])
+    assert len(found) == 12
+    for suffix in ("", "_0", "_1"):
+        assert found[f"loss_ce_ins{suffix}"].item() == pytest.approx(0, abs=1e-6)
+
+
+def test_gradients_reach_matched_masks_alone(target):
+    answers = right()
+    answers.instance_masks = (answers.instance_masks / 30).requires_grad_()
+    answers.identity_masks = (answers.identity_masks / 30).requires_grad_()
+    sum(losses_of(answers, target).values()).backward()
+    moved = answers.instance_masks.grad.flatten(1).abs().sum(1) > 0
+    assert moved.tolist() == [True, False, True]
+    assert (answers.identity_masks.grad.flatten(1).abs().sum(1) > 0).tolist() == [False, True]
+
+
+def test_cross_entropy_is_that_of_the_matched_classes(target):
+    answers = right()
+    answers.instance_logits = torch.tensor([[3.0, 1, 0], [1, 0, 2], [0, 4, 1]])
+    expected = F.cross_entropy(
+        answers.instance_logits, torch.tensor([0, 2, 1]), torch.tensor([1.0, 1.0, 0.1])
+    )
+    assert losses_of(answers, target)["loss_ce_ins"].item() == pytest.approx(2 * expected.item())
