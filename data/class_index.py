@@ -87,7 +87,7 @@ def scan_class_pixels(
             holds a value that is no class; the first few are named.
     """
     stamp = fingerprint(files)
-    for place in (cache, _personal_copy(cache)):
+    for place in (cache, personal_copy(cache)):
         pixels = _read_cache(place, stamp)
         if pixels is not None:
             return pixels
@@ -104,7 +104,7 @@ def scan_class_pixels(
     pixels = dict(zip(files, found, strict=True))
     text = json.dumps({"fingerprint": stamp, "class_pixels": pixels})
     read_only = cache.parent.is_dir() and not cache.parent.stat().st_mode & 0o222
-    for place in (_personal_copy(cache),) if read_only else (cache, _personal_copy(cache)):
+    for place in (personal_copy(cache),) if read_only else (cache, personal_copy(cache)):
         with contextlib.suppress(UsageError):  # without a cache, masks are scanned every time
             write_atomically(place, lambda path: path.write_text(text))
             break
@@ -127,7 +127,8 @@ def _scan(files: ImageFiles, highest_class: int) -> dict[int, int] | str:
     return {int(c): int(counts[c]) for c in np.flatnonzero(counts) if 0 < c < IGNORED}
 
 
-def _personal_copy(cache: Path) -> Path:
+def personal_copy(cache: Path) -> Path:
+    """Where a cache lies in the user's own folder, if it cannot lie beside the data."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = hashlib.sha256(str(cache.parent.resolve()).encode()).hexdigest()[:16]
     return base / "dc-sam" / folder / cache.name
