@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 import torch
-from torch import Tensor, distributed
+from torch import distributed
 
 from common.errors import UsageError
 
@@ -91,15 +91,6 @@ def peak_memory(device: torch.device) -> int:
 def bound_by_cache(device: torch.device) -> bool:
     """Whether batches that outgrow the processor's cache make a device slower, not faster."""
     return device.type == "cpu"
-
-
-def mean_over_processes(value: Tensor) -> Tensor:
-    """The mean of a number that every process computes at once, without its gradient."""
-    mean = value.detach().clone()
-    if distributed.is_initialized():
-        distributed.all_reduce(mean)
-        mean /= distributed.get_world_size()
-    return mean
 
 
 @contextmanager

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from common.distributed import mean_over_processes
 from model.point_losses import POINTS, PointDraws, point_losses, sample
 from model.sine.matching import Matching, match_instances
 
@@ -44,6 +43,8 @@ class Target:
     """0 or 1, N x S x S."""
     classes: Tensor
     """int64 N: which class of the reference each object is of, from 0 to M - 1."""
+    references: int
+    """T."""
     identities: Matching
     """Which reference objects are there again; see `model.sine.matching.match_identities`."""
 
@@ -84,6 +85,25 @@ def sine_losses(
         of_layer = _layer_losses(answers, targets, points)
         losses |= {name + suffix: WEIGHTS[name] * loss for name, loss in of_layer.items()}
     return losses
+
+
+def loss_terms(targets: Sequence[Target], queries: int, layers: int) -> dict[str, float]:
+    """Of how many terms the losses of `sine_losses` are means, where batches differ in that.
+
+    Args:
+        queries: Q.
+        layers: after which there are answers, besides those of the start.
+    """
+    masks = sum(min(queries, len(t.classes)) + len(t.identities) for t in targets)
+    absent = sum(t.references - len(t.identities) for t in targets)
+    found = sum(len(t.identities) for t in targets)
+    terms = {
+        "loss_ce_id": found + ABSENT_WEIGHT * absent,
+        "loss_mask": float(masks),
+        "loss_dice": float(masks),
+    }
+    suffixes = ["", *(f"_{number}" for number in range(layers))]
+    return {name + suffix: count for suffix in suffixes for name, count in terms.items()}
 
 
 def _layer_losses(
@@ -128,7 +148,7 @@ def _instance_loss(
 
 
 def _identity_loss(answers: Sequence[Answers], matchings: Sequence[Matching]) -> Tensor:
-    """Weighted mean over the identity queries of all samples, in all processes."""
+    """Weighted mean over the identity queries of all samples."""
     logits = torch.cat([answer.identity_logits for answer in answers])
     labels = torch.cat(
         [
@@ -138,9 +158,7 @@ def _identity_loss(answers: Sequence[Answers], matchings: Sequence[Matching]) ->
             for a, matching in zip(answers, matchings, strict=True)
         ]
     )
-    weights = logits.new_tensor([1.0, ABSENT_WEIGHT])
-    total = mean_over_processes(weights[labels].sum())
-    return F.cross_entropy(logits, labels, weights, reduction="sum") / total
+    return F.cross_entropy(logits, labels, logits.new_tensor([1.0, ABSENT_WEIGHT]))
 
 
 def _mask_losses(
@@ -149,7 +167,7 @@ def _mask_losses(
     points: Sequence[SamplePoints],
     instances: Sequence[Matching],
 ) -> tuple[Tensor, Tensor]:
-    """Cross-entropy and Dice, summed over all matched masks, by their number."""
+    """Cross-entropy and Dice, the means over all matched masks."""
     logits, masks, draws = [], [], []
     for answer, target, source, matching in zip(answers, targets, points, instances, strict=True):
         identities = target.identities
@@ -157,7 +175,6 @@ def _mask_losses(
         logits.append(torch.cat(found))
         masks.append(target.masks[torch.cat([matching.objects, identities.objects])])
         draws.append(source.of_masks(len(masks[-1])))
-    every = torch.cat(logits)
-    entropy, dice = point_losses(every, torch.cat(masks), PointDraws.join(draws))
-    number = mean_over_processes(every.new_tensor(float(len(every)))).clamp_min(1)
+    entropy, dice = point_losses(torch.cat(logits), torch.cat(masks), PointDraws.join(draws))
+    number = max(1, len(entropy))
     return entropy.sum() / number, dice.sum() / number

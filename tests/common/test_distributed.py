@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from common.distributed import choose_device, mean_over_processes
+from common.distributed import choose_device
 from common.errors import UsageError
 
 
@@ -20,10 +20,3 @@ def test_auto_is_the_cpu_where_there_is_nothing_faster(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     assert choose_device("auto") == torch.device("cpu")
-
-
-def test_the_mean_of_one_process_is_its_own_number_without_gradient():
-    value = torch.tensor(3.0, requires_grad=True)
-    mean = mean_over_processes(2 * value)
-    assert mean.item() == 6
-    assert not mean.requires_grad

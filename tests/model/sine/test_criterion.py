@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.sine.criterion import SamplePoints, Target, sine_losses
+from model.sine.criterion import SamplePoints, Target, loss_terms, sine_losses
 from model.sine.matching import Matching
 
 SIDE = 8
@@ -35,7 +35,7 @@ def points(seed: int) -> SamplePoints:
 @pytest.fixture
 def target() -> Target:
     """Two objects, of classes 1 and 0; reference object 1 is the target's object 0."""
-    return Target(torch.stack([LEFT, RIGHT]), torch.tensor([1, 0]), Matching.of([(1, 0)]))
+    return Target(torch.stack([LEFT, RIGHT]), torch.tensor([1, 0]), 2, Matching.of([(1, 0)]))
 
 
 def right() -> Answers:
@@ -101,7 +101,7 @@ def test_masks_are_divided_by_the_number_of_pairs(target):
 
 
 def test_a_target_without_shared_objects_teaches_absence(target):
-    alone = Target(target.masks, target.classes, Matching.of([]))
+    alone = Target(target.masks, target.classes, 2, Matching.of([]))
     answers = right()
     answers.identity_logits = torch.tensor([[-30.0, 30], [-30, 30]])
     assert losses_of(answers, alone)["loss_ce_id"].item() == pytest.approx(0, abs=1e-6)
@@ -133,3 +133,31 @@ def test_cross_entropy_is_that_of_the_matched_classes(target):
         answers.instance_logits, torch.tensor([0, 2, 1]), torch.tensor([1.0, 1.0, 0.1])
     )
     assert losses_of(answers, target)["loss_ce_ins"].item() == pytest.approx(2 * expected.item())
+
+
+def test_losses_of_two_samples_are_means_by_their_terms(target):
+    def answers(seed: int, references: int) -> Answers:
+        generator = torch.Generator().manual_seed(seed)
+        shapes = (references, 2), (3, 3), (references, SIDE, SIDE), (3, SIDE, SIDE)
+        return Answers(*(torch.randn(shape, generator=generator) for shape in shapes))
+
+    other = Target(target.masks[:1], target.classes[:1], 4, Matching.of([]))
+    first, second = [answers(0, 2), answers(1, 2)], [answers(2, 4), answers(3, 4)]
+    together = sine_losses(
+        [list(layer) for layer in zip(first, second, strict=True)],
+        [target, other],
+        [points(0), points(1)],
+    )
+    apart = [
+        (sine_losses([[a] for a in first], [target], [points(0)]), loss_terms([target], 3, 1)),
+        (sine_losses([[a] for a in second], [other], [points(1)]), loss_terms([other], 3, 1)),
+    ]
+    # 2 objects and 1 found again, 1 not; 1 object, 4 not found again
+    assert apart[0][1] == dict.fromkeys(("loss_mask", "loss_mask_0"), 3.0) | dict.fromkeys(
+        ("loss_dice", "loss_dice_0"), 3.0
+    ) | dict.fromkeys(("loss_ce_id", "loss_ce_id_0"), 1.1)
+    assert apart[1][1]["loss_mask"] == 1
+    for name, loss in together.items():
+        parts = [(found[name], terms.get(name, 1.0)) for found, terms in apart]
+        whole = sum(loss * count for loss, count in parts) / sum(count for _, count in parts)
+        assert loss.item() == pytest.approx(whole.item(), rel=1e-5), name
