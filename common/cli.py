@@ -7,6 +7,7 @@ import os
 import sys
 import types
 import typing
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -210,6 +211,7 @@ def value_problems(options: Any) -> list[str]:
 
 def run_script(main: Callable[[], int]) -> int:
     """Run a script's procedure; wrong use is told in plain words and gives exit code 2."""
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
         return main()
     except UsageError as error:

@@ -81,7 +81,7 @@ class Matcher(Method):
 
     @property
     def knows_drawings_only(self) -> bool:
-        return self.segmenter.name == "tiny"
+        return "tiny" in (self.segmenter.name, self.backbone.name)
 
     @property
     def promptable(self) -> Sam:

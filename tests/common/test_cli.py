@@ -1,9 +1,10 @@
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from common.cli import option, value_problems
+from common.cli import option, run_script, value_problems
 
 
 @dataclass(frozen=True)
@@ -36,3 +37,10 @@ def test_values_of_every_kind_pass():
 )
 def test_values_that_no_parser_would_let_through_are_named(values: dict, problems: list[str]):
     assert value_problems(Options(**values)) == problems
+
+
+def test_a_warning_is_one_plain_line(monkeypatch):
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # put back at the end
+    assert run_script(lambda: 0) == 0
+    told = warnings.formatwarning("the object is small", UserWarning, "network.py", 7)
+    assert told == "warning: the object is small\n"
