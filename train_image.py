@@ -31,7 +31,7 @@ from evaluation.validation import held_out_images
 from model.checkpoint import frozen_fingerprint, learnable_weights
 from model.feature_store import Encoder, FeatureStore
 from model.layers import episode_dropout
-from model.method import LossOptions, Method
+from model.method import Method
 from model.registry import DEFAULT_METHOD, METHODS
 from model.weights import load_strictly
 
@@ -141,14 +141,14 @@ def refuse_what_it_cannot(model: Method, data: DataOptions, run: ImageRunOptions
     model.refuse_kinds(kinds_of(run.prompt))
 
 
-def parse_options() -> tuple[DataOptions, Any, LossOptions, TrainingOptions, ImageRunOptions]:
+def parse_options() -> tuple[DataOptions, Any, Any, TrainingOptions, ImageRunOptions]:
     early = early_flags(
         method=(TRAINABLE, DEFAULT_METHOD),
         preset=(PRESETS, "paper"),
         benchmark=(BENCHMARKS, "pascal"),
     )
     method = METHODS[early["method"]]
-    groups = (DataOptions, method.options, LossOptions, TrainingOptions, ImageRunOptions)
+    groups = (DataOptions, method.options, method.losses, TrainingOptions, ImageRunOptions)
     choices = {
         "method": (TRAINABLE, DEFAULT_METHOD, "method to train"),
         "preset": (PRESETS, "paper", "defaults of the paper, or of tiny models for a laptop"),
@@ -167,12 +167,13 @@ def say_what_is_left_out(
 
 
 def train_one_epoch(
-    trainer: Trainer, episodes: EpisodeDataset, encoder: Encoder, options: LossOptions
+    trainer: Trainer, episodes: EpisodeDataset, encoder: Encoder, options: Any
 ) -> float:
     """Make this epoch's updates; returns the mean loss of all processes."""
     model, accumulate = trainer.model.train(), trainer.options.accumulate
     totals = []
-    for number, batch in enumerate(trainer.batches(episodes)):
+    batches = trainer.weighed(trainer.batches(episodes), model.loss_terms)
+    for number, (batch, weights) in enumerate(batches):
         batch, last = batch.to(trainer.device), trainer.ends_update(number)
         dropout = episode_dropout(model, trainer.seeds(batch.indices), batch.shots)
         with trainer.synchronised(last):
@@ -187,7 +188,7 @@ def train_one_epoch(
                     batch.query_names, batch.query_image, sizes=batch.query_sizes
                 )
                 losses = trainer.losses(query, support, batch, options)
-                loss = sum(losses.values())
+                loss = sum(weights.get(name, 1) * loss for name, loss in losses.items())
             trainer.scaler.scale(loss / accumulate).backward()
         totals.append(loss.item())
         if last:

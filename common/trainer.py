@@ -1,11 +1,12 @@
 """What every training run has around its step: optimiser, schedule, precision, resuming."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,8 @@ from common.optimizer import SCHEDULES, UNDECAYED, parameter_groups, rate_schedu
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 STATE_FILE = "state.pt"
+
+Batch = TypeVar("Batch")
 
 
 @dataclass(frozen=True)
@@ -188,6 +191,29 @@ class Trainer:
         title = f"epoch {self.epoch + 1}/{math.ceil(self.updates / self.epoch_length)}"
         return tqdm(loader, title, unit="batch", disable=not self.is_main)
 
+    def weighed(
+        self, batches: Iterable[Batch], terms: Callable[[Batch], Mapping[str, float]]
+    ) -> Iterator[tuple[Batch, Mapping[str, float]]]:
+        """Batches of this process, each with how much its losses count within its update.
+
+        Losses are means, but of batches that may differ: so weighed, an update's mean over its
+        batches is the mean over all its terms, however they are divided.
+
+        Args:
+            terms: of how many terms each named loss of a batch is the mean; those that it does not
+                name count 1.
+        """
+        update: list[tuple[Batch, Mapping[str, float]]] = []
+        for batch in batches:
+            update.append((batch, terms(batch)))
+            if self.ends_update(len(update) - 1):
+                own = [counts for _, counts in update]
+                everyone = chain(*self.processes.gather(own)) if any(own) else own
+                means = _means([*everyone])
+                for batch, counts in update:
+                    yield batch, {n: counts[n] / mean if mean else 1.0 for n, mean in means.items()}
+                update = []
+
     def seeds(self, indices: Sequence[int]) -> list[tuple[int, int, int]]:
         """What the random choices of this epoch's episodes with these indices are drawn by."""
         return [(self.options.seed, self.epoch, index) for index in indices]
@@ -256,3 +282,7 @@ class Trainer:
         self.scaler.load_state_dict(state["scaler"])
         self.update, self.epoch, self.best = state["update"], state["epoch"], state["best"]
         return state["weights"]
+
+
+def _means(counts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: sum(one[name] for one in counts) / len(counts) for name in counts[0]}

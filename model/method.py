@@ -5,7 +5,7 @@ The way of the data: images -> `encode` (each once) -> `encode_support` (each co
 Shapes: B batch, K shots, H and W the side of the images.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
@@ -331,6 +331,13 @@ class Method(nn.Module):
     ) -> dict[str, Tensor]:
         """Named losses of a batch, each a scalar; their sum is minimised."""
         raise NotImplementedError
+
+    def loss_terms(self, batch: Any) -> Mapping[str, float]:
+        """Of how many terms the named losses of a batch are means, where batches differ in that.
+
+        Equal for the same batch anywhere; what is not named counts 1.
+        """
+        return {}
 
     def forward(self, *batch: Any) -> dict[str, Tensor]:
         """`training_loss`: what DistributedDataParallel calls."""

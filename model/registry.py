@@ -12,7 +12,7 @@ from model.dc_sam.released_names import is_release, read_release
 from model.insid3.config import Insid3Options, build_insid3
 from model.insid3.export_steps import STEPS as INSID3_STEPS
 from model.matcher.config import MatcherOptions, build_matcher
-from model.method import Method
+from model.method import LossOptions, Method
 from model.persam.config import PerSamFOptions, PerSamOptions, build_persam
 from model.sansa.config import HYPER_PARAMETERS as SANSA_HYPER_PARAMETERS
 from model.sansa.config import SansaOptions, build_sansa, restore_sansa
@@ -45,6 +45,8 @@ class Entry:
     """From options, a checkpoint's weights, and what to call it in messages; None: it has none."""
     hyper_parameters: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     """Preset -> benchmark or stage -> defaults of flags; empty where it does not train."""
+    losses: Any = LossOptions
+    """Flags of what its training minimises."""
     read_published: Callable[..., tuple[Any, dict[str, Tensor]]] | None = None
     """Options and weights of a checkpoint of the method's own published program, by its path; and,
     where the method prompts a SAM that the file does not hold, by that SAM's variant."""

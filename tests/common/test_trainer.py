@@ -62,6 +62,30 @@ def test_an_update_has_the_same_episodes_whoever_computes_them(count: int, accum
     assert [sorted(update) for update in updates] == [[*range(i, i + 8)] for i in range(0, 48, 8)]
 
 
+@dataclass(frozen=True)
+class Answered(Processes):
+    """One of two processes, which knows what the other one says."""
+
+    other: tuple[dict[str, float], ...]
+
+    def gather(self, value: list) -> list:
+        return [value, list(self.other)]
+
+
+def test_losses_count_by_the_terms_they_are_means_of():
+    # terms of 4 batches of an update: 1, 3 here and 2, 6 elsewhere; their mean is 3
+    other = ({"mask": 2.0}, {"mask": 6.0})
+    options = TrainingOptions(bsz=1, accumulate=2, nworker=0, device="cpu")
+    trainer = Trainer(nn.Linear(2, 1), options, Processes(0, 1, CPU), len(Numbers()))
+    trainer.processes = Answered(0, 2, CPU, other)
+    found = [*trainer.weighed(["one", "three"], lambda b: {"mask": 1.0 if b == "one" else 3.0})]
+    assert found == [("one", {"mask": 1 / 3}), ("three", {"mask": 1.0})]
+    # 0 terms everywhere: a loss without terms is 0, and counts as it is
+    trainer.processes = Processes(0, 1, CPU)
+    assert [*trainer.weighed([1, 2], lambda _: {"mask": 0.0})] == [(b, {"mask": 1}) for b in (1, 2)]
+    assert [*trainer.weighed([1, 2], lambda _: {})] == [(1, {}), (2, {})]
+
+
 def test_the_last_epoch_ends_with_the_last_update():
     trainer = make_trainer(max_iterations=8)
     trainer.update = 6
