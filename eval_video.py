@@ -48,11 +48,11 @@ from evaluation.item_results import ResultFolder
 from evaluation.video import VideoMethod, evaluate_items
 from evaluation.video_results import score_table, summarise, video_sheet
 from model.checkpoint import build_method, fingerprint, frozen_fingerprint, load_method
-from model.method import MethodOptions
+from model.method import Method, MethodOptions
 from model.registry import READY
 from model.sam.sam2 import Sam2
 from model.sam.variants import SAM_MODELS, build_segmenter, segmenter_weights
-from model.sam.video_predictor import PACKAGE_VIDEO, STREAMING, WIRINGS
+from model.sam.video_predictor import PACKAGE_VIDEO, STREAMING, WIRINGS, VideoWiring
 
 
 @dataclass(frozen=True)
@@ -233,46 +233,68 @@ def load(
     processes: Processes,
 ) -> tuple[VideoMethod, dict[str, Any]]:
     """What segments the videos, and what the checkpoint's header says."""
-    geometry, facts, method, segmenter = None, {}, None, None
-    wiring = STREAMING if data.benchmark == "icvos" else PACKAGE_VIDEO
+    facts, method, carrier = {}, None, None
     if method_options:
         method, facts = build_method(method_options, processes.device, options.fetch)
     if options.ckpt:
         method, facts = load_method(options.ckpt, processes.device)
-    if method:
-        if not (method.has_memory or options.variant):
-            raise UsageError(
-                f"{method.name} has no memory: --sam2_cfg names the SAM 2 that carries its masks on"
-            )
-        if method.has_memory and options.variant:
-            raise UsageError(f"{method.name} has its own memory: leave out --sam2_cfg")
-        method.refuse_shots(data.nshot)
-        segmenter = method.promptable
-        if method.has_memory and method.video_wiring != STREAMING:
-            wiring = method.video_wiring
-        if data.benchmark == "icvos":
-            geometry = method.geometry
     if options.variant:
+        if method and data.given:
+            raise UsageError(
+                f"masks are given, and --sam2_cfg carries them on: {method.name} has no part in it"
+            )
         weights = options.sam2_checkpoint or segmenter_weights(2, options.variant)
         torch.manual_seed(0)  # random weights are the same in every process
-        segmenter = build_segmenter(
+        carrier = build_segmenter(
             2, options.variant, None if frames.shrunk else weights, frames.shrunk
         )
-        segmenter = segmenter.eval().to(processes.device)
-    if data.given and not isinstance(segmenter, Sam2):
-        raise UsageError("given masks are carried on by SAM 2: name one by --sam2_cfg alone")
-    if frames.image_size:
-        geometry = Geometry(frames.image_size)
+        carrier = carrier.eval().to(processes.device)
+    elif data.given and not method.takes_given_masks:
+        carrier = method.promptable
+        if not isinstance(carrier, Sam2):
+            raise UsageError(
+                f"{method.name} takes no given masks: name a SAM 2 by --sam2_cfg alone"
+            )
+    elif not method.has_memory:
+        raise UsageError(
+            f"{method.name} has no memory: --sam2_cfg names the SAM 2 that carries its masks on"
+        )
+    if method:
+        method.refuse_shots(data.nshot)
     loaded = VideoMethod(
-        segmenter,
         method,
-        wiring=WIRINGS[options.wiring] if options.wiring else wiring,
-        geometry=geometry or Geometry(segmenter.image_size),
+        carrier,
+        wiring=wiring_of(data, options, method, carrier),
+        geometry=geometry_of(data, frames, method, carrier),
         prompt_every=options.prompt_every,
         precision=options.precision,
         device=processes.device,
     )
     return loaded, facts
+
+
+def wiring_of(
+    data: VideoDataOptions, options: EvaluationOptions, method: Method | None, carrier: Sam2 | None
+) -> VideoWiring:
+    """How frames are propagated by SAM 2."""
+    if options.wiring:
+        return WIRINGS[options.wiring]
+    if method and not options.variant and method.video_wiring != STREAMING:
+        return method.video_wiring
+    return STREAMING if data.benchmark == "icvos" else PACKAGE_VIDEO
+
+
+def geometry_of(
+    data: VideoDataOptions, frames: FrameOptions, method: Method | None, carrier: Sam2 | None
+) -> Geometry:
+    """How frames come to the square."""
+    if frames.image_size:
+        return Geometry(frames.image_size)
+    if data.given and carrier is None:
+        return method.tracking_geometry
+    if method and data.benchmark == "icvos":
+        return method.geometry
+    return Geometry(carrier.image_size)
 
 
 def settings_of(

@@ -98,6 +98,11 @@ class Geometry:
             return self.mask(mark, keep_small=True)
         return self._pad(torch.from_numpy(touched(mark, self.content(mark.shape))).float())
 
+    def masks(self, masks: Tensor) -> Tensor:
+        """Masks of one picture, N x H x W of 0 and 1, as N x S x S float32; none is lost."""
+        squares = [self.mark(mask) for mask in masks.cpu().numpy()]
+        return torch.stack(squares).to(masks.device)
+
     def padding(self, size: Size) -> Tensor:
         """Which places of the square show nothing of a picture, S x S bool."""
         outside = torch.ones(self.side, self.side, dtype=torch.bool)

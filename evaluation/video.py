@@ -23,8 +23,8 @@ from data.video_items import VideoItem
 from evaluation.item_log import Record
 from evaluation.item_results import Frame, ItemResults, ResultFolder
 from model.first_frame import first_frame_video
-from model.method import Method, Support
-from model.sam.sam2 import Sam2
+from model.method import Method, Support, VideoState
+from model.sam.sam2 import ABSENT_LOGIT, Sam2
 from model.sam.video_predictor import VideoPredictor, VideoWiring
 
 
@@ -32,14 +32,35 @@ from model.sam.video_predictor import VideoPredictor, VideoWiring
 class VideoMethod:
     """What segments videos: a method, or SAM 2 alone where masks are given."""
 
-    segmenter: Sam2
     method: Method | None
+    """None: masks are given."""
+    segmenter: Sam2 | None
+    """Carries masks on, given ones or those of a method; None: the method does all by itself."""
     wiring: VideoWiring
     geometry: Geometry
     """How frames come to the square S x S."""
     prompt_every: int
     precision: str
     device: torch.device
+
+    @property
+    def takes_empty_masks(self) -> bool:
+        """Whether an object that is given by an empty mask is told to it; else it is not there."""
+        return self.segmenter is not None
+
+    def video(self, supports: Sequence[Support], length: int) -> VideoState:
+        """Begin a video with supports, or with none where masks are given.
+
+        Args:
+            length: how many frames will be looked at.
+        """
+        if self.segmenter is None:
+            return self.method.video(supports, self.prompt_every, length, self.wiring)
+        if not supports:
+            return VideoPredictor(self.segmenter, wiring=self.wiring, length=length)
+        return first_frame_video(
+            self.method, supports, self.segmenter, self.prompt_every, length, self.wiring
+        )
 
     @torch.no_grad()
     def encode_support(self, item: VideoItem, split: Split | None) -> Support | None:
@@ -71,17 +92,9 @@ class RunningItems:
         """length: how many frames will be looked at."""
         self.method = method
         self.objects = [(item, label) for item in items for label in item.labels]
-        if items[0].given:
-            count, wiring = len(self.objects), method.wiring
-            self.video = VideoPredictor(method.segmenter, count, wiring=wiring, length=length)
-        else:
-            prompt_every, wiring = method.prompt_every, method.wiring
-            if method.method.has_memory:
-                self.video = method.method.video(supports, prompt_every, length, wiring)
-            else:
-                self.video = first_frame_video(
-                    method.method, supports, method.segmenter, prompt_every, length, wiring
-                )
+        self.appeared = [] if items[0].given else list(range(len(self.objects)))
+        """Positions of the objects that are looked for by now, in the video's own order."""
+        self.video = method.video([] if items[0].given else supports, length)
 
     def step(self, frame: int, pixels: np.ndarray, given: Mapping[str, np.ndarray]) -> Tensor:
         """Segment the next frame.
@@ -91,19 +104,29 @@ class RunningItems:
             given: item -> the label map of the masks that are given on this frame.
 
         Returns:
-            Logits, N x S x S.
+            Logits, N x S x S; `ABSENT_LOGIT` of objects that were not given yet.
         """
-        images = self.method.geometry.image(pixels)[None].to(self.method.device)
-        masks = {
-            row: torch.from_numpy(given[item.name] == label)
-            for row, (item, label) in enumerate(self.objects)
-            if item.name in given and label in item.given_on(frame)
-        }
-        sizes = torch.tensor([pixels.shape[:2]])
-        with autocast(self.method.device, self.method.precision):
-            if masks:
-                return self.video.step(images, masks, sizes=sizes).logits
-            return self.video.step(images, sizes=sizes).logits
+        side, device = self.method.geometry.side, self.method.device
+        logits = torch.full((len(self.objects), side, side), ABSENT_LOGIT, device=device)
+        masks = self._begin(frame, given)
+        if self.appeared:
+            images = self.method.geometry.image(pixels)[None].to(device)
+            sizes = torch.tensor([pixels.shape[:2]])
+            with autocast(device, self.method.precision):
+                found = self.video.step(images, masks, sizes=sizes)
+            logits[self.appeared] = found.logits
+        return logits
+
+    def _begin(self, frame: int, given: Mapping[str, np.ndarray]) -> Tensor | None:
+        """The masks of the objects that begin on a frame, N x H0 x W0 bool; None: nobody does."""
+        masks = []
+        for row, (item, label) in enumerate(self.objects):
+            if item.name in given and label in item.given_on(frame):
+                mask = given[item.name] == label
+                if mask.any() or self.method.takes_empty_masks:
+                    masks.append(torch.from_numpy(mask))
+                    self.appeared.append(row)
+        return torch.stack(masks) if masks else None
 
 
 class Failures(dict[str, str]):

@@ -54,7 +54,6 @@ def first_frame_video(
         raise ValueError(f"{method.name} pads its frames: SAM 2 cannot carry its masks on")
     return VideoPredictor(
         sam2,
-        count=len(supports),
         prompter=MethodPrompter(method, supports, sam2),
         wiring=wiring,
         prompt_every=prompt_every,

@@ -137,11 +137,22 @@ class Prediction:
 class VideoState(Protocol):
     """A running video: all that is remembered of it."""
 
-    def step(self, images: Tensor, *, sizes: Tensor | None = None) -> FramePrediction:
-        """Segment the next frame, 1 x 3 x H x W.
+    def step(
+        self, images: Tensor, masks: Tensor | None = None, *, sizes: Tensor | None = None
+    ) -> FramePrediction:
+        """Segment the next frame, 1 x 3 x S x S.
+
+        What comes back has a row for each concept with which the video began, then for each object
+        that was given so far, in the order in which they were given.
 
         Args:
+            masks: of objects that begin on this frame, N x H x W bool at the frame's own size, none
+                of them empty; for methods that take given masks. A video without supports needs
+                some on its first frame, and more may come on any other.
             sizes: see `Method.encode`.
+
+        Raises:
+            ValueError: nothing was given yet, or masks where they are not taken.
         """
 
 
@@ -183,6 +194,16 @@ class Method(nn.Module):
     def has_memory(self) -> bool:
         """Whether `video` works: the method's own way through a video."""
         return False
+
+    @property
+    def takes_given_masks(self) -> bool:
+        """Whether objects of a video can be given by masks on its own frames: `VideoState.step`."""
+        return False
+
+    @property
+    def tracking_geometry(self) -> Geometry:
+        """How frames come to its square in a video whose objects are given by masks."""
+        return self.geometry
 
     @property
     def video_wiring(self) -> VideoWiring:
@@ -316,6 +337,7 @@ class Method(nn.Module):
         """Begin a video in which concepts, each of one support (B = 1), are looked for.
 
         Args:
+            supports: none where all objects are given by masks, if the method takes such.
             prompt_every: prompt again every so many frames; 0: only on the first.
             length: frames of the video, where it is known.
             wiring: how SAM 2 propagates masks.

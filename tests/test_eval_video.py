@@ -277,7 +277,7 @@ def test_wrong_flags_are_explained(script, flags, checkpoint, tmp_path):
     for given, words in (
         ((), "give --ckpt, --method, or --sam2_cfg"),
         ((*flags, *untrained), "give --ckpt or --method, not both"),
-        ((*untrained, "--sam2_cfg", "tiny"), "sansa has its own memory: leave out --sam2_cfg"),
+        ((*untrained, "--sam2_cfg", "tiny", "--first_frame", "oracle"), "sansa has no part in it"),
         (("--sam2_cfg", "tiny"), "takes no support"),
         ((*flags, "--first_frame", "nowhere"), "neither prompt nor oracle nor a folder"),
         (("--ckpt", checkpoint, "--first_frame", "oracle", "--prompt_every", 2), "needs a support"),

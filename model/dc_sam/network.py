@@ -110,7 +110,6 @@ class DcSam(PromptedSam):
             raise ValueError("nothing to segment: this video was begun without a support")
         return VideoPredictor(
             self.segmenter,
-            count=sum(len(support.masks) for support in supports),
             prompter=SupportPrompter(self, supports, wiring.align_corners),
             wiring=wiring,
             prompt_every=prompt_every,

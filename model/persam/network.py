@@ -95,7 +95,7 @@ class PerSamImages(Method):
         """
         shots = masks.shape[1]
         flat = masks.flatten(0, 1)
-        target = find_target(images.sam.embedding, self._cells(images, flat))
+        target = find_target(images.sam.embedding, self.cells(images, flat))
         support = Support(target, None)
         if self.training_plan is not None:
             support = replace(support, weights=self._train(images, flat, target))
@@ -173,7 +173,7 @@ class PerSamImages(Method):
         sizes = [tuple(size) for size in images.sizes.tolist()]
         return torch.stack([self.geometry.padding(size) for size in sizes])
 
-    def _cells(self, images: Pictures, masks: Tensor) -> Tensor:
+    def cells(self, images: Pictures, masks: Tensor) -> Tensor:
         """The places of the embedding that are each mask's, N x s x s bool."""
         side = self.segmenter.embedding_size
         if self.rules.mask_value is None:

@@ -31,11 +31,11 @@ _SURE = 10.0
 class PerSamVideo:
     """A running video of N objects."""
 
-    def __init__(self, model: PerSamImages, support: Support, prompt_every: int = 0) -> None:
+    def __init__(self, model: PerSamImages, support: Support | None, prompt_every: int = 0) -> None:
         """Begin before the first frame.
 
         Args:
-            support: of N objects.
+            support: of N objects; None where all are given by masks.
             prompt_every: segment every so many frames as a picture; 0: only the first.
 
         Raises:
@@ -46,64 +46,77 @@ class PerSamVideo:
         self.model, self.support, self.prompt_every = model, support, prompt_every
         self.index = 0
         """Number of the next frame."""
-        self.boxes: list[Tensor | None] = [None] * len(support.target.mean)
+        self.boxes: list[Tensor | None] = [None] * (len(support.target.mean) if support else 0)
         """Where each object was last seen, in pixels of the frames, grown; None: nowhere yet."""
         self.labels: Tensor | None = None
         """The frame before, H x W: 0, or 1 + the object's number."""
 
-    @classmethod
     @torch.no_grad()
-    def begin(
-        cls,
-        model: PerSamImages,
-        frame: Pictures,
-        masks: Tensor,
-        cells: Tensor,
-        training: Training = VIDEO_TRAINING,
-    ) -> "PerSamVideo":
-        """Begin with the first frame's objects given, as the release's scripts do.
-
-        Args:
-            masks: at the frame's own size, N x H x W bool, none of them empty.
-            cells: the places of the embedding that are each object's, N x s x s bool.
-            training: of PerSAM-F's weights.
-        """
-        frames = frame.expand(len(masks))
-        support = Support(find_target(frames.sam.embedding, cells), None)
-        video = cls(model, support)
-        video._follow(masks)
-        if model.training_plan is not None:
-            boxes = torch.stack(video.boxes)
-            decoder = video._decoder(frames, support, boxes)
-            small = decoder.frames[0].within_square().size
-            own = F.interpolate(masks[:, None].float(), small, mode="nearest-exact")[:, 0]
-            video.support = Support(
-                support.target, fit_weights(decoder, own, training, video._prompt(boxes))
-            )
-        video.index = 1
-        return video
-
-    @torch.no_grad()
-    def step(self, images: Tensor, *, sizes: Tensor | None = None) -> FramePrediction:
-        """Segment the next frame.
+    def step(
+        self, images: Tensor, masks: Tensor | None = None, *, sizes: Tensor | None = None
+    ) -> FramePrediction:
+        """Segment the next frame; see `model.method.VideoState`.
 
         Args:
             images: 1 x 3 x S x S.
             sizes: the frame's own height and width, 1 x 2; None: S and S.
         """
+        if not self.boxes and masks is None:
+            raise ValueError("nothing to segment: this video was begun without a support or a mask")
         picture = self.model.encode(images, sizes=sizes)
+        [frame] = self.model.frames(picture)
+        parts = [self._segment(picture)] if self.boxes else []
+        seen = [frame.restore(part.logits) for part in parts]
+        if masks is None:
+            self._follow(torch.cat(seen))
+        else:
+            squares = self.model.geometry.masks(masks).to(images.device)
+            cells = self.model.cells(picture.expand(len(masks)), squares)
+            self.take(picture, masks.to(images.device), cells, seen)
+            parts.append(FramePrediction.of_masks(squares))
+        self.index += 1
+        return FramePrediction.join(parts)
+
+    @torch.no_grad()
+    def take(
+        self,
+        frame: Pictures,
+        masks: Tensor,
+        cells: Tensor,
+        seen: Sequence[Tensor] = (),
+        training: Training = VIDEO_TRAINING,
+    ) -> None:
+        """Begin with objects that are given in a frame, as the release's scripts do with the first.
+
+        Args:
+            masks: at the frame's own size, N x H x W bool, none of them empty.
+            cells: the places of the embedding that are each object's, N x s x s bool.
+            seen: where the objects before these are, logits at the frame's own size.
+            training: of PerSAM-F's weights.
+        """
+        frames = frame.expand(len(masks))
+        new = Support(find_target(frames.sam.embedding, cells), None)
+        given = torch.zeros(masks.shape, device=masks.device).masked_fill(masks > 0, torch.inf)
+        self._follow(torch.cat([*seen, given]), len(masks))
+        if self.model.training_plan is not None:
+            boxes = torch.stack(self.boxes[-len(masks) :])
+            decoder = self._decoder(frames, new, boxes)
+            small = decoder.frames[0].within_square().size
+            own = F.interpolate(masks[:, None].float(), small, mode="nearest-exact")[:, 0]
+            new = Support(new.target, fit_weights(decoder, own, training, self._prompt(boxes)))
+        self.support = Support.join([self.support, new]) if self.support else new
+
+    def _segment(self, picture: Pictures) -> FramePrediction:
+        """Find, or follow, all objects that are known."""
         side = (len(self.boxes), self.model.image_size, self.model.image_size)
-        logits = torch.full(side, ABSENT_LOGIT, device=images.device)
-        quality, presence = torch.zeros(2, len(logits), device=images.device)
+        logits = torch.full(side, ABSENT_LOGIT, device=picture.sam.embedding.device)
+        quality, presence = torch.zeros(2, len(logits), device=logits.device)
         anew, followed = self._plan()
         for rows, predict in ((anew, self.model.predict), (followed, self._propagate)):
             if rows:
                 found = predict(picture.expand(len(rows)), self.support[rows])
                 logits[rows] = found.logits
                 quality[rows], presence[rows] = found.quality, found.presence
-        [frame] = self.model.frames(picture)
-        self._follow(frame.restore(logits))
-        self.index += 1
         # whatever was drawn is there, as the procedure has it; presence tells how sure that is
         drawn = (logits > 0).flatten(1).any(1)
         return FramePrediction(
@@ -168,11 +181,17 @@ class PerSamVideo:
     def _prompt(self, boxes: Tensor) -> Tensor | None:
         return boxes if self.model.rules.video_box else None
 
-    def _follow(self, values: Tensor) -> None:
-        """Remember where each object is, by logits or masks at the frames' size, N x H x W."""
+    def _follow(self, values: Tensor, new: int = 0) -> None:
+        """Remember where each object is, by logits at the frames' size, N x H x W.
+
+        Args:
+            new: so many of them, the last ones, begin on this frame.
+        """
         labels = merge(values)
+        self.boxes = self.boxes + [None] * new
         if self.model.rules.released_hand_over and self.labels is not None:
-            for number in range(1, len(values) + 1):  # a number that was not seen is not written
+            # a number that was not seen is not written
+            for number in range(1, len(values) - new + 1):
                 if not (self.labels == number).any():
                     labels[labels == number] = 0
         self.labels = labels
@@ -200,6 +219,10 @@ class PerSam(PerSamImages):
     def has_memory(self) -> bool:
         return True
 
+    @property
+    def takes_given_masks(self) -> bool:
+        return True
+
     def video(
         self,
         supports: Sequence[Support],
@@ -210,11 +233,9 @@ class PerSam(PerSamImages):
         """Begin a video; SAM 2 has no part in it, so that `length` and `wiring` change nothing.
 
         Raises:
-            ValueError: there is no support, or see `PerSamVideo`.
+            ValueError: see `PerSamVideo`.
         """
-        if not supports:
-            raise ValueError("nothing to segment: this video was begun without a support")
-        return PerSamVideo(self, Support.join(supports), prompt_every)
+        return PerSamVideo(self, Support.join(supports) if supports else None, prompt_every)
 
 
 def merge(values: Tensor) -> Tensor:

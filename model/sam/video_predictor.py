@@ -4,7 +4,7 @@ Shapes: N objects, B videos side by side (N = B) or one (B = 1), C channels, S s
 embedding, H and W frame height and width.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -40,6 +40,9 @@ PACKAGE_VIDEO = VideoWiring(align_corners=False, time_by_length=True, best_of_th
 """SAM 2's own video predictor, for masks that are given on the first frame."""
 WIRINGS = {"streaming": STREAMING, "release": RELEASE_VIDEO, "package": PACKAGE_VIDEO}
 
+GIVEN_LOGIT = 10.0
+"""Of the pixels of a given mask, as in SAM 2; outside it the negative."""
+
 
 class Prompter(Protocol):
     """Segments the objects in a frame as in an image."""
@@ -60,7 +63,7 @@ class FramePrediction:
     """The objects in one frame."""
 
     logits: Tensor
-    """N x H x W, float32; `ABSENT_LOGIT` where an object is absent or was not given yet."""
+    """N x H x W, float32; `ABSENT_LOGIT` where an object is absent."""
     quality: Tensor
     """N: the decoder's own estimate of each mask's IoU."""
     object_logit: Tensor
@@ -75,6 +78,19 @@ class FramePrediction:
         """N x H x W, bool; empty where the object is absent."""
         return self.logits > 0
 
+    @classmethod
+    def of_masks(cls, masks: Tensor) -> "FramePrediction":
+        """Masks that somebody gave, N x H x W of 0 and 1, as what was found."""
+        logits = GIVEN_LOGIT * (2 * masks.float() - 1)
+        sure = torch.ones(len(masks), device=masks.device)
+        return cls(logits, sure, GIVEN_LOGIT * sure, logits)
+
+    @classmethod
+    def join(cls, parts: Sequence["FramePrediction"]) -> "FramePrediction":
+        """The objects of several, in their order, without pseudo masks."""
+        names = ("logits", "quality", "object_logit", "raw_logits")
+        return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+
 
 class VideoPredictor:
     """Segments a video frame by frame; what it remembers does not grow with the video.
@@ -86,7 +102,6 @@ class VideoPredictor:
     def __init__(
         self,
         segmenter: Sam2,
-        count: int,
         prompter: Prompter | None = None,
         wiring: VideoWiring = STREAMING,
         prompt_every: int = 0,
@@ -96,7 +111,6 @@ class VideoPredictor:
         """Begin before the first frame.
 
         Args:
-            count: N.
             prompter: finds all N objects; None where their masks are given.
             prompt_every: prompt again every so many frames; 0: only on the first.
             length: frames of the video, where it is known.
@@ -110,57 +124,50 @@ class VideoPredictor:
             raise ValueError("this wiring needs to know how many frames the video has")
         if prompt_every < 0:
             raise ValueError(f"prompt_every is 0 or more frames, not {prompt_every}")
-        self.segmenter, self.count, self.prompter, self.wiring = segmenter, count, prompter, wiring
+        self.segmenter, self.prompter, self.wiring = segmenter, prompter, wiring
         self.prompt_every, self.length, self.training = prompt_every, length, training
         self.index = 0
         """Number of the next frame."""
-        self.banks: list[tuple[list[int], MemoryBank]] = []
-        """Objects that share a bank, and the bank."""
+        self.banks: list[MemoryBank] = []
+        """Of the objects that appeared together; in the order of their appearance."""
 
     def step(
-        self,
-        images: Tensor,
-        masks: Mapping[int, Tensor] | None = None,
-        *,
-        sizes: Tensor | None = None,
+        self, images: Tensor, masks: Tensor | None = None, *, sizes: Tensor | None = None
     ) -> FramePrediction:
         """Segment the next frame.
 
-        Objects with a mask take it; the others are prompted where it is time for that, else
-        propagated from memory.
+        New objects take their masks; the others are prompted where it is time for that, else
+        propagated from memory. They keep the order of their appearance.
 
         Args:
             images: normalised, B x 3 x H x W.
-            masks: object, 0 to N - 1 -> its mask on this frame, of 0 and 1 and of any size.
+            masks: of objects that begin on this frame, 0 and 1, N x any height x any width. One
+                that is empty is absent from this frame.
             sizes: of frames that were padded; those here are squashed.
 
         Raises:
-            ValueError: masks are given where there is a prompter, or of an object for a second
-                time.
+            ValueError: masks are given where there is a prompter, or nothing was given yet.
         """
-        if masks and self.prompter:
+        if not (self.prompter or self.banks) and masks is None:
+            raise ValueError("nothing to segment: no mask was given yet")
+        if masks is not None and self.prompter:
             raise ValueError("a video is prompted or given masks, not both")
-        known = {row for rows, _ in self.banks for row in rows}
-        if masks and known & masks.keys():
-            raise ValueError(f"the mask of object {min(known & masks.keys())} was given before")
         with torch.set_grad_enabled(self.training and torch.is_grad_enabled()):
             features = self.segmenter.encode(images)
-            parts: list[tuple[list[int], ObjectMask]] = []
             pseudo_logits = None
             prompting = self.prompter is not None and self._is_time_to_prompt()
             if prompting:
                 found, pseudo_logits = self.prompter(images, features)
-                parts.append((list(range(self.count)), found))
-                self.banks = self.banks or [(parts[0][0], self.segmenter.new_memory_bank())]
+                parts = [found]
+                self.banks = self.banks or [self.segmenter.new_memory_bank()]
             else:
-                parts += [(rows, self._propagate(features, bank)) for rows, bank in self.banks]
-            if masks:
-                parts.append((list(masks), self._take(features, list(masks.values()))))
-                self.banks.append((list(masks), self.segmenter.new_memory_bank()))
-            given = bool(masks)
-            for number, ((_, bank), (_, found)) in enumerate(zip(self.banks, parts, strict=True)):
-                new = given and number == len(parts) - 1
-                self._encode_memory(features, found, bank, prompting, new)
+                parts = [self._propagate(features, bank) for bank in self.banks]
+            followed = len(parts)
+            if masks is not None:
+                parts.append(self._take(features, masks))
+                self.banks.append(self.segmenter.new_memory_bank())
+            for number, (bank, found) in enumerate(zip(self.banks, parts, strict=True)):
+                self._encode_memory(features, found, bank, prompting, number >= followed)
             self.index += 1
             return self._joined(parts, images.shape[-2:], pseudo_logits)
 
@@ -184,18 +191,13 @@ class VideoPredictor:
             best_of_three=self.wiring.best_of_three,
         )
 
-    def _take(self, features: SegmenterFeatures, masks: Sequence[Tensor]) -> ObjectMask:
+    def _take(self, features: SegmenterFeatures, masks: Tensor) -> ObjectMask:
         """Take given masks for what the decoder found."""
         device, side = features.embedding.device, self.segmenter.image_size
-        large = [
-            F.interpolate(
-                mask.to(device).float()[None, None], (side, side), mode="bilinear", antialias=True
-            )
-            for mask in masks
-        ]
-        return self.segmenter.use_mask(
-            features.expand(len(masks)), (torch.cat(large) >= 0.5).float()
+        large = F.interpolate(
+            masks.to(device).float()[:, None], (side, side), mode="bilinear", antialias=True
         )
+        return self.segmenter.use_mask(features.expand(len(masks)), (large >= 0.5).float())
 
     def _encode_memory(
         self,
@@ -213,34 +215,20 @@ class VideoPredictor:
         )
 
     def _joined(
-        self,
-        parts: Sequence[tuple[list[int], ObjectMask]],
-        size: tuple[int, int],
-        pseudo_logits: Tensor | None,
+        self, parts: Sequence[ObjectMask], size: tuple[int, int], pseudo_logits: Tensor | None
     ) -> FramePrediction:
         """All objects in their order, at the frame's size."""
-        rows = [row for some, _ in parts for row in some]
-        absent = [row for row in range(self.count) if row not in rows]  # not given yet
-        places = [*rows, *absent]
-
-        def whole(values: list[Tensor], shape: tuple[int, ...]) -> Tensor:
-            missing = torch.full((len(absent), *shape), ABSENT_LOGIT, device=self.segmenter.device)
-            joined = torch.cat([*values, missing])
-            if places == sorted(places):
-                return joined
-            return joined[[places.index(row) for row in range(self.count)]]
-
         large = [
             F.interpolate(
                 found.logits.float(), size, mode="bilinear", align_corners=self.wiring.align_corners
             ).squeeze(1)
-            for _, found in parts
+            for found in parts
         ]
-        raw = whole(large, size)
-        present = whole([found.object_logit.squeeze(1) for _, found in parts], ())
+        raw = torch.cat(large)
+        present = torch.cat([found.object_logit.squeeze(1) for found in parts]).float()
         return FramePrediction(
             logits=raw.masked_fill(present.view(-1, 1, 1) <= 0, ABSENT_LOGIT),
-            quality=whole([found.quality.squeeze(1) for _, found in parts], ()),
+            quality=torch.cat([found.quality.squeeze(1) for found in parts]).float(),
             object_logit=present,
             raw_logits=raw,
             pseudo_logits=pseudo_logits,

@@ -63,6 +63,10 @@ class Sansa(Method):
         return True
 
     @property
+    def takes_given_masks(self) -> bool:
+        return True
+
+    @property
     def promptable(self) -> Sam2:
         return self.segmenter
 
@@ -129,7 +133,7 @@ class Sansa(Method):
             wiring: of no effect: the weights know one.
 
         Raises:
-            ValueError: no support, or `prompt_every` is negative.
+            ValueError: `prompt_every` is negative.
         """
         return SansaVideo(self, supports, prompt_every)
 

@@ -91,7 +91,9 @@ def first_frame(
     steps = case.facts["video"]["finetune_steps"]
     training = Training(steps, VIDEO_TRAINING.rate)
     with logged() as log, logged_training() as rows:
-        video = PerSamVideo.begin(method, picture, torch.from_numpy(masks), small > 0, training)
+        video = method.video([])
+        video.take(picture, torch.from_numpy(masks), small > 0, training=training)
+        video.index = 1
     found = {"reference/mask_64": small[-1]}  # of the last object
     if method.training_plan is not None:
         [frame] = method.frames(picture)

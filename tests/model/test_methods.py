@@ -127,6 +127,26 @@ def test_videos_are_segmented_frame_by_frame(segmenter, concept):
     assert [one.mask.shape for one in found] == [(50, 70)] * 3
 
 
+def test_given_masks_are_followed_and_objects_may_appear_later(segmenter):
+    method = segmenter.method
+    if not method.takes_given_masks:
+        return
+    geometry, size = method.tracking_geometry, torch.tensor([MASK.shape])
+    masks = torch.from_numpy(np.stack([MASK, np.roll(MASK, 12, axis=1) & ~MASK]))
+    video, found = method.video([]), []
+    for number in range(4):
+        frame = geometry.image(np.roll(coloured_cells(9), number, axis=1))[None]
+        given = {0: masks[:1], 2: masks[1:]}.get(number)
+        found.append(video.step(frame, given, sizes=size))
+    assert [len(one.logits) for one in found] == [1, 1, 2, 2]
+    for one in found:
+        assert one.logits.shape[1:] == (geometry.side, geometry.side)
+        assert one.logits.isfinite().all()
+        assert one.object_logit.shape == one.quality.shape == one.logits.shape[:1]
+    with pytest.raises(ValueError, match="nothing to segment"):
+        method.video([]).step(frame, sizes=size)
+
+
 def test_frozen_parts_keep_their_weights(segmenter, concept):
     method = segmenter.method
     before = {

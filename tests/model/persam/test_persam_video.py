@@ -38,11 +38,9 @@ def frame(model: PerSam, left: int) -> Tensor:
 
 
 def begin(model: PerSam, masks: Sequence[np.ndarray]) -> PerSamVideo:
-    encoded = model.encode(frame(model, 20), sizes=SIZE)
-    given = torch.from_numpy(np.stack(masks))
-    squares = torch.stack([model.geometry.mark(mask) for mask in masks])
-    cells = torch.nn.functional.adaptive_avg_pool2d(squares, 16) > 0.5
-    return PerSamVideo.begin(model, encoded, given, cells)
+    video = model.video([])
+    video.step(frame(model, 20), torch.from_numpy(np.stack(masks)), sizes=SIZE)
+    return video
 
 
 def test_of_equal_logits_the_first_object_wins_and_0_is_nobody():
@@ -74,6 +72,23 @@ def test_an_object_that_vanishes_keeps_its_box(model, released: bool):
     else:
         assert torch.equal(video.boxes[0], first)
         assert torch.equal(video.boxes[1], second)
+
+
+@pytest.mark.parametrize("released", [False, True])
+def test_an_object_may_be_given_later(model, released: bool):
+    rules = {"hand_over": "released"} if released else {}
+    method = build_persam(PerSamOptions(sam_model="tiny", **rules)).eval()
+    video, alone = begin(method, [square(20)]), begin(method, [square(20)])
+    before, expected = (one.step(frame(method, 20), sizes=SIZE) for one in (video, alone))
+    assert torch.equal(before.logits, expected.logits)
+    late = square(80)
+    found = video.step(frame(method, 20), torch.from_numpy(late)[None], sizes=SIZE)
+    assert torch.equal(found.logits[:1], alone.step(frame(method, 20), sizes=SIZE).logits)
+    assert torch.equal(found.masks[1], method.geometry.mark(late) > 0)
+    assert torch.equal(video.labels == 2, torch.from_numpy(late))  # what is given counts
+    assert video.boxes[1].tolist() == [70, 20, 128, 79]
+    assert len(video.support.target.mean) == 2
+    assert video.step(frame(method, 20), sizes=SIZE).logits.shape == (2, SIDE, SIDE)
 
 
 def test_frames_are_segmented_one_by_one(model):
@@ -148,7 +163,7 @@ def test_the_largest_proposal_is_refined(options: dict, chosen: int):
 
 def test_a_video_without_support_is_refused(model):
     with pytest.raises(ValueError, match="nothing to segment"):
-        model.video([])
+        model.video([]).step(frame(model, 20), sizes=SIZE)
 
 
 def test_a_negative_interval_is_refused(model):

@@ -107,11 +107,11 @@ def test_given_masks_are_propagated_as_by_the_package(best_of_three: bool):
     network = segmenter.network
     network.multimask_output_for_tracking = best_of_three
     wiring = replace(PACKAGE_VIDEO, best_of_three=best_of_three)
-    video = VideoPredictor(segmenter, 1, wiring=wiring, length=length)
+    video = VideoPredictor(segmenter, wiring=wiring, length=length)
     large = F.interpolate(square(9)[None, None], (256, 256), mode="bilinear", antialias=True)
     outputs = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
     for index, images in enumerate(random_frames(0, length)):
-        found = video.step(images, {} if index else {0: square(9)})
+        found = video.step(images, None if index else square(9)[None])
         features = segmenter.encode(images)
         bare = features.embedding - network.no_mem_embed.view(1, -1, 1, 1)
         maps = [*features.levels, bare]
@@ -135,7 +135,7 @@ def test_given_masks_are_propagated_as_by_the_package(best_of_three: bool):
         torch.testing.assert_close(found.object_logit, object_logit, atol=1e-4, rtol=1e-4)
         if object_logit > 0:
             torch.testing.assert_close(found.logits, logits[:, 0], atol=1e-3, rtol=1e-3)
-        ((_, bank),) = video.banks
+        (bank,) = video.banks
         memory = (bank.tracked if index else bank.prompted)[index]
         torch.testing.assert_close(memory.pointer, expected["obj_ptr"], atol=1e-4, rtol=1e-4)
     assert object_logit.isfinite().all()
@@ -145,29 +145,29 @@ def test_where_the_object_is_absent_the_mask_is_empty_and_remembered_as_absent()
     segmenter = tiny_model(2, lively=True).segmenter
     head = segmenter.network.sam_mask_decoder.pred_obj_score_head.layers[-1]
     nn.init.constant_(head.bias, -50.0)
-    video = VideoPredictor(segmenter, 1)
+    video = VideoPredictor(segmenter)
     first, second = random_frames(0, 2)
-    assert video.step(first, {0: square(9)}).masks.any()
+    assert video.step(first, square(9)[None]).masks.any()
     found = video.step(second)
     assert (found.object_logit < 0).all()
     assert (found.logits == ABSENT_LOGIT).all()
     assert not found.masks.any()
     assert (found.raw_logits > ABSENT_LOGIT).all()
-    ((_, bank),) = video.banks
+    (bank,) = video.banks
     assert torch.equal(bank.tracked[1].pointer, segmenter.network.no_obj_ptr)
 
 
 def test_given_masks_come_back_and_one_of_nothing_is_an_absent_object(sam2: Sam2):
     masks = torch.stack([square(4), square(30), torch.zeros(SIZE, SIZE)])
-    found = VideoPredictor(sam2, 3).step(random_frames(0, 1)[0], dict(enumerate(masks)))
+    found = VideoPredictor(sam2).step(random_frames(0, 1)[0], masks)
     assert torch.equal(found.masks, masks.bool())
     assert (found.object_logit > 0).tolist() == [True, True, False]
 
 
 def test_a_given_mask_may_have_any_size(sam2: Sam2):
     image = random_frames(0, 1)[0]
-    large = F.interpolate(square(4)[None, None], (192, 128))[0, 0]
-    enlarged = VideoPredictor(sam2, 1).step(image, {0: large}).masks[0]
+    large = F.interpolate(square(4)[None, None], (192, 128))[0]
+    enlarged = VideoPredictor(sam2).step(image, large).masks[0]
     assert (enlarged == square(4).bool()).float().mean() > 0.95
 
 
@@ -175,20 +175,18 @@ def test_each_object_is_propagated_from_the_frame_on_which_it_is_given(sam2: Sam
     frames, length = random_frames(1, 4), 4
 
     def alone(mask: Tensor, first: int) -> list[FramePrediction]:
-        video = VideoPredictor(sam2, 1, wiring=PACKAGE_VIDEO, length=length)
+        video = VideoPredictor(sam2, wiring=PACKAGE_VIDEO, length=length)
         video.index = first
-        found = [video.step(frames[first], {0: mask})]
+        found = [video.step(frames[first], mask[None])]
         return found + [video.step(images) for images in frames[first + 1 :]]
 
-    together = VideoPredictor(sam2, 3, wiring=PACKAGE_VIDEO, length=length)
-    given = [{2: square(30), 0: square(4)}, {}, {1: square(20)}, {}]
+    together = VideoPredictor(sam2, wiring=PACKAGE_VIDEO, length=length)
+    given = [torch.stack([square(4), square(30)]), None, square(20)[None], None]
     found = [together.step(*pair) for pair in zip(frames, given, strict=True)]
-    for row, first in ((0, 0), (1, 2), (2, 0)):
-        for one, other in zip(found[first:], alone(given[first][row], first), strict=True):
+    assert [len(one.logits) for one in found] == [2, 2, 3, 3]
+    for row, first, mask in ((0, 0, square(4)), (1, 0, square(30)), (2, 2, square(20))):
+        for one, other in zip(found[first:], alone(mask, first), strict=True):
             assert_alike(one, other, 5e-3, row)
-    for early in found[:2]:
-        assert (early.logits[1] == ABSENT_LOGIT).all()
-        assert early.object_logit[1] < 0
 
 
 def test_classes_of_one_video_share_the_features_of_its_frames(
@@ -228,9 +226,9 @@ def test_what_is_remembered_stops_growing(sam2: Sam2, monkeypatch: pytest.Monkey
     (images,) = random_frames(0, 1)
     features = sam2.encode(images)
     monkeypatch.setattr(sam2, "encode", lambda _: features)
-    video = VideoPredictor(sam2, 1)
-    video.step(images, {0: square(9)})
-    ((_, bank),) = video.banks
+    video = VideoPredictor(sam2)
+    video.step(images, square(9)[None])
+    (bank,) = video.banks
     sizes = [video.step(images) and bank.numbers for _ in range(40)]
     assert sizes[0] < sizes[10]
     assert len(set(sizes[14:])) == 1
@@ -282,7 +280,7 @@ def test_prompting_every_frame_remembers_a_few_of_them(model: DcSam):
     video = model.video([encode_support(model, clip)], prompt_every=1)
     for images in clip.frames:
         video.step(images)
-    ((_, bank),) = video.banks
+    (bank,) = video.banks
     assert list(bank.prompted) == list(range(6 - PROMPTED_FRAMES, 6))
     assert not bank.tracked
 
@@ -294,12 +292,13 @@ def test_wrong_use_is_refused(model: DcSam):
     with pytest.raises(ValueError, match="nothing to segment"):
         model.video([])
     with pytest.raises(ValueError, match="prompted or given masks"):
-        model.video(supports).step(images, {0: square(0)})
+        model.video(supports).step(images, square(0)[None])
     with pytest.raises(ValueError, match="prompt_every"):
         model.video(supports, prompt_every=-1)
     with pytest.raises(ValueError, match="how many frames"):
         model.video(supports, wiring=PACKAGE_VIDEO)
-    assert not VideoPredictor(model.segmenter, 2).step(images).masks.any()  # nothing given yet
+    with pytest.raises(ValueError, match="no mask was given"):
+        VideoPredictor(model.segmenter).step(images)
 
 
 @pytest.mark.slow

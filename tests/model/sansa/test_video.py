@@ -51,6 +51,25 @@ def test_concepts_do_not_see_each_other(model: Sansa):
 
 
 @torch.no_grad()
+def test_a_given_mask_is_a_reference_and_more_may_come_later(model: Sansa):
+    masks = torch.zeros(2, 48, 80, dtype=torch.bool)
+    masks[0, 6:30, 10:40], masks[1, 12:40, 30:70] = True, True
+    video = model.video([])
+    first = video.step(FRAMES[:1], masks[:1])
+    assert torch.equal(first.masks, model.geometry.masks(masks[:1]) > 0)
+    both = video.step(FRAMES[1:2], masks[1:])
+    assert torch.equal(both.masks[1], model.geometry.masks(masks[1:])[0] > 0)
+    last = video.step(FRAMES[2:3])
+    for row in range(2):
+        square = model.geometry.masks(masks[row : row + 1])[None]
+        support = model.encode_support(model.encode(FRAMES[row : row + 1]), square)
+        alone = model.video([support])
+        found = [alone.step(FRAMES[n : n + 1]) for n in range(row + 1, 3)]
+        torch.testing.assert_close(last.logits[row], found[-1].logits[0])
+        torch.testing.assert_close(last.quality[row], found[-1].quality[0])
+
+
+@torch.no_grad()
 def test_memory_does_not_grow_with_the_video(model: Sansa, monkeypatch):
     segmenter = model.segmenter
     video = model.video([support_of(model)])
@@ -67,6 +86,6 @@ def test_memory_does_not_grow_with_the_video(model: Sansa, monkeypatch):
 
 def test_videos_that_cannot_begin(model: Sansa):
     with pytest.raises(ValueError, match="nothing to segment"):
-        model.video([])
+        model.video([]).step(FRAMES[:1])
     with pytest.raises(ValueError, match="prompt_every"):
         model.video([support_of(model)], prompt_every=-1)
