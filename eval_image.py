@@ -11,7 +11,7 @@ shown there and settings.json; it is refused where it holds results of other set
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ from common.logger import quiet_libraries, write_json
 from common.settings import claim_folder
 from common.trainer import PRECISIONS
 from common.visualize import write_png
-from data.benchmarks import open_benchmark
+from data.benchmarks import open_benchmark, open_tested
+from data.classes import BENCHMARKS, FOLDS_OF
 from data.episode import EpisodeDataset
 from data.marking import PROMPTS, Marking, kinds_of
 from evaluation.baselines import score_baselines
@@ -33,6 +34,7 @@ from evaluation.contact_sheet import episode_sheet
 from evaluation.episodes import TestedData, TestedEpisodes
 from evaluation.exposure import Exposure
 from evaluation.image import MethodSegmenter, evaluate
+from evaluation.protocol import Protocol, protocol_names
 from model.checkpoint import build_method, entry_of, frozen_fingerprint, load_method
 from model.method import Method, MethodOptions
 from model.registry import READY
@@ -46,7 +48,12 @@ class EvaluationOptions:
     """What is evaluated, and how."""
 
     ckpt: Path | None = option(None, "checkpoint to evaluate; or give --method")
-    test_episodes: int = option(1000, "number of episodes; the paper's protocol has 1,000")
+    protocol: str | None = option(
+        None,
+        "named way of testing a benchmark, see docs/benchmarks.md (default: the benchmark's own)",
+        protocol_names(),
+    )
+    test_episodes: int | None = option(None, "number of episodes (default: the protocol's)")
     episodes: Path | None = option(
         None, "file of episodes: it is read if it exists, else it is written"
     )
@@ -55,6 +62,9 @@ class EvaluationOptions:
     output: Path | None = option(None, "folder for the results (default: beside the checkpoint)")
     prompt: str = option(
         "mask", "what marks the object in references: its mask, or what is drawn from it", PROMPTS
+    )
+    no_names: bool = option(
+        False, "do not tell the method what the classes are called, even if it reads text"
     )
     seed: int = option(0, "seed with which episodes and marks are drawn")
     nworker: int = option(2, "number of processes that read episodes; 0: none but this one")
@@ -66,10 +76,13 @@ class EvaluationOptions:
 
     def folder(self, data: TestedData, method: str) -> Path:
         """Where results go; by default beside the checkpoint, named after what is tested."""
-        fold = "" if data.benchmark == "coco_all" else f"_fold{data.fold}"
+        one_fold = data.benchmark == "coco_all" or len(FOLDS_OF[data.benchmark]) == 1
+        fold = "" if one_fold else f"_fold{data.fold}"
         tested = self.ckpt.stem if self.ckpt else method
         marks = "" if self.prompt == "mask" else f"_{self.prompt}"
-        name = f"eval_{tested}_{data.benchmark}{fold}_{data.nshot}shot{marks}"
+        marks += "_no_names" if self.no_names else ""
+        benchmark = self.protocol or data.benchmark
+        name = f"eval_{tested}_{benchmark}{fold}_{data.nshot}shot{marks}"
         return self.output or (self.ckpt.parent if self.ckpt else Path("runs")) / name
 
     def marking(self, method: Method) -> Marking | None:
@@ -85,7 +98,7 @@ class EvaluationOptions:
             found.append(f"--baselines need masks, not --prompt {self.prompt}")
         if self.ckpt and not self.ckpt.is_file():
             found.append(f"--ckpt: no such file: {self.ckpt}")
-        if self.test_episodes < 1 or self.sheet_rows < 1:
+        if (self.test_episodes or 1) < 1 or self.sheet_rows < 1:
             found.append("--test_episodes and --sheet_rows must be at least 1")
         if self.nworker < 0 or self.seed < 0:
             found.append("--nworker and --seed cannot be negative")
@@ -102,21 +115,26 @@ def main() -> int:
         else:
             model, facts = load_method(options.ckpt, processes.device)
         title = entry_of(facts, options.ckpt).title
+        if options.protocol and data.benchmark is None:
+            data = replace(data, benchmark=Protocol.named(options.protocol, None).benchmark)
         data = data.completed(facts, options.ckpt or title)
+        protocol = Protocol.named(options.protocol, data.benchmark)
         refuse_what_it_cannot(model, data, options)
         folder = options.folder(data, model.name)
-        benchmark = open_benchmark(
-            data, processes, lambda b: [b.validation, *([b.training] if options.baselines else [])]
+        split = open_tested(
+            replace(data, sampler=data.sampler or protocol.sampler),
+            processes,
+            protocol.reader_options(data.nshot),
         )
         if options.episodes and options.episodes.is_file():
             tested = TestedEpisodes.read(options.episodes, data)
         else:
-            tested = TestedEpisodes.draw(
-                benchmark.validation, data.nshot, options.seed, options.test_episodes
-            )
+            count = options.test_episodes or protocol.episodes
+            tested = TestedEpisodes.draw(split, data.nshot, options.seed, count)
         settings = {
             **tested.facts,
             "prompt": options.prompt,
+            **({"names": False} if options.no_names else {}),
             "weights": digest(options.ckpt) if options.ckpt else facts["model"],
             "frozen": frozen_fingerprint(model),
             "precision": options.precision,
@@ -128,20 +146,23 @@ def main() -> int:
             for line in tested.left_out:
                 print(line)
         episodes = EpisodeDataset(
-            benchmark.validation,
+            split,
             tested.keys,
             model.geometry,
             keep_original=True,
             marking=options.marking(model),
         )
-        segmenter = MethodSegmenter(model, options.precision)
+        segmenter = MethodSegmenter(model, options.precision, names=not options.no_names)
         scores = evaluate(segmenter, episodes, processes, options.nworker)
-        exposure = Exposure.of_fold(facts, data.benchmark, data.fold)
-        class_names = benchmark.validation.class_names
+        exposure = Exposure.of(facts, split.meanings)
+        class_names = split.class_names
         results = {
             **scores.results(class_names),
             **exposure.results(facts, class_names),
             **settings,
+            **protocol.results(
+                tested.header.sampler, len(tested.keys), sum(map(len, split.class_lists.values()))
+            ),
             "method": title,
             "checkpoint": options.ckpt and str(options.ckpt),
             "cost": {
@@ -151,16 +172,17 @@ def main() -> int:
             "checkpoint_version": facts["version"],
         }
         if options.baselines:
+            chosen_from = open_benchmark(data, processes, lambda b: [b.training]).training
             chosen_on = TestedEpisodes.draw(
-                benchmark.training, data.nshot, options.seed, THRESHOLD_EPISODES
+                chosen_from, data.nshot, options.seed, THRESHOLD_EPISODES
             )
-            training = EpisodeDataset(benchmark.training, chosen_on.keys, model.geometry)
+            training = EpisodeDataset(chosen_from, chosen_on.keys, model.geometry)
             results["baselines"] = score_baselines(
                 model.image_features, training, episodes, processes, options.nworker
             )
         results["seconds"] = round(time.time() - start, 1)
         if processes.is_main:
-            heading = f"{data.benchmark} fold {data.fold}, {data.nshot}-shot, {exposure}"
+            heading = f"{protocol.name} fold {data.fold}, {data.nshot}-shot, {exposure}"
             rows = range(options.sheet_rows)
             sheet, masks = episode_sheet(segmenter, episodes, rows, processes, heading)
             write_png(folder / "contact_sheet.png", sheet)
@@ -179,6 +201,8 @@ def refuse_what_it_cannot(model: Method, data: TestedData, options: EvaluationOp
     """
     model.refuse_shots(data.nshot)
     model.refuse_kinds(kinds_of(options.prompt))
+    if options.baselines and data.benchmark not in BENCHMARKS:
+        raise UsageError(f"--baselines: {data.benchmark} has no training images to choose by")
     if options.baselines and model.image_features is None:
         raise UsageError(f"--baselines: {model.name} has no backbone for them to work on")
 
@@ -194,7 +218,9 @@ def parse_options() -> tuple[TestedData, EvaluationOptions, MethodOptions | None
 def print_results(results: dict[str, Any], exposure: Exposure, folder: Path) -> None:
     lines = [(f"{results['method']}, {results['shots']}-shot", results["miou"])]
     lines += list(results.get("baselines", {}).items())
-    print(f"\nmIoU on {results['episodes']} episodes, {exposure}")
+    changed = "".join(f", {change}" for change in results["protocol_changes"])
+    protocol = f"protocol {results['protocol']}{changed}"
+    print(f"\nmIoU on {results['episodes']} episodes, {protocol}, {exposure}")
     for name, miou in lines:
         print(f"  {name:<24}{miou:6.1f}")
     print(

@@ -4,17 +4,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from common.distributed import Processes
 from common.errors import UsageError
 from data.class_index import ClassLists, fingerprint
-from data.classes import Role, fold_classes
+from data.classes import BENCHMARKS, Role, class_meanings, coco_category, fold_classes
 from data.coco import Coco
+from data.fss1000 import Fss1000
 from data.options import DataOptions
 from data.pascal import Pascal
 from data.reader import Reader
+
+_TESTED_ONLY: Mapping[str, type[Reader]] = {"fss1000": Fss1000}
 
 
 class Split:
@@ -37,7 +41,7 @@ class Split:
         self.domain: str = reader.domain
         """What the pictures are: photographs, or drawings of this project."""
         self.fold = reader.fold
-        self.classes: tuple[int, ...] = fold_classes(reader.benchmark, reader.fold, classes)
+        self.classes: tuple[int, ...] = reader.classes_of(classes)
         self.class_names: Mapping[int, str] = {c: reader.class_names[c] for c in self.classes}
 
     @cached_property
@@ -55,8 +59,26 @@ class Split:
         return fingerprint(files, times=False)[:16]
 
     def read(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return an image (H x W x 3 uint8 RGB) and its class ids (H x W uint8; 255 ignored)."""
+        """Return an image (H x W x 3 uint8 RGB) and its class ids (H x W uint8; 255 ignored).
+
+        Only where the data set has a mask of class ids, see `data.reader.MaskReader`.
+        """
         return self.reader.read(name)
+
+    def read_class(self, name: str, class_id: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return an image and where it shows a class, see `data.reader.Reader.read_class`."""
+        return self.reader.read_class(name, class_id)
+
+    @property
+    def meanings(self) -> dict[int, int]:
+        """Id of each class -> the COCO category that means the same, where one does.
+
+        Of benchmarks that are not made of COCO's or VOC's categories, one of the same name.
+        """
+        if self.benchmark in BENCHMARKS:
+            return class_meanings(self.benchmark, self.fold, self.role)
+        found = {c: coco_category(name) for c, name in self.class_names.items()}
+        return {c: meaning for c, meaning in found.items() if meaning is not None}
 
 
 @dataclass(frozen=True)
@@ -117,6 +139,31 @@ def make_benchmark(
         held_out=Split(training, images="test", classes="train", sampler=sampler),
         validation=Split(tested, images="test", classes="test", sampler=sampler),
     )
+
+
+def open_tested(
+    data: DataOptions, processes: Processes, reader_options: Mapping[str, Any] | None = None
+) -> Split:
+    """Open the tested side of what the flags name, also of a benchmark that is never trained on.
+
+    Args:
+        reader_options: of the readers of such benchmarks.
+
+    Raises:
+        UsageError: see `make_benchmark`.
+    """
+    if data.benchmark in BENCHMARKS:
+        return open_benchmark(data, processes, lambda b: [b.validation]).validation
+    given = {"--lists": data.lists, "--training_list": data.training_list}
+    if useless := [flag for flag, value in given.items() if value is not None]:
+        raise UsageError(f"{data.benchmark} takes no {useless[0]}")
+    opener = _TESTED_ONLY[data.benchmark]
+    reader = opener(opener.folder_in(data.datapath), fold=data.fold, **(reader_options or {}))
+    split = Split(reader, images="test", classes="test", sampler=data.sampler)
+    if processes.is_main:
+        _ = split.class_lists
+    processes.wait()
+    return split
 
 
 def open_benchmark(

@@ -3,6 +3,7 @@
 Class ids start at 1; 0 is the background and 255 an ignored pixel.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 from common.errors import UsageError
@@ -10,7 +11,14 @@ from common.errors import UsageError
 Role = Literal["train", "test"]
 
 BENCHMARKS = ("pascal", "coco", "coco_all", "coco2pascal")
+"""Those that are trained on, too."""
+TESTED = (*BENCHMARKS, "fss1000", "lvis92i")
 FOLDS = (0, 1, 2, 3)
+FOLDS_OF: Mapping[str, tuple[int, ...]] = {
+    **dict.fromkeys(TESTED, FOLDS),
+    "fss1000": (0,),
+    "lvis92i": tuple(range(10)),
+}
 SAMPLERS = ("class", "image")
 """What an episode starts from: a class drawn uniformly, or an image in shuffled order."""
 
@@ -58,7 +66,22 @@ VOC_TO_COCO: dict[int, int] = {
     number: _COCO_IDS[_RENAMED.get(name, name)] for number, name in VOC_CLASSES.items()
 }
 """VOC class id -> id of the COCO category that means the same."""
+_MEANT = {**_COCO_IDS, **{name: _COCO_IDS[coco] for name, coco in _RENAMED.items()}}
 COCO_TO_VOC: dict[int, int] = {coco: voc for voc, coco in VOC_TO_COCO.items()}
+
+
+def refuse_fold(benchmark: str, fold: int) -> None:
+    """
+    Raises:
+        UsageError: there is no such benchmark or fold.
+    """
+    if benchmark not in TESTED:
+        raise UsageError(f"no benchmark {benchmark!r}: choose one of {', '.join(TESTED)}")
+    folds = FOLDS_OF[benchmark]
+    if fold not in folds:
+        *some, last = map(str, folds)
+        choice = f"{', '.join(some)} or {last}" if some else last
+        raise UsageError(f"no fold {fold} of {benchmark}: choose {choice}")
 
 
 def fold_classes(benchmark: str, fold: int, role: Role) -> tuple[int, ...]:
@@ -73,10 +96,9 @@ def fold_classes(benchmark: str, fold: int, role: Role) -> tuple[int, ...]:
     Raises:
         UsageError: there is no such benchmark or fold.
     """
+    refuse_fold(benchmark, fold)
     if benchmark not in BENCHMARKS:
-        raise UsageError(f"no benchmark {benchmark!r}: choose one of {', '.join(BENCHMARKS)}")
-    if fold not in FOLDS:
-        raise UsageError(f"no fold {fold}: choose 0, 1, 2 or 3")
+        raise UsageError(f"{benchmark} is for eval_image.py only")
     if benchmark == "coco_all":
         return tuple(COCO_CLASSES)
     if benchmark == "pascal":
@@ -94,3 +116,8 @@ def class_meanings(benchmark: str, fold: int, role: Role) -> dict[int, int]:
     """Id of each class that a fold trains or tests on -> the COCO category that means the same."""
     of_voc = benchmark == "pascal" or (benchmark == "coco2pascal" and role == "test")
     return {c: VOC_TO_COCO[c] if of_voc else c for c in fold_classes(benchmark, fold, role)}
+
+
+def coco_category(name: str) -> int | None:
+    """The id of the COCO category of a name, in COCO's words or VOC's; None: there is none."""
+    return _MEANT.get(name)

@@ -10,13 +10,13 @@ from pathlib import Path
 from common.errors import UsageError
 from data.class_index import ImageFiles, name_some
 from data.classes import COCO_CLASSES, Role
-from data.reader import Reader
+from data.reader import MaskReader
 
 _FOLDERS: dict[Role, str] = {"train": "train2014", "test": "val2014"}
 
 
 @dataclass
-class Coco(Reader):
+class Coco(MaskReader):
     """Reads a COCO2014 folder; of a folder with val2014 alone, what is needed to evaluate."""
 
     name = "coco"

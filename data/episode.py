@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import NamedTuple, Self, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -161,17 +160,16 @@ class EpisodeDataset(Joinable[Episode]):
 
     def __getitem__(self, index: int) -> Episode:
         key, geometry = self.keys[index], self.geometry
-        image, mask = self.split.read(key.query)
+        image, mask = self.split.read_class(key.query, key.class_id)
         support = read_supports(self.split, key, geometry)
         ignore = geometry.mask(mask == IGNORED).bool() | geometry.padding(mask.shape)
         marks, kinds = support.masks, ("mask",) * len(key.support)
         if self.marking:
             drawn, kinds = self.marking.mark(support.masks[0], index)
             marks = drawn[None]
-        original = np.where(mask == IGNORED, IGNORED, mask == key.class_id).astype(np.uint8)
         return Episode(
             query_image=geometry.image(image)[None],
-            query_mask=geometry.mask(mask == key.class_id)[None],
+            query_mask=geometry.mask(mask == 1)[None],
             query_ignore=ignore[None],
             query_sizes=torch.tensor([mask.shape]),
             support_images=support.images,
@@ -183,7 +181,7 @@ class EpisodeDataset(Joinable[Episode]):
             keys=(key,),
             indices=(index,),
             class_names=(self.split.class_names[key.class_id],),
-            original_masks=(torch.from_numpy(original),) if self.keep_original else (),
+            original_masks=(torch.from_numpy(mask),) if self.keep_original else (),
         )
 
 
@@ -206,14 +204,14 @@ def read_supports(split: Split, key: EpisodeKey, geometry: Geometry) -> Labelled
     """
     images, masks, sizes = [], [], []
     for name in key.support:
-        image, mask = split.read(name)
-        if not (mask == key.class_id).any():
+        image, mask = split.read_class(name, key.class_id)
+        if not (mask == 1).any():
             raise UsageError(
                 f"empty support mask: {name} shows no pixel of class {key.class_id} "
                 f"({split.class_names.get(key.class_id)})"
             )
         images.append(geometry.image(image))
-        masks.append(geometry.mask(mask == key.class_id, keep_small=True))
+        masks.append(geometry.mask(mask == 1, keep_small=True))
         sizes.append(mask.shape)
     return LabelledImages(
         torch.stack(images)[None], torch.stack(masks)[None], torch.tensor([sizes])

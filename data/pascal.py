@@ -10,7 +10,7 @@ from pathlib import Path
 from common.errors import UsageError
 from data.class_index import ImageFiles
 from data.classes import VOC_CLASSES, Role
-from data.reader import Reader
+from data.reader import MaskReader
 
 PAPER_LIST = "train_sbd"
 """VOC 2012 train and SBD train without VOC 2012 val: the 5,953 images the paper trains on."""
@@ -23,7 +23,7 @@ _FOLDERS = ("JPEGImages", "SegmentationClassAug", "ImageSets/Segmentation")
 
 
 @dataclass
-class Pascal(Reader):
+class Pascal(MaskReader):
     """Reads a VOC2012 folder."""
 
     name = "pascal"

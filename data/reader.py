@@ -1,4 +1,4 @@
-"""What the readers of PASCAL and COCO have in common: files -> class lists -> image and mask."""
+"""What readers of image benchmarks have in common: files -> class lists -> image and mask."""
 
 import json
 from abc import ABC, abstractmethod
@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from common.errors import UsageError
-from common.images import read_image, read_mask
+from common.images import IGNORED, read_image, read_mask
 from data.class_index import (
     MIN_PIXELS,
     ImageFiles,
@@ -19,7 +19,7 @@ from data.class_index import (
     read_given_lists,
     scan_class_pixels,
 )
-from data.classes import Role, fold_classes
+from data.classes import Role, fold_classes, refuse_fold
 
 DESCRIPTION_FILE = "benchmark.json"
 """Says, in a folder of generated data, how it was made and from how many pixels a class counts."""
@@ -68,29 +68,26 @@ class Reader(ABC):
     """Of the data set, for messages and headers."""
     folder: ClassVar[str]
     """What the data set's folder is called."""
-    classes: ClassVar[Mapping[int, str]]
+    classes: ClassVar[Mapping[int, str]] = {}
+    """Those that are known without the folder."""
     sampler: ClassVar[str]
-    """How the field draws episodes of this data set, one of `data.classes.SAMPLERS`."""
+    """How episodes of this data set are drawn, one of `data.sampler.SAMPLERS`."""
 
     root: Path
     """The data set's folder."""
     fold: int
-    """0 to 3."""
+    """One of `data.classes.FOLDS_OF`."""
     benchmark: str
     """Whose folds are meant, see `data.classes.fold_classes`."""
-    lists: Path | None = None
-    """A folder with lists in the community's format to use instead of scanning masks."""
-    workers: int | None = None
-    """Processes that scan masks; None takes one per processor."""
 
     def __post_init__(self) -> None:
         description = Description.read(self.root)
         self.min_pixels = description.min_pixels
         self.domain = "drawings" if description.generated else "photographs"
-        self.class_names = {**self.classes, **description.class_names}
-        fold_classes(self.benchmark, self.fold, "test")  # refuses a wrong name or fold at once
+        refuse_fold(self.benchmark, self.fold)
         if problem := self.layout_problem(self.root):
             raise UsageError(f"{self.root} {problem}. {self.remedy()}")
+        self.class_names = {**self.known_classes(), **description.class_names}
 
     @classmethod
     def folder_in(cls, datapath: Path) -> Path:
@@ -120,6 +117,49 @@ class Reader(ABC):
     def layout_problem(cls, root: Path) -> str:
         """Why a folder is not this data set's, as the end of a sentence; "" if it is."""
 
+    def known_classes(self) -> Mapping[int, str]:
+        """Names of all classes of the data set, by id."""
+        return self.classes
+
+    def classes_of(self, role: Role) -> tuple[int, ...]:
+        """Ids of the classes that the fold trains on or tests on, ascending."""
+        return fold_classes(self.benchmark, self.fold, role)
+
+    @abstractmethod
+    def class_lists(self, images: Role, role: Role) -> dict[str, tuple[int, ...]]:
+        """Return image name -> ids of the fold's classes it counts for, in the list's order.
+
+        Args:
+            images: of the training or the validation set.
+            role: the classes that are trained or tested on.
+
+        Raises:
+            UsageError: the data cannot be used, or no image shows any class of the fold.
+        """
+
+    @abstractmethod
+    def files_of(self, name: str) -> ImageFiles:
+        """Where an image and its mask lie."""
+
+    @abstractmethod
+    def read_class(self, name: str, class_id: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return an image, H x W x 3 uint8 RGB, and where a class is: H x W uint8 of 0, 1, or 255
+        for ignored pixels.
+
+        Raises:
+            UsageError: a file is missing or corrupt, or the two differ in size.
+        """
+
+
+@dataclass
+class MaskReader(Reader):
+    """A data set whose masks hold a class id in every pixel."""
+
+    lists: Path | None = None
+    """A folder with lists in the community's format to use instead of scanning masks."""
+    workers: int | None = None
+    """Processes that scan masks; None takes one per processor."""
+
     @abstractmethod
     def files(self, role: Role) -> dict[str, ImageFiles]:
         """The files of all images of the training or validation set, by image name.
@@ -127,10 +167,6 @@ class Reader(ABC):
         Raises:
             UsageError: the folder has another layout, or lacks this part.
         """
-
-    @abstractmethod
-    def files_of(self, name: str) -> ImageFiles:
-        """Where an image and its mask lie."""
 
     @abstractmethod
     def name_of(self, listed_path: str) -> str:
@@ -141,19 +177,12 @@ class Reader(ABC):
         """Where the counts of the mask scan are kept."""
 
     def class_lists(self, images: Role, role: Role) -> dict[str, tuple[int, ...]]:
-        """Return image name -> ids of the fold's classes it counts for, in the list's order.
+        """See `Reader`; a class counts from `min_pixels` pixels on.
 
-        Training images with a single pixel of a class that is not trained on are left out.
-
-        Args:
-            images: of the training or the validation set.
-            role: the classes that are trained or tested on. Given lists have no validation
-                images of training classes: their training images stand in for them.
-
-        Raises:
-            UsageError: the data cannot be used, or no image shows any class of the fold.
+        Training images with a single pixel of a class that is not trained on are left out. Given
+        lists have no validation images of training classes: their training images stand in.
         """
-        classes = fold_classes(self.benchmark, self.fold, role)
+        classes = self.classes_of(role)
         if self.lists is not None:
             found = read_given_lists(self.lists, role, self.fold, classes, self.name_of)
             files = (self.files_of(name) for name in found)
@@ -189,3 +218,7 @@ class Reader(ABC):
                 f"{files.image} {image.shape[:2]}"
             )
         return image, mask
+
+    def read_class(self, name: str, class_id: int) -> tuple[np.ndarray, np.ndarray]:
+        image, mask = self.read(name)
+        return image, np.where(mask == IGNORED, IGNORED, mask == class_id).astype(np.uint8)

@@ -1,7 +1,8 @@
 """Which episodes there are: every random choice is a pure function of (seed, epoch, index).
 
-Two samplers are known by name. "class" draws the class uniformly, so that every class is trained
-and tested as often as any other. "image" goes through the images, so that frequent classes rule.
+Samplers are known by name. "class" draws the class uniformly, so that every class is trained and
+tested as often as any other. "image" goes through the images, so that frequent classes rule. Two
+only test: with "turns" the classes take turns, with "queries" every image is a query once.
 """
 
 import hashlib
@@ -17,7 +18,10 @@ from common.errors import UsageError
 from common.files import write_atomically
 from data.benchmarks import Benchmark, Split
 from data.episode import EpisodeKey
+from data.legacy_draws import LEGACY_SAMPLERS, legacy_keys
 
+SAMPLERS = ("class", "image", "turns", "queries", "class_self", *LEGACY_SAMPLERS)
+"""All that evaluation knows; training has the first two."""
 _EVALUATION = 2**31
 """Stands in the place of the epoch, so that evaluation never repeats a training epoch's numbers."""
 
@@ -27,8 +31,12 @@ class EpisodeSampler:
 
     Sampler "class": the class is drawn uniformly, and the query uniformly among its images.
     Sampler "image": the query goes through the split's images in an order shuffled anew in every
-    cycle, and the class is drawn uniformly among the query's. In both, the K supports are drawn
-    uniformly among the class's other images.
+    cycle, and the class is drawn uniformly among the query's.
+    Sampler "turns": the classes in turn, and the query uniformly among the class's images.
+    Sampler "queries": all first images of the classes, then all second ones, ..., then again.
+    In all of them the K supports are drawn uniformly among the class's other images.
+    Sampler "class_self", as SegIC's program tests LVIS: like "class", but where a class has two
+    images only, the query is its own support (K = 1). Others: see `data.legacy_draws`.
 
     Args:
         split: where images come from, and which sampler draws them.
@@ -87,21 +95,51 @@ class EpisodeSampler:
         """The episodes of one training epoch."""
         return self._draw(epoch, self.episodes_per_epoch)
 
-    def evaluation_keys(self, count: int) -> list[EpisodeKey]:
-        """The first `count` evaluation episodes; more of them begin with the same ones."""
-        return self._draw(_EVALUATION, count)
+    def evaluation_keys(self, count: int | None) -> list[EpisodeKey]:
+        """The first `count` evaluation episodes; more of them begin with the same ones.
+
+        Args:
+            count: None: as many as the classes have images.
+        """
+        return self._draw(_EVALUATION, count or sum(map(len, self._images.values())))
 
     def _draw(self, epoch: int, count: int) -> list[EpisodeKey]:
-        if self.split.sampler == "class":
-            return [self._draw_class_first(epoch, index) for index in range(count)]
-        return self._draw_image_first(epoch, count)
+        sampler = self.split.sampler
+        if sampler in LEGACY_SAMPLERS:
+            images = {class_id: self._images[class_id] for class_id in self._class_ids}
+            return legacy_keys(sampler, images, self.shots, self.seed, count)
+        if sampler == "queries":
+            return self._draw_every_image(epoch, count)
+        if sampler == "image":
+            return self._draw_image_first(epoch, count)
+        return [self._draw_class_first(epoch, index) for index in range(count)]
 
     def _draw_class_first(self, epoch: int, index: int) -> EpisodeKey:
         # the final 3 keeps these numbers apart from those of the other sampler and of mask tubes
         random = np.random.default_rng((self.seed, epoch, index, 3))
         class_id = self._class_ids[int(random.integers(len(self._class_ids)))]
+        if self.split.sampler == "turns":
+            class_id = self._class_ids[index % len(self._class_ids)]
         images = self._images[class_id]
-        return self._add_support(class_id, images[int(random.integers(len(images)))], random)
+        query = images[int(random.integers(len(images)))]
+        if self.split.sampler == "class_self" and len(images) == 2:
+            return EpisodeKey(class_id, query, (query,))
+        return self._add_support(class_id, query, random)
+
+    def _draw_every_image(self, epoch: int, count: int) -> list[EpisodeKey]:
+        rounds = range(max(map(len, self._images.values())))
+        queries = [
+            (class_id, self._images[class_id][number])
+            for number in rounds
+            for class_id in self._class_ids
+            if number < len(self._images[class_id])
+        ]
+        keys = []
+        for index in range(count):
+            # the final 4 keeps these numbers apart from those of the other samplers
+            random = np.random.default_rng((self.seed, epoch, index, 4))
+            keys.append(self._add_support(*queries[index % len(queries)], random))
+        return keys
 
     def _draw_image_first(self, epoch: int, count: int) -> list[EpisodeKey]:
         keys: list[EpisodeKey] = []

@@ -8,10 +8,11 @@ from typing import Any, Self
 from common.cli import option
 from common.errors import UsageError
 from data.benchmarks import Split
-from data.classes import BENCHMARKS, FOLDS, class_meanings
+from data.classes import BENCHMARKS, FOLDS_OF, TESTED, class_meanings
 from data.episode import EpisodeKey
 from data.options import DataOptions
 from data.sampler import (
+    SAMPLERS,
     EpisodeHeader,
     EpisodeSampler,
     episode_hash,
@@ -31,10 +32,18 @@ class TestedData(DataOptions):
     benchmark: str | None = option(
         None,
         "whose images and folds are tested (default: as the checkpoint was trained)",
-        BENCHMARKS,
+        TESTED,
     )
     fold: int | None = option(
-        None, "fold whose classes are tested (default: the one that training kept for it)", FOLDS
+        None,
+        "fold whose classes are tested, 0 to 3, of lvis92i 0 to 9 (default: the one that training "
+        "kept for it)",
+        tuple(range(10)),
+    )
+    sampler: str | None = option(
+        None,
+        "how episodes are drawn (default: the protocol's; data/sampler.py explains them)",
+        SAMPLERS,
     )
     seen_classes: bool = option(
         False, "evaluate also where the checkpoint was trained on the tested classes"
@@ -47,12 +56,16 @@ class TestedData(DataOptions):
             UsageError: nothing says which, or the checkpoint was trained on the tested classes.
         """
         trained = TrainingData.of(facts)
+        if self.benchmark is not None and len(FOLDS_OF[self.benchmark]) == 1:
+            return replace(self, fold=FOLDS_OF[self.benchmark][0])
         if trained is None and (self.benchmark is None or self.fold is None):
             raise UsageError(
                 f"{checkpoint} does not say what it was trained on, so nothing says on what to "
                 "test it: name --benchmark and --fold"
             )
-        if trained is None:
+        if self.benchmark not in (None, *BENCHMARKS) and self.fold is None:
+            raise UsageError(f"name the --fold of {self.benchmark}")
+        if trained is None or self.benchmark not in (None, *BENCHMARKS):
             return self
         benchmark = self.benchmark or trained.images
         fold = trained.fold if self.fold is None else self.fold
@@ -83,8 +96,12 @@ class TestedEpisodes:
     """What is to be said of classes that have too few images for an episode."""
 
     @classmethod
-    def draw(cls, split: Split, shots: int, seed: int, count: int) -> Self:
-        """Draw episodes; classes that have too few images are left out."""
+    def draw(cls, split: Split, shots: int, seed: int, count: int | None) -> Self:
+        """Draw episodes; classes that have too few images are left out.
+
+        Args:
+            count: None: as many as the classes have images.
+        """
         sampler = EpisodeSampler(split, shots, seed, leave_out_rare=True)
         keys = sampler.evaluation_keys(count)
         header = EpisodeHeader(

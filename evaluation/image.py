@@ -31,8 +31,14 @@ AnyBatch = TypeVar("AnyBatch", bound=Batch)
 
 
 @torch.no_grad()
-def predict_episodes(method: Method, episodes: Episode, precision: str = "fp32") -> Prediction:
-    """Segment the queries of episodes by their supports; each image is encoded once."""
+def predict_episodes(
+    method: Method, episodes: Episode, precision: str = "fp32", names: bool = True
+) -> Prediction:
+    """Segment the queries of episodes by their supports; each image is encoded once.
+
+    Args:
+        names: tell the method what the classes are called.
+    """
     with autocast(episodes.class_ids.device, precision):
         support = method.encode(
             episodes.support_images.flatten(0, 1),
@@ -42,7 +48,10 @@ def predict_episodes(method: Method, episodes: Episode, precision: str = "fp32")
         return method.predict(
             method.encode(episodes.query_image, sizes=episodes.query_sizes),
             method.encode_support(
-                support, episodes.support_masks, episodes.support_kinds, episodes.class_names
+                support,
+                episodes.support_masks,
+                episodes.support_kinds,
+                episodes.class_names if names else None,
             ),
         )
 
@@ -61,9 +70,11 @@ class MethodSegmenter(EpisodeSegmenter):
 
     method: Method
     precision: str = "fp32"
+    names: bool = True
+    """Tell the method what the classes are called."""
 
     def segment(self, episodes: Episode) -> Tensor:
-        return predict_episodes(self.method, episodes, self.precision).logits
+        return predict_episodes(self.method, episodes, self.precision, self.names).logits
 
 
 @dataclass

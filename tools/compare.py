@@ -24,7 +24,6 @@ from common.commands import CommandFailed, run_command
 from common.distributed import DEVICES, Processes, choose_device
 from common.errors import UsageError
 from common.files import write_atomically
-from common.images import IGNORED
 from common.logger import write_json
 from common.trainer import PRECISIONS
 from common.visualize import (
@@ -226,11 +225,11 @@ def sheet(folders: dict[str, Path], data: DataOptions, options: ComparisonOption
 def _tiles(
     key: EpisodeKey, number: int, split: Any, folders: dict[str, Path]
 ) -> Iterator[np.ndarray]:
-    support, marked = split.read(key.support[0])
-    query, truth = split.read(key.query)
-    yield overlay_tile(support, marked == key.class_id, SUPPORT_COLOUR)
+    support, marked = split.read_class(key.support[0], key.class_id)
+    query, truth = split.read_class(key.query, key.class_id)
+    yield overlay_tile(support, marked == 1, SUPPORT_COLOUR)
     yield query
-    yield overlay_tile(query, (truth == key.class_id) & (truth != IGNORED), TRUTH_COLOUR)
+    yield overlay_tile(query, truth == 1, TRUTH_COLOUR)
     for folder in folders.values():
         with Image.open(folder / "masks" / f"{number:04d}.png") as stored:
             yield overlay_tile(query, np.asarray(stored) > 0, PREDICTION_COLOUR)

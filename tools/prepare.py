@@ -43,8 +43,16 @@ from tools.preparation.inventory import (
     lacking,
     take_stock,
 )
+from tools.preparation.tested import FSS1000_ADDRESS, check_fss1000
 
-FOLDERS = {"pascal": "VOC2012", "coco": "COCO2014", "icvos": "IC-VOS"}
+FOLDERS = {
+    "pascal": "VOC2012",
+    "coco": "COCO2014",
+    "icvos": "IC-VOS",
+    "fss1000": "FSS-1000",
+}
+DOWNLOADED = ("pascal", "coco")
+"""Data sets of which archives have public addresses; the others are fetched by hand."""
 DOWNLOADS = "downloads"
 """The folder below the root that keeps the archives; it can be deleted afterwards."""
 
@@ -54,9 +62,9 @@ class PrepareOptions:
     """What is prepared and where it lies."""
 
     data_set: str
-    """pascal, coco or icvos."""
+    """One of `FOLDERS`."""
     root: Path
-    """The folder that contains VOC2012, COCO2014 and IC-VOS."""
+    """The folder that contains VOC2012, COCO2014 and the others."""
     download: bool
     """Fetch what is missing and has a public address."""
     workers: int | None
@@ -71,15 +79,16 @@ class PrepareOptions:
         elif not self.root.exists() and not self.download:
             found.append(
                 f"--root: no such folder: {self.root}. Name the folder that contains {folder}"
-                + (", or add --download to make it" if self.data_set != "icvos" else "")
+                + (", or add --download to make it" if self.data_set in DOWNLOADED else "")
             )
         elif self.root.resolve().name == folder and not (self.root / folder).exists():
             found.append(f"--root: name the folder that contains {folder}: {self.root.parent}")
         if self.workers is not None and self.workers < 1:
             found.append(f"--workers must be at least 1, not {self.workers}")
-        if self.download and self.data_set == "icvos":
+        if self.download and self.data_set not in DOWNLOADED:
+            address = {"icvos": IC_VOS_ADDRESS, "fss1000": FSS1000_ADDRESS}[self.data_set]
             found.append(
-                f"--download: IC-VOS has no single public file. Fetch it from {IC_VOS_ADDRESS} and "
+                f"--download: {folder} has no single public file. Fetch it from {address} and "
                 f"unpack it as {self.root / folder}"
             )
         return found
@@ -105,7 +114,7 @@ def parse_options(arguments: list[str] | None = None) -> PrepareOptions:
         "--root",
         type=Path,
         default=Path("Datasets"),
-        help="folder that contains VOC2012, COCO2014 and IC-VOS (default: %(default)s)",
+        help="folder that contains VOC2012, COCO2014 and the others (default: %(default)s)",
     )
     parser.add_argument(
         "--download",
@@ -126,7 +135,12 @@ def parse_options(arguments: list[str] | None = None) -> PrepareOptions:
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse_options(arguments)
-    prepare = {"pascal": prepare_pascal, "coco": prepare_coco, "icvos": prepare_icvos}
+    prepare = {
+        "pascal": prepare_pascal,
+        "coco": prepare_coco,
+        "icvos": prepare_icvos,
+        "fss1000": lambda options: check_fss1000(options.root),
+    }
     problems = prepare[options.data_set](options)
     if problems:
         print(f"{FOLDERS[options.data_set]} is not complete or differs from the paper's data:")

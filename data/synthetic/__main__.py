@@ -1,10 +1,10 @@
-"""Generated benchmarks in the layouts of VOC, COCO, IC-VOS and DAVIS, which the real readers read.
+"""Generated benchmarks in the layouts of real ones, which the real readers read.
 
 python -m data.synthetic voc --root FOLDER
 python -m data.synthetic icvos --root FOLDER --videos 40 --frames 16 --seed 9
 
 A class is a pair of shape and texture; a class of VOC is the same pair as COCO's category of that
-name. The folders VOC2012, COCO2014, IC-VOS and DAVIS appear in FOLDER when they are complete.
+name. The folders VOC2012, COCO2014, IC-VOS, DAVIS, FSS-1000 appear in FOLDER when complete.
 What the demos draw is the default, so that they take such a folder.
 """
 
@@ -12,11 +12,18 @@ import argparse
 from pathlib import Path
 
 from common.cli import run_script
+from data.synthetic.fss1000 import write_fss1000
 from data.synthetic.image_sets import write_coco, write_voc
 from data.synthetic.style import DEMO_FRAMES, DEMO_IMAGES, DEMO_VIDEOS
 from data.synthetic.video_sets import write_davis, write_icvos
 
-_FOLDERS = {"voc": "VOC2012", "coco": "COCO2014", "icvos": "IC-VOS", "davis": "DAVIS"}
+_FOLDERS = {
+    "voc": "VOC2012",
+    "coco": "COCO2014",
+    "icvos": "IC-VOS",
+    "davis": "DAVIS",
+    "fss1000": "FSS-1000",
+}
 
 
 def main() -> int:
@@ -32,7 +39,8 @@ def main() -> int:
     parser.add_argument(
         "layout",
         choices=[*_FOLDERS],
-        help="images of 20 classes or of 80, videos with a mask for each class or for each object",
+        help="images of 20 classes or of 80, videos with a mask for each class or for each object, "
+        "or images for evaluation alone",
     )
     parser.add_argument(
         "--root", type=Path, required=True, help="folder in which the layout's folder is made"
@@ -42,6 +50,12 @@ def main() -> int:
     )
     parser.add_argument(
         "--val", type=int, help=f"number of validation images (default: {defaults['val']})"
+    )
+    parser.add_argument(
+        "--classes",
+        type=int,
+        default=20,
+        help="number of classes of fss1000 (default: %(default)s)",
     )
     parser.add_argument(
         "--videos", type=int, default=DEMO_VIDEOS, help="number of videos (default: %(default)s)"
@@ -65,6 +79,8 @@ def main() -> int:
         given = {split: count for split, count in asked.items() if count is not None}
         write = {"voc": write_voc, "coco": write_coco}[flags.layout]
         write(folder, DEMO_IMAGES[flags.layout] | given, flags.seed, flags.workers)
+    elif flags.layout == "fss1000":
+        write_fss1000(folder, flags.classes, flags.seed, flags.workers)
     else:
         write = {"icvos": write_icvos, "davis": write_davis}[flags.layout]
         write(folder, flags.videos, flags.frames, flags.seed, flags.workers)
