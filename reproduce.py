@@ -22,7 +22,7 @@ from common.commands import CommandFailed
 from common.errors import UsageError
 from common.files import ROOT
 from reproduction import report, runner
-from reproduction.recipe import FOLDS, Row, Table
+from reproduction.recipe import Row, Table
 from reproduction.steps import Settings, first_frames, is_possible, steps_of
 from reproduction.tables import BY_NAME, TABLES
 
@@ -81,7 +81,8 @@ def parse_flags() -> argparse.Namespace:
         "--folds",
         type=int,
         nargs="+",
-        choices=FOLDS,
+        choices=range(10),
+        metavar="N",
         help="folds to run (default: all; of a smoke run 0)",
     )
     how.add_argument(
@@ -142,7 +143,7 @@ def settings_of(flags: argparse.Namespace) -> Settings:
         datapath=seen_from_root(flags.datapath),
         gpus=flags.gpus,
         seeds=tuple(dict.fromkeys(flags.seeds)),
-        folds=tuple(flags.folds or ((0,) if flags.smoke else FOLDS)),
+        folds=tuple(flags.folds) if flags.folds else (0,) if flags.smoke else None,
         smoke=flags.smoke,
         train_flags=tuple(shlex.split(flags.train_flags)),
     )
@@ -166,7 +167,8 @@ def print_commands(chosen: Chosen, settings: Settings) -> None:
     seen = set()
     for table, rows in chosen:
         for row in rows:
-            print(f"# {table.name}: {row.title}")
+            reason = f" (left out: {row.missing})" if row.missing else ""
+            print(f"# {table.name}: {row.title}{reason}")
             for step in steps_of(row, settings):
                 if step.folder not in seen:
                     print(runner.command(step))
@@ -179,7 +181,9 @@ def run(chosen: Chosen, settings: Settings) -> int:
     for table, every in chosen:
         rows = [row for row in every if is_possible(row, settings)]
         for row in every:
-            if row not in rows:
+            if row.missing:
+                print(f"left out: {row.title}: {row.missing}")
+            elif row not in rows:
                 print(f"left out: {row.title}: no masks in {first_frames(row, settings)}")
         try:
             runner.run(step for row in rows for step in steps_of(row, settings))

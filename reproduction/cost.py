@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from model.dc_sam.config import DcSamOptions
 from reproduction import operations
-from reproduction.recipe import FOLDS, Row, Table, Training
-from reproduction.steps import SAM_2, TEST_EPISODES
+from reproduction.recipe import TEST_EPISODES, Row, Table, Training
+from reproduction.steps import SAM_2
 
 BACKWARD = 2
 """A backward pass costs about twice its forward pass."""
@@ -108,7 +108,7 @@ def evaluation_cost(row: Row) -> float | None:
         more_shots = part.segmenter + part.backbone + part.branches * part.high
         more_shots += part.priors + part.support
         episode = part.frozen + part.learned + (row.shots - 1) * more_shots
-        return episode * TEST_EPISODES * len(FOLDS) * SEEDS
+        return episode * TEST_EPISODES * len(row.folds) * SEEDS
     frames = TEST_FRAMES.get(row.benchmark)
     if frames is None:
         return None

@@ -14,20 +14,63 @@ IMAGE_COLUMNS = (*FOLD_COLUMNS, MEAN)
 VIDEO_COLUMNS = ("J", "F", "J&F")
 """Region similarity, contour accuracy and their mean, in percent."""
 
-NAMES = {
-    "pascal": "PASCAL-5i",
-    "coco": "COCO-20i",
-    "coco2pascal": "COCO-20i to PASCAL-5i",
-    "icvos": "IC-VOS",
-    "lvos": "LVOS v2",
+MIOU = "mIoU"
+"""Class mIoU in percent: of a benchmark without folds, or the mean of its folds."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What is tested on, and how."""
+
+    title: str
+    """As the tables call it."""
+    script: str = "eval_image.py"
+    folds: tuple[int, ...] = ()
+    values: Mapping[str, str] = field(default_factory=lambda: {MEAN: "miou", MIOU: "miou"})
+    """Column -> the entry of a run's results.json; where there are folds, their mean is meant."""
+    flags: Mapping[str, object] = field(default_factory=dict)
+    """Further flags that decide the result."""
+    paths: Mapping[str, str] = field(default_factory=lambda: {"datapath": ""})
+    """Flag -> folder, seen from that of the data sets."""
+    drawn: bool = True
+    """Whether seeds draw what is tested."""
+    smoke: Mapping[str, object] = field(default_factory=dict)
+    """Flags that make a smoke run short."""
+
+    @property
+    def takes_shots(self) -> bool:
+        """Whether it is told how many references a class has."""
+        return self.script == "eval_image.py"
+
+
+TEST_EPISODES = 1000
+"""Of the DC-SAM paper's protocol."""
+SMOKE_EPISODES = 4
+
+
+def _episodes(title: str) -> Benchmark:
+    """A benchmark of images as the DC-SAM paper tests it."""
+    return Benchmark(
+        title,
+        folds=FOLDS,
+        flags={"test_episodes": TEST_EPISODES},
+        smoke={"test_episodes": SMOKE_EPISODES},
+    )
+
+
+VIDEO_VALUES = {"J": "j", "F": "f", "J&F": "jf"}
+BENCHMARKS = {
+    "pascal": _episodes("PASCAL-5i"),
+    "coco": _episodes("COCO-20i"),
+    "coco2pascal": _episodes("COCO-20i to PASCAL-5i"),
+    "icvos": Benchmark("IC-VOS", "eval_video.py", values=VIDEO_VALUES),
+    "lvos": Benchmark("LVOS v2", "eval_video.py", values=VIDEO_VALUES),
 }
-"""The benchmarks that are tested on, as the tables call them."""
-VIDEO_BENCHMARKS = ("icvos", "lvos")
 
 
 @dataclass(frozen=True)
 class Training:
-    """One training run, for each fold where there are folds."""
+    """One training run, for each fold where its benchmark has folds."""
 
     name: str
     """Of its folder. Rows of several tables share a training by sharing this object."""
@@ -45,7 +88,17 @@ class Training:
     @property
     def folds(self) -> bool:
         """Whether there is one run for each fold."""
-        return self.script == "train_image.py"
+        return self.benchmark in BENCHMARKS and bool(BENCHMARKS[self.benchmark].folds)
+
+
+@dataclass(frozen=True)
+class Released:
+    """Public weights, tested as they are."""
+
+    name: str
+    """Of the folder of its results."""
+    flags: Mapping[str, object]
+    """What names them on the command line of an evaluation."""
 
 
 @dataclass(frozen=True)
@@ -59,36 +112,43 @@ class Row:
     benchmark: str = ""
     """What is tested on; empty where everything is counted."""
     training: Training | None = None
-    """What is tested; None: the original SAM 2, or nothing that was trained."""
+    """What is tested; None: what `released` names."""
     shots: int = 1
     given_masks: bool = False
     """The first frame's mask is given: SAM 2 carries it on."""
     masks_of: str = ""
     """The other method whose masks of the first frame are given; empty: the true ones, so that
     nothing but SAM 2's tracking is tested."""
+    released: Released | None = None
+    """What is tested where there is no training; None: the original SAM 2."""
+    flags: Mapping[str, object] = field(default_factory=dict)
+    """Further flags of the evaluation that decide its result."""
+    missing: str = ""
+    """Why this row cannot be measured here; it is shown with the paper's number alone."""
     counted: Callable[[], Mapping[str, Value]] | None = None
     """What needs no data, by column: parameters, operations, classes."""
 
     @property
     def measured(self) -> bool:
         """Whether something is evaluated, rather than only counted."""
-        return bool(self.benchmark)
+        return bool(self.benchmark) and not self.missing
 
     @property
-    def folds(self) -> bool:
-        """Whether there is a number for each fold."""
-        return self.measured and self.benchmark not in VIDEO_BENCHMARKS
+    def folds(self) -> tuple[int, ...]:
+        """The folds that there is a number for; none where there are no folds."""
+        return BENCHMARKS[self.benchmark].folds if self.measured else ()
 
     @property
     def title(self) -> str:
         """The label, and what is tested."""
-        tested = [NAMES[self.benchmark]] if self.measured else []
-        return ", ".join([self.label, *tested, *([f"{self.shots}-shot"] if self.folds else [])])
+        tested = [BENCHMARKS[self.benchmark].title] if self.benchmark else []
+        shots = self.benchmark and BENCHMARKS[self.benchmark].takes_shots
+        return ", ".join([self.label, *tested, *([f"{self.shots}-shot"] if shots else [])])
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table (or figure 9) of the paper; of other methods only rows whose masks can be given."""
+    """A table (or figure) of a paper; of other methods only rows whose masks can be given."""
 
     name: str
     title: str

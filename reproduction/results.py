@@ -2,10 +2,12 @@
 
 import json
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from common.errors import UsageError
-from reproduction.recipe import FOLD_COLUMNS, FOLDS, MEAN, Row, Table, Value
+from reproduction.recipe import BENCHMARKS, FOLD_COLUMNS, Row, Table, Value
 from reproduction.runner import is_finished
 from reproduction.steps import Settings, evaluation_step, seeds_of
 
@@ -50,32 +52,30 @@ def cells_of(row: Row, table: Table, settings: Settings) -> dict[str, Cell]:
 
 
 def _measured(row: Row, settings: Settings) -> dict[str, list[float]]:
-    """By column, one number for each seed that has been evaluated."""
+    """By column, one number for each seed that has been evaluated on all folds."""
     if not row.measured:
         return {}
-    seeds = seeds_of(row, settings)
-    if not row.folds:
-        found = [_results(row, None, seed, settings) for seed in seeds]
-        names = {"J": "j", "F": "f", "J&F": "jf"}
-        return {
-            column: [results[name] for results in found if results.get(name) is not None]
-            for column, name in names.items()
-        }
-    by_fold = {
-        fold: {
-            seed: results["miou"]
-            for seed in seeds
-            if (results := _results(row, fold, seed, settings))
-        }
-        for fold in FOLDS
-    }
-    columns = {FOLD_COLUMNS[fold]: list(by_seed.values()) for fold, by_seed in by_fold.items()}
-    complete = [seed for seed in seeds if all(seed in by_seed for by_seed in by_fold.values())]
-    columns[MEAN] = [statistics.fmean(by_fold[fold][seed] for fold in FOLDS) for seed in complete]
+    seeds, folds = seeds_of(row, settings), row.folds or (None,)
+    found = {(fold, s): _results(row, fold, s, settings) for fold in folds for s in seeds}
+    columns = {}
+    for column, entry in BENCHMARKS[row.benchmark].values.items():
+        by_seed = [[_entry(found[fold, seed], entry) for fold in folds] for seed in seeds]
+        columns[column] = [statistics.fmean(values) for values in by_seed if None not in values]
+    for fold, column in zip(row.folds, FOLD_COLUMNS, strict=False):
+        values = [_entry(found[fold, seed], "miou") for seed in seeds]
+        columns[column] = [value for value in values if value is not None]
     return columns
 
 
-def _results(row: Row, fold: int | None, seed: int | None, settings: Settings) -> dict[str, float]:
+def _entry(results: Mapping[str, Any], name: str) -> float | None:
+    """An entry of a file of results, whose parts are divided by dots; None: it is not there."""
+    value: Any = results
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _results(row: Row, fold: int | None, seed: int | None, settings: Settings) -> dict[str, Any]:
     """What a finished evaluation found; empty where it is not finished.
 
     Raises:

@@ -6,17 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reproduction.recipe import VIDEO_BENCHMARKS, Row, Training
+from reproduction.recipe import BENCHMARKS, SMOKE_EPISODES, Row, Training
 
-TEST_EPISODES = 1000
-"""The paper's protocol."""
 ORIGINAL = "original"
 """Stands for a training's name where SAM 2 is tested as it was published."""
 SAM_2 = "sam2.1_hiera_l"
 
+PAPER_VIDEOS = ("icvos", "lvos")
+"""Video benchmarks of the DC-SAM paper, with paths of their own."""
+
 SMOKE_SIZES = {"max_iterations": 2, "validation_episodes": 2, "nworker": 0}
 SMOKE_BATCH = 2
-SMOKE_EPISODES = 4
 SMOKE_DATA = {
     "voc": ("--train", 120, "--val", 60, "--seed", 3),
     "coco": ("--train", 160, "--val", 120, "--seed", 3),
@@ -45,7 +45,8 @@ class Settings:
     gpus: int = 1
     seeds: tuple[int, ...] = (0, 1, 2)
     """Of the evaluation's episodes or supports."""
-    folds: tuple[int, ...] = (0, 1, 2, 3)
+    folds: tuple[int, ...] | None = None
+    """Only these folds; None: all of a benchmark."""
     smoke: bool = False
     train_flags: tuple[str, ...] = ()
     """Further flags of every training, which then has a folder of its own."""
@@ -104,12 +105,15 @@ def folds_of(row: Row, settings: Settings) -> Sequence[int | None]:
     """The folds that a row is measured on; None where there are none."""
     if not row.measured:
         return ()
-    return settings.folds if row.folds else (None,)
+    if not row.folds:
+        return (None,)
+    return [fold for fold in row.folds if settings.folds is None or fold in settings.folds]
 
 
 def seeds_of(row: Row, settings: Settings) -> Sequence[int | None]:
     """The seeds with which a row is evaluated; None where nothing is drawn."""
-    return (None,) if row.given_masks else settings.seeds
+    drawn = BENCHMARKS[row.benchmark].drawn and not row.given_masks
+    return settings.seeds if drawn else (None,)
 
 
 def training_steps(training: Training, fold: int | None, settings: Settings) -> Iterator[Step]:
@@ -130,7 +134,7 @@ def training_steps(training: Training, fold: int | None, settings: Settings) -> 
     at_once = math.gcd(batch // processes, at_once)
     machine += ["--bsz", at_once, "--accumulate", batch // processes // at_once]
     folder = training_folder(training, fold, settings)
-    where = () if fold is None else ("--fold", fold)
+    where = ("--fold", fold) if training.folds else ()
     yield Step(
         folder=folder,
         script=(training.script,),
@@ -146,23 +150,26 @@ def training_steps(training: Training, fold: int | None, settings: Settings) -> 
 
 
 def training_folder(training: Training, fold: int | None, settings: Settings) -> Path:
-    """Where a training writes."""
+    """Where a training writes; without folds it is one for all that are tested."""
     folder = settings.work / "train" / _name_of(training, settings)
-    return folder if fold is None else folder / f"fold{fold}"
+    return folder / f"fold{fold}" if training.folds else folder
 
 
 def evaluation_step(row: Row, fold: int | None, seed: int | None, settings: Settings) -> Step:
     """The evaluation of a row on one fold with one seed."""
     folder = evaluation_folder(row, fold, seed, settings)
-    of_videos = row.benchmark in VIDEO_BENCHMARKS
-    build = _video_evaluation if of_videos else _image_evaluation
+    build = _video_evaluation if row.benchmark in PAPER_VIDEOS else _evaluation
     recipe, machine = build(row, fold, seed, settings)
     if row.training:
         trained = training_folder(row.training, fold, settings) / "last.safetensors"
         machine += ("--ckpt", trained)
+    elif row.released:
+        shrunk = {"shrunk": True} if settings.smoke else {}
+        recipe += as_flags({**row.released.flags, **shrunk})
+    recipe += as_flags(row.flags)
     return Step(
         folder=folder,
-        script=("eval_video.py" if of_videos else "eval_image.py",),
+        script=(BENCHMARKS[row.benchmark].script,),
         recipe=words(*recipe),
         machine=words(*machine, "--output", folder),
         processes=settings.gpus,
@@ -173,21 +180,28 @@ def evaluation_folder(row: Row, fold: int | None, seed: int | None, settings: Se
     """Where the evaluation of a row on one fold with one seed writes."""
     test = f"{row.benchmark}-{row.shots}shot" + ("-given" if row.given_masks else "")
     test += f"-{row.masks_of}" if row.masks_of else ""
-    folder = settings.work / "evaluate" / _name_of(row.training, settings) / test
+    test += "".join(f"-{word.removeprefix('--')}" for word in as_flags(row.flags))
+    tested = row.released.name if row.released else _name_of(row.training, settings)
+    folder = settings.work / "evaluate" / tested / test
     folder = folder if fold is None else folder / f"fold{fold}"
     return folder if seed is None else folder / f"seed{seed}"
 
 
-def _image_evaluation(
+def _evaluation(
     row: Row, fold: int | None, seed: int | None, settings: Settings
 ) -> tuple[tuple, tuple]:
-    episodes = SMOKE_EPISODES if settings.smoke else TEST_EPISODES
-    recipe = (
-        *("--benchmark", row.benchmark, "--fold", fold, "--nshot", row.shots),
-        *("--test_episodes", episodes, "--seed", seed),
-    )
-    smoke = ("--nworker", 0, "--sheet_rows", 1) if settings.smoke else ()
-    return recipe, ("--datapath", settings.data, *smoke)
+    """What decides the result, and what does not."""
+    benchmark = BENCHMARKS[row.benchmark]
+    flags = {"benchmark": row.benchmark}
+    flags |= {} if fold is None else {"fold": fold}
+    flags |= {"nshot": row.shots} if benchmark.takes_shots else {}
+    flags |= benchmark.flags
+    flags |= benchmark.smoke if settings.smoke else {}
+    flags |= {} if seed is None else {"seed": seed}
+    machine = {flag: settings.data / place for flag, place in benchmark.paths.items()}
+    if settings.smoke and benchmark.script == "eval_image.py":
+        machine |= {"nworker": 0, "sheet_rows": 1}
+    return as_flags(flags), as_flags(machine)
 
 
 def _video_evaluation(
@@ -203,9 +217,9 @@ def _video_evaluation(
     else:
         machine = ("--icvos_path", settings.data / "IC-VOS", "--coco_path", settings.data)
         recipe += ("--nshot", row.shots, "--seed", seed)
-    if row.training is None:
+    if row.training is None and row.released is None:
         recipe += ("--sam2_cfg", SAM_2, *(["--shrunk"] if settings.smoke else []))
-    return recipe, machine
+    return words(*recipe), machine
 
 
 def first_frames(row: Row, settings: Settings) -> Path | str:
@@ -216,7 +230,7 @@ def first_frames(row: Row, settings: Settings) -> Path | str:
 
 
 def is_possible(row: Row, settings: Settings) -> bool:
-    """Whether a row can be measured: another method's masks have to be there."""
+    """Whether a row can be measured now: another method's masks have to be there."""
     return not row.masks_of or settings.smoke or Path(first_frames(row, settings)).is_dir()
 
 
