@@ -71,7 +71,8 @@ def test_it_is_evaluated_under_its_protocols(fss1000, script, tmp_path):
     outcome = script(eval_image, *flags, "--benchmark", "fss1000", "--baselines")
     assert outcome.code == 2
     assert "no training images" in outcome.error
-    outcome = script(eval_image, *flags, "--benchmark", "pascal", "--protocol", "fss1000")
+    pascal = ("--benchmark", "pascal", "--fold", 0)
+    outcome = script(eval_image, *flags, *pascal, "--protocol", "fss1000")
     assert outcome.code == 2
     assert "fss1000 is one of fss1000, not of pascal" in outcome.error
 
