@@ -11,6 +11,7 @@ held-out images of the training classes, never on the test classes) and state.pt
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,15 +23,17 @@ from common.logger import RunLogger, quiet_libraries
 from common.run_options import RunOptions
 from common.settings import claim_run
 from common.trainer import Trainer, TrainingOptions
-from data.benchmarks import Benchmark, open_benchmark
-from data.episode import EpisodeDataset
+from data.benchmarks import open_benchmark
+from data.episode import Joinable
 from data.marking import PROMPTS, Marking, kinds_of
 from data.options import BENCHMARKS, DataOptions
-from data.sampler import EpisodeSampler, episode_hash, training_samplers
+from data.sampler import training_samplers
+from data.sources import SourceOptions, open_mixture
+from data.training import TrainingData, TrainingEpisodes, TrainingPairs
 from evaluation.validation import held_out_images
 from model.checkpoint import frozen_fingerprint, learnable_weights
 from model.feature_store import Encoder, FeatureStore
-from model.layers import episode_dropout
+from model.layers import drawn_by_episode
 from model.method import Method
 from model.registry import DEFAULT_METHOD, METHODS
 from model.weights import load_strictly
@@ -62,27 +65,37 @@ class ImageRunOptions(RunOptions):
 
 
 def main() -> int:
-    data, model_options, losses, training, run = parse_options()
+    data, sources, model_options, losses, training, run = parse_options()
     quiet_libraries()
     with process_group(training.device) as processes:
         benchmark = open_benchmark(data, processes, lambda b: [b.training, b.held_out])
         torch.manual_seed(training.seed)
         model = METHODS[model_options.method].build(model_options).to(processes.device)
-        refuse_what_it_cannot(model, data, run)
+        refuse_what_it_cannot(model, data, sources, run)
         sampler, validation = training_samplers(
             benchmark, data.nshot, training.seed, run.episodes_per_epoch
         )
-        say_what_is_left_out(sampler, benchmark, processes)
-        trainer = Trainer(model, training, processes, sampler.episodes_per_epoch)
+        if sources.sources is None:
+            marking = partial(run.marking, model, training.seed)
+            items = TrainingEpisodes(sampler, model.geometry, marking)
+        else:
+            rules = METHODS[model.name].pairs(model_options)
+            pairs = (run.episodes_per_epoch, training.seed)
+            items = TrainingPairs(
+                open_mixture(sources, benchmark, data.datapath, rules, *pairs, processes)
+            )
+        say_what_is_left_out(items, processes)
+        trainer = Trainer(model, training, processes, items.per_epoch)
+        drawn = items.facts()
         facts = {
             "method": model.name,
             "model": model_options.to_json(),
-            "data": {**data.to_json(), "fingerprint": benchmark.training.fingerprint()},
+            "data": {**data.to_json(), **sources.to_json(), "fingerprint": drawn["fingerprint"]},
             "losses": to_json(losses),
-            "domain": benchmark.training.domain,
+            "domain": items.domain,
             "training": to_json(training),
             "frozen": frozen_fingerprint(model, learnable_weights(model)),
-            "training_episodes": episode_hash(sampler.training_keys(0)),
+            "training_episodes": drawn["training_episodes"],
         }
         deciding = {**training.deciding(trainer.update_size), **run.deciding}
         deciding |= {"method": facts["method"], "frozen": facts["frozen"]}
@@ -96,10 +109,7 @@ def main() -> int:
         log = RunLogger(run.folder, processes)
         while not trainer.finished:
             start = time.time()
-            keys = sampler.training_keys(trainer.epoch)
-            marking = run.marking(model, training.seed, trainer.epoch)
-            episodes = EpisodeDataset(sampler.split, keys, model.geometry, marking=marking)
-            loss = train_one_epoch(trainer, episodes, encoder, losses)
+            loss = train_one_epoch(trainer, items.at(trainer.epoch), encoder, losses)
             scores, sheet = held_out_images(
                 model,
                 validation,
@@ -129,26 +139,40 @@ def main() -> int:
     return 0
 
 
-def refuse_what_it_cannot(model: Method, data: DataOptions, run: ImageRunOptions) -> None:
+def refuse_what_it_cannot(
+    model: Method, data: DataOptions, sources: SourceOptions, run: ImageRunOptions
+) -> None:
     """Check before work begins.
 
     Raises:
         UsageError: the flags ask for what the method cannot do.
     """
     model.refuse_shots(data.nshot)
+    if sources.sources is not None:
+        if METHODS[model.name].pairs is None:
+            raise UsageError(f"--sources: {model.name} learns from episodes")
+        if run.store_features:
+            raise UsageError("--store_features: no two views of a picture are the same in pairs")
+        if run.prompt != "mask":
+            raise UsageError("--prompt: references of pairs are marked by their masks")
     if run.store_features and model.encoder_learns:
         raise UsageError(f"--store_features: {model.name} trains the encoder itself")
     model.refuse_kinds(kinds_of(run.prompt))
 
 
-def parse_options() -> tuple[DataOptions, Any, Any, TrainingOptions, ImageRunOptions]:
+def parse_options() -> tuple[
+    DataOptions, SourceOptions, Any, Any, TrainingOptions, ImageRunOptions
+]:
     early = early_flags(
         method=(TRAINABLE, DEFAULT_METHOD),
         preset=(PRESETS, "paper"),
         benchmark=(BENCHMARKS, "pascal"),
     )
     method = METHODS[early["method"]]
-    groups = (DataOptions, method.options, method.losses, TrainingOptions, ImageRunOptions)
+    groups = (
+        *(DataOptions, SourceOptions, method.options, method.losses),
+        *(TrainingOptions, ImageRunOptions),
+    )
     choices = {
         "method": (TRAINABLE, DEFAULT_METHOD, "method to train"),
         "preset": (PRESETS, "paper", "defaults of the paper, or of tiny models for a laptop"),
@@ -158,26 +182,22 @@ def parse_options() -> tuple[DataOptions, Any, Any, TrainingOptions, ImageRunOpt
     return checked_options(groups, parser.parse_args())
 
 
-def say_what_is_left_out(
-    sampler: EpisodeSampler, benchmark: Benchmark, processes: Processes
-) -> None:
-    if sampler.left_out and processes.is_main:
-        names = ", ".join(benchmark.training.class_names[c] for c in sampler.left_out)
-        print(f"too few training images for an episode, left out: {names}")
+def say_what_is_left_out(items: TrainingData, processes: Processes) -> None:
+    names = items.left_out()
+    if names and processes.is_main:
+        print(f"too few training images for an episode, left out: {', '.join(names)}")
 
 
-def train_one_epoch(
-    trainer: Trainer, episodes: EpisodeDataset, encoder: Encoder, options: Any
-) -> float:
+def train_one_epoch(trainer: Trainer, episodes: Joinable, encoder: Encoder, options: Any) -> float:
     """Make this epoch's updates; returns the mean loss of all processes."""
     model, accumulate = trainer.model.train(), trainer.options.accumulate
     totals = []
     batches = trainer.weighed(trainer.batches(episodes), model.loss_terms)
     for number, (batch, weights) in enumerate(batches):
         batch, last = batch.to(trainer.device), trainer.ends_update(number)
-        dropout = episode_dropout(model, trainer.seeds(batch.indices), batch.shots)
+        drawn = drawn_by_episode(model, trainer.seeds(batch.indices), batch.shots)
         with trainer.synchronised(last):
-            with trainer.autocast(), dropout:
+            with trainer.autocast(), drawn:
                 support = encoder.encode(
                     batch.support_names,
                     batch.support_images.flatten(0, 1),

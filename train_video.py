@@ -37,7 +37,7 @@ from model.dc_sam.config import HYPER_PARAMETERS, DcSamOptions, build_dc_sam
 from model.dc_sam.network import DcSam
 from model.dc_sam.video_training import PARTS, TubeLoss, segment_tubes, unfreeze
 from model.feature_store import Encoder, FeatureStore
-from model.layers import episode_dropout
+from model.layers import drawn_by_episode
 from model.method import LossOptions
 from model.sam.adapters import adapter_names, add_adapters, unadapted_name, unfreeze_adapters
 from model.weights import load_strictly
@@ -272,7 +272,7 @@ def train_one_epoch(
     totals = []
     for number, batch in enumerate(trainer.batches(episodes)):
         batch, last = batch.to(trainer.device), trainer.ends_update(number)
-        dropout = episode_dropout(model, trainer.seeds(batch.indices), batch.shots)
+        dropout = drawn_by_episode(model, trainer.seeds(batch.indices), batch.shots)
         with trainer.synchronised(last):
             with trainer.autocast(), dropout:
                 support = encoder.encode(

@@ -41,6 +41,9 @@ class TrainingData:
     def of(cls, facts: Mapping[str, Any]) -> Self | None:
         """What a checkpoint's header says; None where it does not."""
         data = facts.get("data") or facts.get("stage") or {}
+        if data.get("exclusion") == "published":
+            # whole data sets beside the fold's pictures: nobody says which classes they do not show
+            return cls("coco_all", 0)
         found = cls(data.get("benchmark"), data.get("fold") or 0)
         return found if found.images in BENCHMARKS and found.fold in FOLDS else None
 

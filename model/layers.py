@@ -1,4 +1,4 @@
-"""Layers that several methods share: a position encoding, and dropout drawn by episode.
+"""Layers that several methods share: a position encoding, and what is drawn by episode.
 
 Shapes: B episodes, K shots, C channels, S side of a feature map.
 """
@@ -33,10 +33,10 @@ def sine_position(channels: int, side: int, device: torch.device | None = None) 
     return torch.cat([rows, columns], dim=2).flatten(0, 1)
 
 
-class EpisodeDropout(nn.Module):
-    """Dropout whose masks depend on the episodes alone, whoever computes them.
+class DrawnByEpisode(nn.Module):
+    """Random choices of a training that depend on the episodes alone, whoever computes them.
 
-    Outside of `episode_dropout` nothing is dropped.
+    They are made within `drawn_by_episode` only; elsewhere nothing is dropped.
     """
 
     def begin(self, seeds: Sequence[Sequence[int]], shots: int) -> None:
@@ -44,11 +44,11 @@ class EpisodeDropout(nn.Module):
         raise NotImplementedError
 
     def end(self) -> None:
-        """Drop nothing any more."""
+        """Draw nothing any more."""
         raise NotImplementedError
 
 
-class ChannelDropout(EpisodeDropout):
+class ChannelDropout(DrawnByEpisode):
     """Drops whole channels of an image's features, as Dropout2d does.
 
     An episode's supports come first, then its query: once each.
@@ -86,10 +86,39 @@ class ChannelDropout(EpisodeDropout):
         return features * mask[..., None, None] / (1 - self.rate)
 
 
+class EpisodeSeeds(DrawnByEpisode):
+    """Keeps the seeds of a batch, for what a loss draws."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seeds: list[tuple[int, ...]] = []
+
+    def begin(self, seeds: Sequence[Sequence[int]], shots: int) -> None:
+        self._seeds = [tuple(seed) for seed in seeds]
+
+    def end(self) -> None:
+        self._seeds = []
+
+    def sequences(self, batch: int, use: int) -> list[np.random.SeedSequence]:
+        """What each of B episodes draws from.
+
+        Args:
+            use: keeps the numbers of different uses apart.
+
+        Raises:
+            RuntimeError: this is not within `drawn_by_episode` for as many episodes.
+        """
+        if len(self._seeds) != batch:
+            raise RuntimeError(f"{len(self._seeds)} seeds for {batch} episodes")
+        return [np.random.SeedSequence((*seed, use)) for seed in self._seeds]
+
+
 @contextmanager
-def episode_dropout(model: nn.Module, seeds: Sequence[Sequence[int]], shots: int) -> Iterator[None]:
-    """Let a model drop features, by one seed such as (seed, epoch, index) for each episode."""
-    layers = {module for module in model.modules() if isinstance(module, EpisodeDropout)}
+def drawn_by_episode(
+    model: nn.Module, seeds: Sequence[Sequence[int]], shots: int
+) -> Iterator[None]:
+    """Let a model draw and drop, by one seed such as (seed, epoch, index) for each episode."""
+    layers = {module for module in model.modules() if isinstance(module, DrawnByEpisode)}
     for layer in layers:
         layer.begin(seeds, shots)
     try:

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from common.pair_rules import PairRules
 from model.dc_sam.config import HYPER_PARAMETERS, DcSamOptions, build_dc_sam, restore_dc_sam
 from model.dc_sam.export_steps import STEPS
 from model.dc_sam.released_names import is_release, read_release
@@ -47,6 +48,9 @@ class Entry:
     """Preset -> benchmark or stage -> defaults of flags; empty where it does not train."""
     losses: Any = LossOptions
     """Flags of what its training minimises."""
+    pairs: Callable[[Any], Mapping[str, tuple[PairRules, str]]] | None = None
+    """From options: by a source's name or kind, how pairs are made of it, and whether a "class" or
+    an "image" is drawn first; None: it does not learn from pairs."""
     read_published: Callable[..., tuple[Any, dict[str, Tensor]]] | None = None
     """Options and weights of a checkpoint of the method's own published program, by its path; and,
     where the method prompts a SAM that the file does not hold, by that SAM's variant."""

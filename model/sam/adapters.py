@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model.layers import EpisodeDropout
+from model.layers import DrawnByEpisode
 
 RANK, ALPHA, DROPOUT = 8, 16, 0.05
 TARGETS = r"(sam_mask_decoder|memory_attention)\..*\.(q_proj|v_proj)|sam_mask_decoder\.conv_s[01]"
@@ -18,7 +18,7 @@ _ADAPTER = "default"
 _MARKS = (".lora_A.", ".lora_B.")
 
 
-class AdapterDropout(EpisodeDropout):
+class AdapterDropout(DrawnByEpisode):
     """Drops single numbers, each episode's by its own generator.
 
     A batch has one row for each episode, or several such blocks of rows. Nothing is dropped where

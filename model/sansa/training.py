@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from model.layers import EpisodeDropout
+from model.layers import DrawnByEpisode
 
 
-class MemoryDropout(EpisodeDropout):
+class MemoryDropout(DrawnByEpisode):
     """Lets a module's own dropout work, each episode's by its own generator.
 
     Attention drops weights inside of a fused kernel, which draws of torch's global generator: that

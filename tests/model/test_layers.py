@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from model.layers import ChannelDropout, episode_dropout, sine_position
+from model.layers import ChannelDropout, drawn_by_episode, sine_position
 
 
 def reference(channels: int, side: int) -> list[list[float]]:
@@ -51,7 +51,7 @@ def test_an_episodes_seed_draws_the_channels_of_its_query_and_then_of_its_suppor
     kept = [np.random.default_rng(seed).random((1 + shots, channels)) >= rate for seed in seeds]
     kept = torch.tensor(np.stack(kept))[..., None, None] / (1 - rate)
 
-    with episode_dropout(nn.Sequential(dropout, dropout), seeds, shots):
+    with drawn_by_episode(nn.Sequential(dropout, dropout), seeds, shots):
         supports, queries = dropout(images), dropout(images[:2])
         with pytest.raises(RuntimeError, match="pass the dropout once"):
             dropout(images)
@@ -63,6 +63,6 @@ def test_an_episodes_seed_draws_the_channels_of_its_query_and_then_of_its_suppor
 
 def test_dropout_ends_with_its_context_also_after_an_error():
     dropout, images = ChannelDropout(64, 0.5), torch.ones(1, 64, 1, 1)
-    with pytest.raises(KeyError), episode_dropout(dropout, [(1,)], shots=1):
+    with pytest.raises(KeyError), drawn_by_episode(dropout, [(1,)], shots=1):
         raise KeyError
     assert torch.equal(dropout(images), images)

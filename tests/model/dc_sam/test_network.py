@@ -10,7 +10,7 @@ from model.checkpoint import learnable_weights
 from model.correspondence import prior_mask
 from model.dc_sam.features import EncodedImages, Support
 from model.dc_sam.network import DcSam
-from model.layers import episode_dropout, sine_position
+from model.layers import drawn_by_episode, sine_position
 from model.losses import mask_loss
 from model.method import LossOptions
 from model.sam.segmenter import POINT_NEGATIVE, POINT_POSITIVE
@@ -243,7 +243,7 @@ def test_a_batch_equals_one_by_one(model: DcSam, dropping: bool):
     episodes, seeds = random_episodes(3, batch=3, shots=2), [(0, 1, i) for i in range(3)]
 
     def predict_some(rows: slice) -> BothSteps:
-        dropout = episode_dropout(model, seeds[rows], shots=2) if dropping else nullcontext()
+        dropout = drawn_by_episode(model, seeds[rows], shots=2) if dropping else nullcontext()
         with dropout:
             return predict(model, *(part[rows] for part in episodes))
 

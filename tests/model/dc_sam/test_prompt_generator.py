@@ -15,7 +15,7 @@ from model.dc_sam.prompt_generator import (
     SupportPrompts,
     Wiring,
 )
-from model.layers import episode_dropout, sine_position
+from model.layers import drawn_by_episode, sine_position
 from model.sam.segmenter import SegmenterFeatures
 
 CHANNELS, MIDDLE, SIDE, SIZE, PROMPTS = 16, 12, 4, 16, 3
@@ -221,7 +221,7 @@ def test_dropout_silences_whole_channels_and_doubles_the_others():
     generator = build()
     images = random_images(1, 2)
     whole, embedding = generator.maps(*images, SIDE)
-    with episode_dropout(generator, [(0, 1)], shots=2):
+    with drawn_by_episode(generator, [(0, 1)], shots=2):
         dropped, same_embedding = generator.maps(*images, SIDE)
     kept = dropped.flatten(2).any(2) | ~whole.flatten(2).any(2)
     assert 0 < kept.sum() < kept.numel()

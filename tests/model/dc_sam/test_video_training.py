@@ -8,7 +8,7 @@ from torch import Tensor
 from model.checkpoint import learnable_weights
 from model.dc_sam.network import DcSam
 from model.dc_sam.video_training import TubeLoss, segment_tubes, unfreeze
-from model.layers import episode_dropout
+from model.layers import drawn_by_episode
 from model.losses import mask_loss
 from model.method import LossOptions
 from model.sam.sam2 import Sam2
@@ -58,10 +58,10 @@ def in_training(parts: tuple[str, ...] = ()) -> DcSam:
 @torch.no_grad()
 def test_several_tubes_equal_one_by_one_in_training():
     model, tubes, seeds = in_training(), random_tubes(10, batch=2, shots=2), [(0, 7), (0, 8)]
-    with episode_dropout(model, seeds, shots=2):
+    with drawn_by_episode(model, seeds, shots=2):
         together = segment(model, tubes)
     for i in range(2):
-        with episode_dropout(model, seeds[i : i + 1], shots=2):
+        with drawn_by_episode(model, seeds[i : i + 1], shots=2):
             alone = segment(model, Tubes(*(part[i : i + 1] for part in tubes)))
         for one, whole in zip(alone, together, strict=True):
             for field in ("logits", "quality", "object_logit"):

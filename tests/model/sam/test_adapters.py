@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from model.dc_sam.network import DcSam
 from model.dc_sam.video_training import segment_tubes
-from model.layers import episode_dropout
+from model.layers import drawn_by_episode
 from model.sam.adapters import (
     AdapterDropout,
     adapter_names,
@@ -81,7 +81,7 @@ def test_a_batch_does_in_evaluation_what_its_videos_do_alone():
 def test_what_drops_in_training_depends_on_the_episode_and_not_on_its_batch():
     model, found = adapted().train(), []
     for seeds, rows in ((SEEDS, slice(2)), (SEEDS[1:], slice(1, 2)), ([(1, 0, 9)], slice(1, 2))):
-        with episode_dropout(model, seeds, shots=1):
+        with drawn_by_episode(model, seeds, shots=1):
             found.append(segment(model, rows)[:, -1])
     together, alone, other = found
     torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
@@ -92,7 +92,7 @@ def test_one_number_in_twenty_drops_and_the_others_grow():
     dropout = AdapterDropout()
     rows = torch.ones(4, 100, 100)
     assert torch.equal(dropout(rows), rows)
-    with episode_dropout(nn.Sequential(nn.Linear(1, 1), dropout), SEEDS, shots=1):
+    with drawn_by_episode(nn.Sequential(nn.Linear(1, 1), dropout), SEEDS, shots=1):
         found = dropout(rows)
         with torch.no_grad():
             assert torch.equal(dropout(rows), rows)

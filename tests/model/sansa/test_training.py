@@ -13,7 +13,7 @@ from data.episode import EpisodeDataset
 from data.options import DataOptions
 from data.sampler import training_samplers
 from model.checkpoint import load_method
-from model.layers import episode_dropout
+from model.layers import drawn_by_episode
 from model.method import LossOptions
 from model.sansa.config import HYPER_PARAMETERS, SansaOptions, build_sansa
 from tests.helpers import random_episodes
@@ -43,7 +43,7 @@ def loss_of(model, rows: slice, seeds: list[tuple[int, ...]] | None, given: Labe
     some = Labels(*(part[rows] for part in given))
     if seeds is None:
         return model.training_loss(query[rows], support[rows], some, FOCAL)["mask"].item()
-    with episode_dropout(model, seeds[rows], 1):
+    with drawn_by_episode(model, seeds[rows], 1):
         return model.training_loss(query[rows], support[rows], some, FOCAL)["mask"].item()
 
 
