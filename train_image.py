@@ -79,7 +79,7 @@ def main() -> int:
             marking = partial(run.marking, model, training.seed)
             items = TrainingEpisodes(sampler, model.geometry, marking)
         else:
-            rules = METHODS[model.name].pairs(model_options)
+            rules = METHODS[model.name].pairs(model.image_size, losses)
             pairs = (run.episodes_per_epoch, training.seed)
             items = TrainingPairs(
                 open_mixture(sources, benchmark, data.datapath, rules, *pairs, processes)

@@ -48,9 +48,10 @@ class Entry:
     """Preset -> benchmark or stage -> defaults of flags; empty where it does not train."""
     losses: Any = LossOptions
     """Flags of what its training minimises."""
-    pairs: Callable[[Any], Mapping[str, tuple[PairRules, str]]] | None = None
-    """From options: by a source's name or kind, how pairs are made of it, and whether a "class" or
-    an "image" is drawn first; None: it does not learn from pairs."""
+    pairs: Callable[[int, Any], Mapping[str, tuple[PairRules, str]]] | None = None
+    """From the side of the square and the flags of `losses`: by a source's name or kind, how pairs
+    are made of it, and what is drawn first, a "class" or an "image"; None: it does not learn from
+    pairs."""
     read_published: Callable[..., tuple[Any, dict[str, Tensor]]] | None = None
     """Options and weights of a checkpoint of the method's own published program, by its path; and,
     where the method prompts a SAM that the file does not hold, by that SAM's variant."""
