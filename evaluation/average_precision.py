@@ -12,10 +12,10 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as run_lengths
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from common.coco_masks import run_length
 from model.instances import MOST, Instances
 
 KINDS = {"box": "bbox", "mask": "segm"}
@@ -55,7 +55,6 @@ def records_of(found: Instances, image_id: int, categories: Sequence[int]) -> li
         found.boxes.tolist(),
         strict=True,
     ):
-        encoded = run_lengths.encode(np.asfortranarray(mask, dtype=np.uint8))
         left, top, right, bottom = box
         records.append(
             {
@@ -63,7 +62,7 @@ def records_of(found: Instances, image_id: int, categories: Sequence[int]) -> li
                 "category_id": categories[concept],
                 "score": score,
                 "bbox": [left, top, right - left, bottom - top],
-                "segmentation": {"size": encoded["size"], "counts": encoded["counts"].decode()},
+                "segmentation": run_length(mask),
             }
         )
     return records

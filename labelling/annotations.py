@@ -8,7 +8,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from pycocotools import mask as run_lengths
+
+from common.coco_masks import annotated_mask, mask_annotation
 
 SIMPLIFICATION = 0.5
 """How far a polygon may stray from the mask's outline, in pixels."""
@@ -25,15 +26,7 @@ def coco_annotation(mask: np.ndarray, category_id: int, score: float) -> dict[st
 
     The segmentation is a compressed run-length encoding, area and box are those of the mask.
     """
-    encoded = run_lengths.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return {
-        "category_id": category_id,
-        "segmentation": {"size": encoded["size"], "counts": encoded["counts"].decode()},
-        "area": int(np.count_nonzero(mask)),
-        "bbox": [float(side) for side in run_lengths.toBbox(encoded)],
-        "iscrowd": 0,
-        "score": round(score, 4),
-    }
+    return {"category_id": category_id, **mask_annotation(mask), "score": round(score, 4)}
 
 
 def coco_file(records: Iterable[Mapping[str, Any]], classes: Mapping[int, str]) -> dict[str, Any]:
@@ -58,7 +51,8 @@ def with_polygons(coco: Mapping[str, Any]) -> dict[str, Any]:
     """The content of a COCO file with polygons in the place of run lengths."""
     annotations = []
     for annotation in coco["annotations"]:
-        mask = run_lengths.decode(annotation["segmentation"]).astype(bool)
+        coded = annotation["segmentation"]
+        mask = annotated_mask(coded, tuple(coded["size"]))
         flat = [polygon.flatten().tolist() for polygon in polygons(mask)]
         annotations.append({**annotation, "segmentation": flat})
     return {**coco, "annotations": annotations}

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from common.cli import run_script
+from data.synthetic.few_shot_sets import write_few_shot_instances
 from data.synthetic.image_sets import write_coco, write_voc
 
 torch.set_num_threads(1)
@@ -34,6 +35,16 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("Datasets")
     write_voc(root / "VOC2012", {"train": 120, "val": 60}, seed=3, workers=0)
     write_coco(root / "COCO2014", {"train": 20, "val": 40}, seed=3, workers=0)
+    return root
+
+
+@pytest.fixture(scope="session")
+def few_shot(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with generated draws of objects and their COCO2014 and VOC2012."""
+    root = tmp_path_factory.mktemp("FewShot")
+    write_voc(root / "VOC2012", {"train": 1, "val": 6}, seed=3, workers=0)
+    write_coco(root / "COCO2014", {"train": 160, "val": 12}, seed=3, workers=0)
+    write_few_shot_instances(root, shots=(1, 3), draws=2, workers=0)
     return root
 
 

@@ -7,7 +7,7 @@ import train_image
 from model.registry import METHODS, READY
 
 MODULES = [
-    *("train_image", "eval_image", "train_video", "eval_video", "predict"),
+    *("train_image", "eval_image", "eval_instance", "train_video", "eval_video", "predict"),
     *("reproduce", "app"),
     *("data.synthetic.__main__", "tools.prepare", "tools.build_icvos"),
     *(
@@ -21,8 +21,11 @@ MODULES = [
 ]
 
 
+TAKING_METHODS = ("predict", "eval_image", "eval_instance", "eval_video", "tools.export_onnx")
+
+
 @pytest.mark.parametrize("method", READY)
-@pytest.mark.parametrize("name", ["predict", "eval_image", "eval_video", "tools.export_onnx"])
+@pytest.mark.parametrize("name", TAKING_METHODS)
 def test_the_flags_of_a_method_meet_no_others(name, method, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [name, "--method", method, "--help"])
     monkeypatch.delitem(sys.modules, name, raising=False)

@@ -1,10 +1,13 @@
 """Generated benchmarks in the layouts of real ones, which the real readers read.
 
 python -m data.synthetic voc --root FOLDER
+python -m data.synthetic few_shot --root FOLDER
 python -m data.synthetic icvos --root FOLDER --videos 40 --frames 16 --seed 9
 
 A class is a pair of shape and texture; a class of VOC is the same pair as COCO's category of that
 name. The folders VOC2012, COCO2014, IC-VOS, DAVIS, FSS-1000 appear in FOLDER when complete.
+few_shot draws objects of the COCO2014 in FOLDER for few-shot instance segmentation, and lists those
+of its VOC2012.
 What the demos draw is the default, so that they take such a folder.
 """
 
@@ -12,6 +15,8 @@ import argparse
 from pathlib import Path
 
 from common.cli import run_script
+from data.few_shot_instances import SPLITS
+from data.synthetic.few_shot_sets import write_few_shot_instances
 from data.synthetic.fss1000 import write_fss1000
 from data.synthetic.image_sets import write_coco, write_voc
 from data.synthetic.style import DEMO_FRAMES, DEMO_IMAGES, DEMO_VIDEOS
@@ -23,6 +28,7 @@ _FOLDERS = {
     "icvos": "IC-VOS",
     "davis": "DAVIS",
     "fss1000": "FSS-1000",
+    "few_shot": str(SPLITS),
 }
 
 
@@ -40,7 +46,7 @@ def main() -> int:
         "layout",
         choices=[*_FOLDERS],
         help="images of 20 classes or of 80, videos with a mask for each class or for each object, "
-        "or images for evaluation alone",
+        "images for evaluation alone, or objects drawn from the first two",
     )
     parser.add_argument(
         "--root", type=Path, required=True, help="folder in which the layout's folder is made"
@@ -81,6 +87,8 @@ def main() -> int:
         write(folder, DEMO_IMAGES[flags.layout] | given, flags.seed, flags.workers)
     elif flags.layout == "fss1000":
         write_fss1000(folder, flags.classes, flags.seed, flags.workers)
+    elif flags.layout == "few_shot":
+        write_few_shot_instances(flags.root, seed=flags.seed, workers=flags.workers)
     else:
         write = {"icvos": write_icvos, "davis": write_davis}[flags.layout]
         write(folder, flags.videos, flags.frames, flags.seed, flags.workers)

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from pycocotools import mask as run_lengths
 
+from common.coco_masks import mask_annotation
 from common.errors import UsageError
 from common.images import IGNORED
 from common.video_io import davis_palette
@@ -82,9 +82,11 @@ def _write_voc_picture(picture: _Picture, folder: Path) -> None:
     drawn = _draw(picture, VOC_PAIRS)
     name = _name("voc", picture)
     (folder / "JPEGImages" / f"{name}.jpg").write_bytes(encode_jpeg(drawn.image))
-    mask = Image.fromarray(np.where(drawn.mixed, IGNORED, drawn.class_mask()).astype(np.uint8), "P")
-    mask.putpalette(davis_palette().tobytes())
-    mask.save(folder / "SegmentationClassAug" / f"{name}.png")
+    masks = {"SegmentationClassAug": drawn.class_mask(), "SegmentationObject": drawn.instances}
+    for inner, values in masks.items():
+        mask = Image.fromarray(np.where(drawn.mixed, IGNORED, values).astype(np.uint8), "P")
+        mask.putpalette(davis_palette().tobytes())
+        mask.save(folder / inner / f"{name}.png")
 
 
 def _write_coco_picture(picture: _Picture, folder: Path) -> list[dict[str, Any]]:
@@ -98,17 +100,9 @@ def _write_coco_picture(picture: _Picture, folder: Path) -> list[dict[str, Any]]
         visible = drawn.instances == position
         if not visible.any():
             continue
-        encoded = run_lengths.encode(np.asfortranarray(visible, dtype=np.uint8))
-        annotations.append(
-            {
-                "image_id": picture.number + 1,
-                "category_id": COCO_CATEGORY_IDS[class_id],
-                "segmentation": {"size": encoded["size"], "counts": encoded["counts"].decode()},
-                "area": int(visible.sum()),
-                "bbox": [float(side) for side in run_lengths.toBbox(encoded)],
-                "iscrowd": 0,
-            }
-        )
+        category = COCO_CATEGORY_IDS[class_id]
+        found = {"image_id": picture.number + 1, "category_id": category}
+        annotations.append({**found, **mask_annotation(visible)})
     return annotations
 
 
@@ -128,7 +122,8 @@ def write_voc(
     pictures = _pictures(images, seed)
 
     def draw(unfinished: Path) -> None:
-        for inner in ("JPEGImages", "SegmentationClassAug", "ImageSets/Segmentation"):
+        masks = ("SegmentationClassAug", "SegmentationObject")
+        for inner in ("JPEGImages", *masks, "ImageSets/Segmentation"):
             (unfinished / inner).mkdir(parents=True)
         write = partial(_write_voc_picture, folder=unfinished)
         parallel_map(write, pictures, workers=workers, description="drawing VOC2012")
