@@ -188,7 +188,20 @@ def _sansa() -> dict[str, OfficialFile]:
     }
 
 
+def _sine() -> dict[str, OfficialFile]:
+    return {
+        "sine": OfficialFile(
+            "pytorch_model.bin",
+            NONE_STATED,
+            "sine, with DINOv2 ViT-L/14 in it, trained on COCO, ADE20K and Objects365",
+            "https://github.com/aim-uofa/SINE (the download link of its README)",
+            other_names=("sine_pytorch_model.bin",),
+            about=1_292_600_000,
+        )
+    }
+
+
 OFFICIAL: dict[str, OfficialFile] = (
-    _backbones() | _dinov2() | _dinov3() | _sam() | _sam2() | _sansa()
+    _backbones() | _dinov2() | _dinov3() | _sam() | _sam2() | _sansa() | _sine()
 )
 """Model name -> its official file."""

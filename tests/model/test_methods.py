@@ -16,6 +16,7 @@ TINY = {
     "persam_f": {"sam_model": "tiny"},
     "matcher": {"size": "tiny"},
     "sansa": {"sam_model": "tiny", "image_size": 64},
+    "sine": {"size": "tiny"},
     "vrp_sam": {"backbone": "tiny", "sam_model": "tiny", "image_size": 64},
 }
 PHOTOS = [coloured_cells(1), coloured_cells(2, (40, 90)), coloured_cells(3, (64, 64))]

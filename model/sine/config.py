@@ -1,0 +1,281 @@
+"""What SINE is made of: its flags and its builder."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from common.cli import option
+from common.errors import UsageError
+from model.backbones.backbone import SHRUNK, Backbone, build_backbone
+from model.backbones.dino import PATCH, TABLE_SIDE, Dino, vit_14
+from model.method import MethodOptions
+from model.sine.canvas import CHANNEL_ORDERS, FITS, Canvas
+from model.sine.former import PUBLISHED_SIZE, FormerSize, MFormer
+from model.sine.layers import Neck
+from model.sine.memory import DECAYS, MemoryRules
+from model.sine.network import Rules, Sine
+from model.sine.released_names import BACKBONE, import_release
+from model.sine.video import OVERLAPS, VideoRules
+from model.weights import OFFICIAL, load_strictly, official_path, read_weights
+
+RELEASE = "sine"
+FRESH = "fresh"
+
+
+@dataclass(frozen=True)
+class Size:
+    """The defaults of one backbone."""
+
+    channels: int
+    """That it gives."""
+    canvas: int = 896
+    video_canvas: int = 1036
+    cell: int = PATCH
+    queries: int = 200
+    former: FormerSize = PUBLISHED_SIZE
+
+
+SIZES = {
+    "l": Size(1024),
+    "b": Size(768),
+    "s": Size(384),
+    "tiny": Size(192, 128, 128, 8, 20, FormerSize(channels=64, heads=4, hidden=256, layers=3)),
+}
+_SHRUNK = Size(48, 112, 112, PATCH, 10, FormerSize(channels=32, heads=4, hidden=64, layers=2))
+
+
+@dataclass(frozen=True)
+class SineOptions(MethodOptions):
+    """What the model is made of (SINE)."""
+
+    method: ClassVar[str] = "sine"
+
+    size: str = option(
+        "l", "DINOv2 that gives the features; tiny: the repository's own network", tuple(SIZES)
+    )
+    released: str | None = option(
+        None,
+        "weights of the neck and M-Former: a file of the published program, or fresh (default: the "
+        "official file, which exists for size l)",
+    )
+    dino_weights: Path | None = option(
+        None, "file of DINOv2, where the weights do not hold it (default: the official one)"
+    )
+    fit: str = option(
+        "whole",
+        "pictures fill the canvas, or are squashed to 37 in 64 of it, as few-shot benchmarks were "
+        "published",
+        FITS[:2],
+    )
+    image_size: int | None = option(
+        None, "side of the canvas for pictures (default: 896; tiny: 128)"
+    )
+    video_size: int | None = option(
+        None, "and for videos whose objects are given by masks (default: 1036; tiny: 128)"
+    )
+    queries: int | None = option(None, "instance queries (default: 200; tiny: 20)")
+    threshold: float = option(0.7, "score above which a pixel belongs to a class")
+    refresh_attention_mask: bool = option(
+        False, "let every layer look where the masks of the one before are, as in Mask2Former"
+    )
+    plain_pooling: bool = option(
+        False, "let masks of references vanish that are too thin, as the released program does"
+    )
+    inclusive_boxes: bool = option(
+        False, "boxes end with the index of their last pixel, as in the released program"
+    )
+    channel_order: str = option(
+        "rgb", "bgr: exchange colours, as the released instance evaluation does", CHANNEL_ORDERS
+    )
+    memory: int = option(6, "frames that are remembered of an object, the first one included")
+    decay: str = option(
+        "linear", "how the scores of remembered frames fade with their age", tuple(DECAYS)
+    )
+    decay_span: float = option(20.0, "age, in frames, by which ages are divided")
+    age_step: float = option(
+        1.0,
+        "age from one frame to the next; the released program takes it of file names: 5 on "
+        "YouTube-VOS",
+    )
+    overlap: str = option(
+        "best",
+        "which object of a video has a pixel: that of the highest logit, or as in the released "
+        "program the one that came last",
+        OVERLAPS,
+    )
+    echo_given: bool = option(
+        True,
+        "on frames with given masks show, and remember, what is found there, as the released "
+        "program does",
+        flag="--no_echo_given",
+    )
+    random_weights: bool = option(False, "untrained networks, to try things without files")
+    shrunk: bool = option(
+        False,
+        "take the same classes with few layers and random weights, to try things in seconds",
+    )
+
+    @property
+    def random(self) -> bool:
+        return self.random_weights or self.shrunk
+
+    @property
+    def design(self) -> Size:
+        """The defaults of its size."""
+        return _SHRUNK if self.shrunk else SIZES[self.size]
+
+    @property
+    def side(self) -> int:
+        """Of the canvas."""
+        return self.image_size or self.design.canvas
+
+    @property
+    def video_side(self) -> int:
+        """Of the canvas of videos."""
+        return self.video_size or self.design.video_canvas
+
+    @property
+    def source(self) -> str | None:
+        """The released weights, a name or a file; None: fresh ones."""
+        if self.released is not None:
+            return None if self.released == FRESH else self.released
+        return None if self.random or self.size != "l" else RELEASE
+
+    def files(self) -> tuple[str, ...]:
+        if self.random or self.size == "tiny":
+            return ()
+        if self.source is None:
+            return () if self.dino_weights else (f"dinov2_{self.size}",)
+        return (self.source,) if self.source in OFFICIAL else ()
+
+    def trained_on(self) -> dict[str, Any] | None:
+        """The released weights have seen all of COCO's classes."""
+        return {"benchmark": "coco_all", "fold": 0} if self.source else None
+
+    def to_json(self) -> dict[str, Any]:
+        """As everywhere; of released weights from a file it says the file's name."""
+        stored = super().to_json()
+        return {**stored, "released": self.released and Path(self.released).name}
+
+    def problems(self) -> list[str]:
+        """Every reason why these options cannot be used."""
+        found, cell = [], self.design.cell
+        for flag, side in (("--image_size", self.side), ("--video_size", self.video_side)):
+            if side < 8 * cell or side % cell:
+                least = 8 * cell
+                found.append(f"{flag} must be a multiple of {cell} from {least} on, not {side}")
+        if self.memory < 2:
+            found.append(f"--memory must be at least 2 frames, not {self.memory}")
+        if not (self.decay_span > 0 and self.age_step > 0):
+            found.append("--decay_span and --age_step must be above 0")
+        if self.queries is not None and self.queries < 1:
+            found.append(f"--queries must be at least 1, not {self.queries}")
+        if not self.threshold > 0:
+            found.append(f"--threshold must be above 0, not {self.threshold}")
+        if self.random and (self.dino_weights or self.released not in (None, FRESH)):
+            flag = "--shrunk" if self.shrunk else "--random_weights"
+            found.append(f"{flag} leaves no use for --dino_weights or --released")
+        if self.size == "tiny" and self.dino_weights:
+            found.append("--size tiny has no DINOv2, so no use for --dino_weights")
+        return found
+
+
+def build_sine(options: SineOptions) -> Sine:
+    """Build SINE with released weights, or fresh ones on DINOv2's, seeded by torch.
+
+    Raises:
+        UsageError: a file is missing, broken or of another model.
+    """
+    if options.source is None:
+        return assemble(options, _read_backbone(options))
+    name = options.source if options.source in OFFICIAL else None
+    path = official_path(name) if name else Path(options.source)
+    size, queries, weights = import_release(read_weights(path, name), path)
+    if size not in (None, options.size):
+        raise UsageError(f"{path} holds DINOv2 of size {size}, not {options.size}")
+    if queries != (options.queries or options.design.queries):
+        raise UsageError(f"{path} has {queries} queries: give --queries {queries}")
+    return restore_sine(options, weights, path)
+
+
+def restore_sine(options: SineOptions, weights: Mapping[str, Tensor], source: object) -> Sine:
+    """Build SINE with a checkpoint's weights; one that holds DINOv2 needs no file of it.
+
+    Args:
+        source: what to call the checkpoint in messages.
+
+    Raises:
+        UsageError: the weights are of another configuration, or DINOv2's file is missing.
+    """
+    official = {
+        name.removeprefix(BACKBONE): value
+        for name, value in weights.items()
+        if name.startswith(BACKBONE)
+    }
+    if official and options.size != "tiny" and not options.shrunk:
+        backbone = Backbone(f"dinov2_{options.size}", _filled(options.size, official, source))
+    else:
+        backbone = _read_backbone(options)
+    model = assemble(options, backbone)
+    learned = {name: value for name, value in weights.items() if not name.startswith(BACKBONE)}
+    names = {name for name, p in model.named_parameters() if not name.startswith(BACKBONE)}
+    load_strictly(model, learned, source, names)
+    return model
+
+
+def read_release(path: Path) -> tuple[SineOptions, dict[str, Tensor]]:
+    """Options and weights of a published checkpoint, for `Entry.read_published`.
+
+    Raises:
+        UsageError: the file holds anything else.
+    """
+    size, queries, weights = import_release(read_weights(path), path)
+    return SineOptions(size=size or "l", released=FRESH, queries=queries), weights
+
+
+def assemble(options: SineOptions, backbone: Backbone) -> Sine:
+    """Put a backbone and fresh parts together."""
+    design = options.design
+    former = MFormer(
+        options.queries or design.queries, design.former, options.refresh_attention_mask
+    )
+    canvas = Canvas(
+        options.side, fit=options.fit, cell=design.cell, channel_order=options.channel_order
+    )
+    rules = Rules(options.threshold, options.plain_pooling, options.inclusive_boxes)
+    video = VideoRules(
+        MemoryRules(options.memory, options.decay, options.decay_span),
+        options.echo_given,
+        options.overlap,
+        options.age_step,
+    )
+    neck = Neck(design.channels, design.former.channels)
+    return Sine(backbone, neck, former, canvas, rules, video, options.video_side)
+
+
+def _read_backbone(options: SineOptions) -> Backbone:
+    if options.shrunk:
+        return Backbone("dinov2_b", SHRUNK["dinov2_b"]())
+    if options.size == "tiny":
+        if options.random_weights:
+            return Backbone("tiny", SHRUNK["tiny"]())
+        return build_backbone("tiny", None)
+    name = f"dinov2_{options.size}"
+    if options.random_weights:
+        return Backbone(name, dino(options.size))
+    path = options.dino_weights or official_path(name)
+    return Backbone(name, _filled(options.size, read_weights(path, name), path))
+
+
+def dino(size: str) -> Dino:
+    """DINOv2 of a size, without weights."""
+    return Dino(vit_14(size, TABLE_SIDE), positions="hub")
+
+
+def _filled(size: str, official: Mapping[str, Tensor], source: object) -> Dino:
+    network = dino(size)
+    load_strictly(network, network.rename_official(official), source)
+    return network
