@@ -29,6 +29,7 @@ from tools.preparation.convert import (
     make_class_masks,
     write_image_list,
 )
+from tools.preparation.few_shot import FEW_SHOT_ADDRESS, prepare_few_shot
 from tools.preparation.inventory import (
     COCO_COUNTS,
     COCO_PARTS,
@@ -50,9 +51,15 @@ FOLDERS = {
     "coco": "COCO2014",
     "icvos": "IC-VOS",
     "fss1000": "FSS-1000",
+    "few_shot_instances": "cocosplit",
 }
 DOWNLOADED = ("pascal", "coco")
 """Data sets of which archives have public addresses; the others are fetched by hand."""
+BY_HAND = {
+    "icvos": IC_VOS_ADDRESS,
+    "fss1000": FSS1000_ADDRESS,
+    "few_shot_instances": FEW_SHOT_ADDRESS,
+}
 DOWNLOADS = "downloads"
 """The folder below the root that keeps the archives; it can be deleted afterwards."""
 
@@ -86,7 +93,7 @@ class PrepareOptions:
         if self.workers is not None and self.workers < 1:
             found.append(f"--workers must be at least 1, not {self.workers}")
         if self.download and self.data_set not in DOWNLOADED:
-            address = {"icvos": IC_VOS_ADDRESS, "fss1000": FSS1000_ADDRESS}[self.data_set]
+            address = BY_HAND[self.data_set]
             found.append(
                 f"--download: {folder} has no single public file. Fetch it from {address} and "
                 f"unpack it as {self.root / folder}"
@@ -140,6 +147,7 @@ def main(arguments: list[str] | None = None) -> int:
         "coco": prepare_coco,
         "icvos": prepare_icvos,
         "fss1000": lambda options: check_fss1000(options.root),
+        "few_shot_instances": lambda options: prepare_few_shot(options.root, options.workers),
     }
     problems = prepare[options.data_set](options)
     if problems:
