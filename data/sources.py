@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,62 +10,47 @@ from common.cli import option, to_json
 from common.distributed import Processes
 from common.errors import UsageError
 from common.pair_rules import PairRules
-from data.annotated.class_masks import ClassMasks
-from data.annotated.instances import coco_instances
+from data.annotated import catalogue
+from data.annotated.catalogue import NOTHING, LeftOut, open_source
+from data.annotated.class_masks import BenchmarkMasks
 from data.annotated.source import AnnotatedImages
 from data.benchmarks import Benchmark
-from data.classes import COCO_CATEGORY_IDS, class_meanings
+from data.classes import class_meanings
 from data.coco import Coco
 from data.mixture import Mixture, Part
 
 EXCLUSIONS = ("strict", "published")
 
 
-@dataclass(frozen=True)
-class KeptOut:
-    """What training may not see, so that tests stay honest."""
-
-    classes: frozenset[int]
-    """Ids of COCO's 80 classes: those that mean a tested class."""
-    files: frozenset[str]
-    """Names of COCO's files, without folders: pictures that are tested on."""
-
-    @property
-    def categories(self) -> list[int]:
-        """The same classes as `category_id` in COCO's annotations."""
-        return sorted(COCO_CATEGORY_IDS[c] for c in self.classes)
-
-    @classmethod
-    def of(cls, benchmark: Benchmark) -> "KeptOut":
-        """The classes that a fold tests but does not train, and COCO's validation pictures."""
-        trained = class_meanings(benchmark.name, benchmark.fold, "train").values()
-        tested = class_meanings(benchmark.name, benchmark.fold, "test").values()
-        files: set[str] = set()
-        for reader in {
-            id(s): s.reader for s in (benchmark.held_out, benchmark.validation)
-        }.values():
-            if isinstance(reader, Coco):
-                names = (name.rpartition("_")[2] for name in reader.files("test"))
-                files |= {f"{name}.jpg" for name in names}
-        return cls(frozenset(tested) - frozenset(trained), frozenset(files))
+def kept_out(benchmark: Benchmark) -> LeftOut:
+    """What training may not see: the classes that a fold tests but does not train, and COCO's
+    validation pictures."""
+    trained = class_meanings(benchmark.name, benchmark.fold, "train").values()
+    tested = class_meanings(benchmark.name, benchmark.fold, "test").values()
+    files: set[str] = set()
+    for reader in {id(s): s.reader for s in (benchmark.held_out, benchmark.validation)}.values():
+        if isinstance(reader, Coco):
+            names = (name.rpartition("_")[2] for name in reader.files("test"))
+            files |= {f"{name}.jpg" for name in names}
+    return LeftOut(frozenset(tested) - frozenset(trained), frozenset(files))
 
 
-Opener = Callable[[Benchmark, Path, KeptOut], AnnotatedImages]
+Opener = Callable[[Benchmark, Path, LeftOut], AnnotatedImages]
 
 
-def _of_benchmark(benchmark: Benchmark, datapath: Path, kept_out: KeptOut) -> AnnotatedImages:
-    return ClassMasks("benchmark", benchmark.training)
+def _of_benchmark(benchmark: Benchmark, datapath: Path, left_out: LeftOut) -> AnnotatedImages:
+    return BenchmarkMasks("benchmark", benchmark.training)
 
 
-def _coco_instances(benchmark: Benchmark, datapath: Path, kept_out: KeptOut) -> AnnotatedImages:
-    return coco_instances(
-        datapath / "COCO2017", without=kept_out.categories, without_files=kept_out.files
-    )
+def _of_catalogue(
+    name: str, benchmark: Benchmark, datapath: Path, left_out: LeftOut
+) -> AnnotatedImages:
+    return open_source(name, datapath, left_out)
 
 
 SOURCES: Mapping[str, Opener] = {
     "benchmark": _of_benchmark,
-    "coco_instance": _coco_instances,
+    **{name: partial(_of_catalogue, name) for name in catalogue.SOURCES},
 }
 """Name -> what opens it; the first is the training side of the benchmark itself, whose pictures
 show no pixel of a tested class in any case."""
@@ -141,11 +127,10 @@ def open_mixture(
     """
     if not processes.is_main:
         processes.wait()
-    nothing = KeptOut(frozenset(), frozenset())
-    kept_out = KeptOut.of(benchmark) if options.exclusion == "strict" else nothing
+    left_out = kept_out(benchmark) if options.exclusion == "strict" else NOTHING
     parts = []
     for name, weight in options.weights().items():
-        source = SOURCES[name](benchmark, datapath, kept_out)
+        source = SOURCES[name](benchmark, datapath, left_out)
         rule = rules.get(name) or rules.get(source.kind)
         if rule is None:
             raise UsageError(f"--sources: this method does not learn from {source.kind} masks")

@@ -1,39 +1,78 @@
 """Instance sources: annotations in COCO's JSON, one mask for each object.
 
-COCO 2017: annotations/instances_train2017.json and pictures in train2017/.
+COCO 2017:   COCO2017/annotations/instances_train2017.json and pictures in COCO2017/train2017/
+LVIS v1:     LVIS/lvis_v1_train.json, pictures in COCO2017/{train2017,val2017}/
+Objects365:  Objects365/masks/train/*.json, which `tools.box_masks` makes, pictures in
+             Objects365/train/<patch>/
 """
 
+import json
 from collections.abc import Collection, Mapping, Sequence
-from functools import cached_property
-from hashlib import sha256
-from pathlib import Path
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
+from pycocotools import mask as run_lengths
+from tqdm import tqdm
 
 from common.errors import UsageError
-from common.images import read_image
-from data.annotated.instance_index import InstanceIndex, open_index
-from data.annotated.source import AnnotatedImages, Annotation, lists_by_class
-from data.reader import Description
+from data.annotated.array_store import Parsed, stored_arrays
+from data.annotated.object_index import IndexedImages, ObjectIndex, object_arrays
+from data.annotated.source import Annotation
+
+_TRIANGLE = 6
+"""Numbers of the shortest outline that encloses anything."""
 
 
-class Instances(AnnotatedImages):
-    """Pictures of an instances file.
+@dataclass(frozen=True)
+class InstanceIndex(ObjectIndex):
+    """Objects with masks, which are decoded when they are asked for."""
+
+    boxes: np.ndarray
+    """O x 4 float32: left, top, width and height, as the file says."""
+    run_starts: np.ndarray
+    """O + 1 int64: where each object's run lengths begin in `runs`; of an object without a mask
+    there are none."""
+    runs: np.ndarray
+    """uint8: COCO's compressed run lengths."""
+
+    def masks(self, picture: int) -> np.ndarray:
+        """The masks of a picture's objects, N x H x W bool."""
+        objects = self.objects(picture)
+        size = self.sizes[picture].tolist()
+        masks = np.zeros((objects.stop - objects.start, *size), dtype=bool)
+        for mask, (begin, stop) in zip(
+            masks, pairwise(self.run_starts[objects.start : objects.stop + 1]), strict=True
+        ):
+            coded = {"size": size, "counts": bytes(self.runs[begin:stop])}
+            mask[:] = run_lengths.decode(coded)
+        return masks
+
+
+def open_instances(file: Path) -> InstanceIndex:
+    """Read an instances file, or the arrays that were made of it.
 
     Args:
-        name: of the source.
-        root: the data set's folder.
-        annotations: the file, or a folder of several, see `open_index`.
-        images: the folder that file names start from.
-        without: category ids of which no picture may show anything, not even a crowd: such
-            pictures are left out, and their names are no keys of `class_names`.
-        without_files: names of files (without folders) of pictures that are left out, too.
+        file: a JSON file, or a folder of JSON files whose pictures are different ones.
 
     Raises:
-        UsageError: a file or folder is missing or in another format, or nothing is left.
+        UsageError: there is no such file, or it is not in COCO's format.
+    """
+    arrays, categories = stored_arrays(file, _parse)
+    return InstanceIndex(categories=categories, **arrays)
+
+
+class Instances(IndexedImages):
+    """Pictures of an instances file; the arguments are those of `IndexedImages`.
+
+    Raises:
+        UsageError: objects have boxes and no masks, or as `open_instances` and `IndexedImages`.
     """
 
     kind = "instance"
+    index: InstanceIndex
 
     def __init__(
         self,
@@ -44,74 +83,85 @@ class Instances(AnnotatedImages):
         without: Collection[int] = (),
         without_files: Collection[str] = (),
     ) -> None:
-        self.name = name
-        self.domain = "drawings" if Description.read(root).generated else "photographs"
-        self.images = images
-        if not images.is_dir():
-            raise UsageError(f"no such folder of images: {images}")
-        self.index = open_index(annotations)
-        self.class_names: Mapping[int, str] = {
-            c: n for c, n in sorted(self.index.categories.items()) if c not in set(without)
-        }
-        self._kept = _pictures(self.index, without, without_files)
-        if not len(self._kept):
-            raise UsageError(f"{annotations}: no picture shows a class that may be seen")
+        index = open_instances(annotations)
+        bare = int((np.diff(index.run_starts) == 0).sum())
+        if bare:
+            raise UsageError(
+                f"{annotations}: {bare} objects have no masks. python -m tools.box_masks makes "
+                "them from boxes"
+            )
+        super().__init__(name, root, index, images, without, without_files)
 
-    @cached_property
-    def names(self) -> Sequence[str]:
-        return tuple(self.index.file(picture) for picture in self._kept)
-
-    @cached_property
-    def images_of(self) -> Mapping[int, np.ndarray]:
-        index = self.index
-        place = np.full(len(index.files), -1)
-        place[self._kept] = np.arange(len(self._kept))
-        counted = ~index.crowd & (place[index.positions] >= 0)
-        return lists_by_class(index.category_ids[counted], place[index.positions[counted]])
-
-    @cached_property
-    def _pictures(self) -> Mapping[str, int]:
-        return dict(zip(self.names, self._kept.tolist(), strict=True))
-
-    def fingerprint(self) -> str:
-        index, digest = self.index, sha256(str(list(self.class_names.items())).encode())
-        # where run lengths begin stands for the masks: other masks have other lengths
-        objects = (index.category_ids, index.object_ids, index.run_starts)
-        for values in (self._kept, index.files, *objects):
-            digest.update(np.ascontiguousarray(values).data)
-        return digest.hexdigest()[:16]
+    def facts(self) -> Sequence[np.ndarray]:
+        return (self.index.run_starts,)  # other masks have run lengths of other lengths
 
     def read(self, name: str) -> tuple[np.ndarray, Annotation]:
-        picture = self._pictures.get(name)
-        if picture is None:
-            raise UsageError(f"{self.name} has no picture {name}")
-        pixels = read_image(self.images / name, upright=False)
-        annotation = self.index.annotation(picture)
-        if pixels.shape[:2] != annotation.masks.shape[1:]:
-            raise UsageError(
-                f"sizes differ (height, width): {self.images / name} {pixels.shape[:2]}, "
-                f"its annotations {annotation.masks.shape[1:]}"
-            )
-        return pixels, annotation
+        pixels, picture = self.pixels(name), self.picture(name)
+        own = self.index.objects(picture)
+        return pixels, Annotation(
+            self.index.masks(picture),
+            np.array(self.index.category_ids[own]),
+            np.array(self.index.object_ids[own]),
+            np.array(self.index.crowd[own]),
+        )
 
 
-def coco_instances(root: Path, split: str = "train2017", **left_out: Collection) -> Instances:
-    """COCO's instances of "train2017" or "val2017" (or of 2014), see `Instances`."""
-    file = root / "annotations" / f"instances_{split}.json"
-    return Instances("coco_instance", root, file, root / split, **left_out)
+def _parse(parts: Sequence[Path]) -> Parsed:
+    categories: dict[int, str] = {}
+    images: list[dict[str, Any]] = []
+    found: list[tuple[tuple[int, int, int, bool], Sequence[float], bytes]] = []
+    for part in parts:
+        try:
+            content = json.loads(part.read_bytes())
+            categories |= {int(c["id"]): str(c["name"]) for c in content["categories"]}
+            own = {int(image["id"]): image for image in content["images"]}
+            place = {image_id: n for n, image_id in enumerate(own, start=len(images))}
+            images += own.values()
+            for one in tqdm(content["annotations"], f"reading {part.name}", mininterval=0.5):
+                image_id = int(one["image_id"])
+                facts = (place[image_id], int(one["id"]), int(one["category_id"]))
+                crowd = bool(one.get("iscrowd", 0))
+                counts = _counts(one.get("segmentation"), own[image_id])
+                found.append(((*facts, crowd), one.get("bbox", (0, 0, 0, 0)), counts))
+        except OSError as error:
+            raise UsageError(f"cannot read the annotations {part}: {error.strerror}") from None
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise UsageError(f"{part} is no instances file in COCO's format: {error!r}") from None
+    unknown = {objects[2] for objects, _, _ in found} - categories.keys()
+    if unknown:
+        raise UsageError(f"{parts[0]}: objects of categories that are not listed: {unknown}")
+    found.sort(key=lambda one: one[0][0])  # stable: within a picture, the order of the file
+    sizes = [(int(image["height"]), int(image["width"])) for image in images]
+    lengths = [0, *(len(counts) for _, _, counts in found)]
+    arrays = {
+        **object_arrays([_file(image) for image in images], sizes, [one[0] for one in found]),
+        "boxes": np.array([box for _, box, _ in found], dtype=np.float32).reshape(-1, 4),
+        "run_starts": np.cumsum(lengths).astype(np.int64),
+        "runs": np.frombuffer(b"".join(counts for _, _, counts in found), dtype=np.uint8),
+    }
+    return arrays, categories
 
 
-def _pictures(
-    index: InstanceIndex, without: Collection[int], without_files: Collection[str]
-) -> np.ndarray:
-    """Positions of the pictures that show a class and nothing that is left out, ascending."""
-    shows = np.zeros(len(index.files), dtype=bool)
-    shows[index.positions[~index.crowd]] = True
-    wrong = np.isin(index.category_ids, list(without))
-    shows[index.positions[wrong]] = False
-    if without_files:
-        unwanted = set(without_files)
-        for picture in np.flatnonzero(shows):
-            if index.file(picture).rpartition("/")[2] in unwanted:
-                shows[picture] = False
-    return np.flatnonzero(shows)
+def _file(image: Mapping[str, Any]) -> str:
+    """Where a picture lies: its file name, or of LVIS folder and name as in its address."""
+    if "file_name" in image:
+        return str(image["file_name"])
+    return "/".join(PurePosixPath(str(image["coco_url"])).parts[-2:])
+
+
+def _counts(segmentation: Any, image: Mapping[str, Any]) -> bytes:
+    """Compressed run lengths of outlines or of run lengths of any kind; none of nothing."""
+    if segmentation is None:
+        return b""
+    height, width = int(image["height"]), int(image["width"])
+    if isinstance(segmentation, list):
+        outlines = [one for one in segmentation if len(one) >= _TRIANGLE]
+        if not outlines:
+            return run_lengths.encode(np.zeros((height, width), np.uint8, order="F"))["counts"]
+        return run_lengths.merge(run_lengths.frPyObjects(outlines, height, width))["counts"]
+    if list(segmentation["size"]) != [height, width]:
+        raise ValueError(f"run lengths for {segmentation['size']}, a picture of {height, width}")
+    counts = segmentation["counts"]
+    if isinstance(counts, list):
+        return run_lengths.frPyObjects(segmentation, height, width)["counts"]
+    return counts.encode() if isinstance(counts, str) else counts

@@ -12,7 +12,7 @@ from common.pair_rules import PairRules, ScaleJitter
 from data.benchmarks import make_benchmark
 from data.classes import COCO_CATEGORY_IDS
 from data.sampler import training_samplers
-from data.sources import KeptOut, SourceOptions, open_mixture
+from data.sources import SourceOptions, kept_out, open_mixture
 from data.synthetic.image_sets import write_coco
 from data.training import TrainingEpisodes, TrainingPairs
 
@@ -75,10 +75,10 @@ def test_strict_folds_see_neither_tested_classes_nor_tested_pictures(datapath):
 
 
 def test_tested_classes_are_left_out_by_what_they_mean(datapath):
-    kept_out = KeptOut.of(make_benchmark("coco", datapath, 3))
-    assert kept_out.classes == frozenset(range(4, 81, 4))
-    assert kept_out.categories == [COCO_CATEGORY_IDS[c] for c in range(4, 81, 4)]
-    assert len(kept_out.files) == 12
+    left_out = kept_out(make_benchmark("coco", datapath, 3))
+    assert left_out.classes == frozenset(range(4, 81, 4))
+    assert left_out.categories == [COCO_CATEGORY_IDS[c] for c in range(4, 81, 4)]
+    assert len(left_out.files) == 12
 
 
 def test_what_cannot_be_drawn_from_is_told(datapath):
