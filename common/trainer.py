@@ -157,7 +157,11 @@ class Trainer:
         losses = losses or model
         device_ids = [processes.device] if processes.device.type == "cuda" else None
         self.losses = (
-            DistributedDataParallel(losses, device_ids=device_ids)
+            DistributedDataParallel(
+                losses,
+                device_ids=device_ids,
+                find_unused_parameters=getattr(model, "learns_in_turns", False),
+            )
             if processes.count > 1
             else losses
         )

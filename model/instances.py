@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torchvision.ops import masks_to_boxes
 
 from common.geometry import Size
 from common.object_numbers import number_objects
@@ -72,6 +73,18 @@ def tight_boxes(masks: Tensor) -> Tensor:
         last = inside.shape[1] - inside.flip(1).int().argmax(1)
         edges.append(torch.stack([first, last], 1))
     return torch.stack(edges, 2).flatten(1).float()
+
+
+def mask_boxes(masks: Tensor) -> Tensor:
+    """First and last column and row of each mask: N x 4 (left, top, right, bottom), zeros if empty.
+
+    Args:
+        masks: N x H x W bool.
+    """
+    boxes = torch.zeros(len(masks), 4, device=masks.device)
+    seen = masks.flatten(1).any(1)
+    boxes[seen] = masks_to_boxes(masks[seen])
+    return boxes
 
 
 def separate_objects(

@@ -170,6 +170,8 @@ class Method(nn.Module):
     largest of its parts."""
     frozen_parts: tuple[str, ...] = ()
     """Names of the submodules whose weights come from official files and never change."""
+    learns_in_turns: bool = False
+    """Whether some of what learns takes no part in some batches."""
     encoder_learns: bool = False
     """Whether training changes what `encode` gives, so that features cannot be kept meanwhile."""
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.ops import masks_to_boxes, nms
+from torchvision.ops import nms
 
 from common.distributed import bound_by_cache
+from model.instances import mask_boxes
 from model.matcher.decoder import PictureDecoder
 
 _OFFSET = 1.0
@@ -101,18 +102,6 @@ def suppress_overlaps(proposals: Proposals, overlap: float) -> Proposals:
         overlap: IoU of boxes above which the mask of lower quality goes; 1 removes nothing.
     """
     return proposals[nms(mask_boxes(proposals.masks), proposals.quality, overlap)]
-
-
-def mask_boxes(masks: Tensor) -> Tensor:
-    """First and last column and row of each mask: N x 4 (left, top, right, bottom), zeros if empty.
-
-    Args:
-        masks: N x S x S bool.
-    """
-    boxes = torch.zeros(len(masks), 4, device=masks.device)
-    seen = masks.flatten(1).any(1)
-    boxes[seen] = masks_to_boxes(masks[seen])
-    return boxes
 
 
 def stability_score(logits: Tensor) -> Tensor:

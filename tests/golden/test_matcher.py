@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from model.instances import mask_boxes
 from model.matcher.matching import cosine_similarity
 from model.matcher.network import Matched, Matcher
 from model.matcher.prompts import bounding_box, colexicographic, lloyd
-from model.matcher.proposals import Proposals, mask_boxes, propose, suppress_overlaps
+from model.matcher.proposals import Proposals, propose, suppress_overlaps
 from model.matcher.selection import (
     earth_mover_scores,
     mask_patches,

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from model.layers import ChannelDropout, drawn_by_episode, sine_position
+from model.layers import ChannelDropout, EpisodeSeeds, drawn_by_episode, sine_position
 
 
 def reference(channels: int, side: int) -> list[list[float]]:
@@ -66,3 +66,19 @@ def test_dropout_ends_with_its_context_also_after_an_error():
     with pytest.raises(KeyError), drawn_by_episode(dropout, [(1,)], shots=1):
         raise KeyError
     assert torch.equal(dropout(images), images)
+
+
+def test_what_a_loss_draws_depends_on_the_episode_alone():
+    seeds = EpisodeSeeds()
+
+    def drawn(rows: list[tuple[int, ...]], use: int = 0) -> list[float]:
+        with drawn_by_episode(nn.Sequential(seeds), rows, shots=1):
+            sequences = seeds.sequences(len(rows), use)
+        return [np.random.default_rng(one).random() for one in sequences]
+
+    both = drawn([(0, 1, 2), (0, 1, 3)])
+    assert both[0] != both[1]
+    assert drawn([(0, 1, 3)]) == both[1:]
+    assert drawn([(0, 1, 3)], use=1) != both[1:]
+    with pytest.raises(RuntimeError, match="0 seeds for 1 episodes"):
+        seeds.sequences(1, 0)

@@ -3,12 +3,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from model.instances import mask_boxes
 from model.matcher.decoder import PictureDecoder
 from model.matcher.proposals import (
     Prompts,
     Proposals,
     enlarge,
-    mask_boxes,
     propose,
     stability_score,
     suppress_overlaps,
