@@ -14,11 +14,12 @@ from data.class_index import ClassLists, fingerprint
 from data.classes import BENCHMARKS, Role, class_meanings, coco_category, fold_classes
 from data.coco import Coco
 from data.fss1000 import Fss1000
+from data.lvis import Lvis
 from data.options import DataOptions
 from data.pascal import Pascal
 from data.reader import Reader
 
-_TESTED_ONLY: Mapping[str, type[Reader]] = {"fss1000": Fss1000}
+_TESTED_ONLY: Mapping[str, type[Reader]] = {"fss1000": Fss1000, "lvis92i": Lvis}
 
 
 class Split:

@@ -44,7 +44,7 @@ from tools.preparation.inventory import (
     lacking,
     take_stock,
 )
-from tools.preparation.tested import FSS1000_ADDRESS, check_fss1000
+from tools.preparation.tested import FSS1000_ADDRESS, LVIS_ADDRESS, check_fss1000, check_lvis
 
 FOLDERS = {
     "pascal": "VOC2012",
@@ -52,6 +52,7 @@ FOLDERS = {
     "icvos": "IC-VOS",
     "fss1000": "FSS-1000",
     "few_shot_instances": "cocosplit",
+    "lvis": "LVIS",
 }
 DOWNLOADED = ("pascal", "coco")
 """Data sets of which archives have public addresses; the others are fetched by hand."""
@@ -59,6 +60,7 @@ BY_HAND = {
     "icvos": IC_VOS_ADDRESS,
     "fss1000": FSS1000_ADDRESS,
     "few_shot_instances": FEW_SHOT_ADDRESS,
+    "lvis": LVIS_ADDRESS,
 }
 DOWNLOADS = "downloads"
 """The folder below the root that keeps the archives; it can be deleted afterwards."""
@@ -148,6 +150,7 @@ def main(arguments: list[str] | None = None) -> int:
         "icvos": prepare_icvos,
         "fss1000": lambda options: check_fss1000(options.root),
         "few_shot_instances": lambda options: prepare_few_shot(options.root, options.workers),
+        "lvis": lambda options: check_lvis(options.root),
     }
     problems = prepare[options.data_set](options)
     if problems:
