@@ -62,7 +62,7 @@ class IcVos:
         """
         folder = self.root / video
         masks = folder / MASKS / str(class_id)
-        return open_video(video, folder / FRAMES, masks, every_frame=True)
+        return open_video(video, folder / FRAMES, masks, "every frame")
 
 
 def read_sources(root: Path) -> dict[str, str]:

@@ -9,28 +9,55 @@ from common.cli import option
 from common.distributed import Processes
 from common.errors import UsageError
 from data.benchmarks import Split
+from data.class_items import ClassItems
 from data.davis import Davis
 from data.episode import EpisodeKey
 from data.icvos import IcVos, Supports, support_split
+from data.object_items import ObjectRules, ObjectsItems
 from data.sampler import read_header, read_keys, write_keys
-from data.video_items import ClassItems, ItemSource, ObjectsItems
+from data.video_items import ItemSource
+from data.youtube_vos import YouTubeVos
 
 ICVOS_FRAMES = 512
 """Frames of an IC-VOS video that count in the paper's protocol."""
 SUPPORTS = "supports.jsonl"
 PROMPT, ORACLE = "prompt", "oracle"
+SPLITS = {
+    "icvos": "",
+    "davis": "val",
+    "davis16": "val",
+    "lvos": "val",
+    "mose": "valid",
+    "ytvos18": "valid",
+    "ytvos19": "valid",
+}
+"""The benchmarks, and which of their splits is tested."""
 
 
 @dataclass(frozen=True)
 class VideoDataOptions:
     """Which videos, and what is known about their objects."""
 
-    benchmark: str = option("icvos", "data set of videos", ("icvos", "davis", "lvos"))
+    benchmark: str = option("icvos", "data set of videos", tuple(SPLITS))
     icvos_path: Path = option(Path("Datasets/IC-VOS"), "folder of IC-VOS's videos")
     coco_path: Path = option(Path("Datasets"), "folder with COCO2014/, for supports on IC-VOS")
-    davis_path: Path = option(Path("Datasets/DAVIS"), "folder of DAVIS 2017")
+    davis_path: Path = option(Path("Datasets/DAVIS"), "folder of DAVIS 2017 or 2016")
     lvos_path: Path = option(Path("Datasets/LVOS"), "folder of LVOS v2")
-    split: str = option("val", "split of DAVIS or LVOS that is tested")
+    mose_path: Path = option(Path("Datasets/MOSE"), "folder of MOSE")
+    ytvos18_path: Path = option(Path("Datasets/YouTube-VOS-2018"), "folder of YouTube-VOS 2018")
+    ytvos19_path: Path = option(Path("Datasets/YouTube-VOS-2019"), "folder of YouTube-VOS 2019")
+    tested_split: str | None = option(
+        None,
+        "split that is tested, of benchmarks with given masks (default: val, or valid of MOSE and "
+        "YouTube-VOS)",
+        flag="--split",
+    )
+    all_frames: bool = option(
+        False, "of YouTube-VOS segment every frame of <split>_all_frames, not only every fifth"
+    )
+    first_objects: bool = option(
+        False, "only the objects of a video's first annotated frame, as in SegIC's release"
+    )
     nshot: int = option(1, "number of support images of an item, 1 to 10")
     seed: int = option(0, "seed with which supports are drawn")
     supports: Path | None = option(
@@ -44,8 +71,8 @@ class VideoDataOptions:
     )
     void: bool = option(
         False,
-        "leave pixels of value 255 out of the scores of DAVIS and LVOS, instead of counting them "
-        "as background as DAVIS's own tool does",
+        "where masks are given, leave pixels of value 255 out of the scores, instead of counting "
+        "them as background as DAVIS's own tool does",
     )
     max_frames: int | None = option(
         None, "most frames of a video that count (default: 512 of IC-VOS, all of others)"
@@ -71,8 +98,12 @@ class VideoDataOptions:
     @property
     def root(self) -> Path:
         """The benchmark's folder."""
-        paths = {"icvos": self.icvos_path, "davis": self.davis_path, "lvos": self.lvos_path}
-        return paths[self.benchmark]
+        return getattr(self, f"{self.benchmark.removesuffix('16')}_path")
+
+    @property
+    def split(self) -> str:
+        """The split that is tested; "" of IC-VOS, which has none."""
+        return self.tested_split or SPLITS[self.benchmark]
 
     @property
     def frames(self) -> int | None:
@@ -82,6 +113,10 @@ class VideoDataOptions:
     def problems(self) -> list[str]:
         """Every reason why these options cannot be used."""
         found = []
+        if self.all_frames and not self.benchmark.startswith("ytvos"):
+            found.append(f"--all_frames is of YouTube-VOS, not of {self.benchmark}")
+        if self.first_objects and self.benchmark == "icvos":
+            found.append("--first_objects needs a benchmark with numbered objects, not icvos")
         if not 1 <= self.nshot <= 10:
             found.append(f"--nshot must be from 1 to 10, not {self.nshot}")
         if self.seed < 0:
@@ -141,8 +176,13 @@ def open_video_benchmark(data: VideoDataOptions, processes: Processes) -> VideoB
         UsageError: a folder or file is missing or something else than expected.
     """
     if data.benchmark != "icvos":
-        davis = Davis(data.root, data.split)
-        return VideoBenchmark(ObjectsItems(davis, data.void, data.given_folder))
+        rules = ObjectRules(data.void, data.benchmark == "davis16", data.first_objects)
+        if data.benchmark.startswith("ytvos"):
+            videos = YouTubeVos(data.root, data.split, data.all_frames)
+        else:
+            year = 2016 if data.benchmark == "davis16" else 2017
+            videos = Davis(data.root, data.split, year)
+        return VideoBenchmark(ObjectsItems(videos, rules, data.given_folder))
     icvos = IcVos(data.root)
     if data.given:
         return VideoBenchmark(ClassItems(icvos, None, data.given_folder))

@@ -1,8 +1,8 @@
-"""What is segmented in videos, item by item: IC-VOS, DAVIS and LVOS seen alike.
+"""What is segmented in videos, item by item: the benchmarks of videos seen alike.
 
-An item is one class of one video (IC-VOS), or all objects of one video, which share its
-pixels (DAVIS, LVOS). Its label map of a frame is H0 x W0 uint8: 0 outside, a label inside each
-object, 255 where pixels do not count.
+An item is one class of one video (`data.class_items`), or all objects of one video, which share its
+pixels (`data.object_items`). Its label map of a frame is H0 x W0 uint8: 0 outside, a label inside
+each object, 255 where pixels do not count.
 """
 
 import hashlib
@@ -10,15 +10,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 
-from common.errors import UsageError
-from common.images import IGNORED
-from data.davis import Davis
-from data.episode import EpisodeKey
-from data.icvos import MASKS, IcVos, check_shows_class, read_class_mask, read_sources
 from data.videos import AnnotatedVideo
 
 
@@ -69,80 +64,17 @@ class VideoItem(ABC):
     def is_scored(self, label: int, frame: int) -> bool:
         """Whether an annotated frame counts for an object."""
 
+    def object_facts(self, label: int) -> dict[str, Any]:
+        """What the item's record says of one object beside its scores."""
+        return {}
+
+    def is_asked(self, frame: int) -> bool:
+        """Whether the benchmark asks for the masks of a frame."""
+        return True
+
     def given_on(self, frame: int) -> list[int]:
         """The labels whose masks are given on a frame."""
         return [label for label, first in self.given.items() if first == frame]
-
-
-@dataclass(frozen=True)
-class ClassItem(VideoItem):
-    """A class in a video of IC-VOS; every frame counts."""
-
-    class_id: int
-    class_name: str
-    source: str
-    support: EpisodeKey | None
-
-    numbered = False
-    labels = (1,)
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        return {
-            "item": self.name,
-            "video": self.video.name,
-            "class_id": self.class_id,
-            "class": self.class_name,
-            "source": self.source,
-            "support": None if self.support is None else list(self.support.support),
-        }
-
-    def truth(self, frame: int) -> np.ndarray:
-        return read_class_mask(self.video, frame).astype(np.uint8)
-
-    def given_map(self, frame: int) -> np.ndarray:
-        return read_class_mask(self.given_from, frame).astype(np.uint8)
-
-    def is_scored(self, label: int, frame: int) -> bool:
-        return True
-
-
-@dataclass(frozen=True)
-class ObjectsItem(VideoItem):
-    """The objects of a video of DAVIS or LVOS, each given on the first frame that shows it.
-
-    Only frames after that count; and not the last one of a DAVIS video, as in its definition.
-    """
-
-    skips_last: bool
-    void: bool
-    """Pixels of value 255 do not count; else they are background, or an object of that number."""
-
-    numbered = True
-
-    @property
-    def labels(self) -> tuple[int, ...]:
-        return tuple(self.given)
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        return {"item": self.name, "video": self.video.name}
-
-    def truth(self, frame: int) -> np.ndarray | None:
-        if frame not in self.video.masks:
-            return None
-        mask = self.video.read_mask(frame)
-        if not self.void and IGNORED not in self.labels:
-            mask[mask == IGNORED] = 0
-        return mask
-
-    def given_map(self, frame: int) -> np.ndarray:
-        mask = self.given_from.read_mask(frame)
-        return np.where(np.isin(mask, self.given_on(frame)), mask, 0)
-
-    def is_scored(self, label: int, frame: int) -> bool:
-        last = self.skips_last and frame == len(self.video) - 1
-        return frame > self.given[label] and not last
 
 
 class ItemSource(ABC):
@@ -200,80 +132,3 @@ class ItemSource(ABC):
         for frame in frames:
             item.given_map(frame)
         return item
-
-
-class SupportChoice(Protocol):
-    """Which support belongs to a class of a video."""
-
-    def key(self, video: str, class_id: int) -> EpisodeKey:
-        """The item as an episode whose query is the video, or UsageError."""
-
-
-class ClassItems(ItemSource):
-    """Of IC-VOS.
-
-    Args:
-        supports: what the items' supports are; None: the first frame's mask is given instead.
-    """
-
-    def __init__(
-        self, benchmark: IcVos, supports: SupportChoice | None, given_folder: Path | None = None
-    ) -> None:
-        self.benchmark, self.supports, self.given_folder = benchmark, supports, given_folder
-        self.sources = read_sources(benchmark.root)
-        self.names = [f"{video}/{class_id}" for video, class_id in benchmark.items]
-        self.problems = benchmark.problems
-        shown = sorted({class_id for _, class_id in benchmark.items})
-        self.class_names = {class_id: benchmark.class_names[class_id] for class_id in shown}
-
-    def open(self, name: str) -> VideoItem:
-        folder, class_id = _video_and_class(name)
-        video = self.benchmark.open(folder, class_id)
-        check_shows_class(video)
-        item = ClassItem(
-            name,
-            video,
-            {1: 0} if self.supports is None else {},
-            video,
-            self.mask_folder(name),
-            class_id,
-            self.class_names[class_id],
-            self.sources.get(folder, "unknown" if self.sources else "all"),
-            None if self.supports is None else self.supports.key(folder, class_id),
-        )
-        return self._checked(item)
-
-    def mask_folder(self, name: str) -> Path:
-        video, class_id = _video_and_class(name)
-        return Path(video, MASKS, str(class_id))
-
-
-class ObjectsItems(ItemSource):
-    """Of DAVIS or LVOS.
-
-    Args:
-        void: leave pixels of value 255 out of the scores.
-    """
-
-    def __init__(
-        self, benchmark: Davis, void: bool = False, given_folder: Path | None = None
-    ) -> None:
-        self.benchmark, self.void, self.given_folder = benchmark, void, given_folder
-        self.names, self.problems, self.class_names = benchmark.videos, {}, {}
-
-    def open(self, name: str) -> VideoItem:
-        video = self.benchmark.open(name)
-        given = video.appearances()
-        if not given:
-            raise UsageError(f"annotation without an object: every mask of video {name} is empty")
-        skips_last = self.benchmark.layout == "DAVIS"
-        folder = self.mask_folder(name)
-        return self._checked(ObjectsItem(name, video, given, video, folder, skips_last, self.void))
-
-    def mask_folder(self, name: str) -> Path:
-        return Path(name)
-
-
-def _video_and_class(name: str) -> tuple[str, int]:
-    video, _, class_id = name.partition("/")
-    return video, int(class_id)

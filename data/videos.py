@@ -4,8 +4,9 @@ Shapes: H0 and W0 a video's own height and width.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,8 +19,8 @@ FRAMES, MASKS = "JPEGImages", "Annotations"
 """Folders of IC-VOS, DAVIS and LVOS."""
 RESOLUTIONS = ("480p", "Full-Resolution")
 """Folders within those of DAVIS."""
-LISTS = Path("ImageSets", "2017")
-"""DAVIS: where <split>.txt names the videos of a split."""
+LISTS = "ImageSets"
+"""DAVIS: where <year>/<split>.txt names the videos of a split."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class AnnotatedVideo:
     """Of the frames."""
     frames: tuple[Path, ...]
     masks: Mapping[int, Path]
-    """Number of a frame, from 0 -> its mask. The first frame has one."""
+    """Number of a frame, from 0 -> its mask."""
     size: tuple[int, int]
     """H0 and W0, of the first frame; its reader refuses frames of another size."""
 
@@ -70,12 +71,30 @@ class AnnotatedVideo:
         return objects or {value: found[value] for value in found if value == IGNORED}
 
 
-def open_video(name: str, frames: Path, masks: Path, every_frame: bool) -> AnnotatedVideo:
+@dataclass(frozen=True)
+class VideoObjects:
+    """The numbered objects of a video."""
+
+    video: AnnotatedVideo
+    given: Mapping[int, int]
+    """Object number -> the frame on which its mask is given."""
+    facts: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    """Object number -> what else is known of it."""
+    asked: frozenset[int] | None = None
+    """The frames whose masks the benchmark asks for; None: all."""
+    complete: bool = True
+    """Masks show all objects that are there, and not just those that begin."""
+
+
+NeedsMasks = Literal["every frame", "first frame", "no frame"]
+
+
+def open_video(name: str, frames: Path, masks: Path, needed: NeedsMasks) -> AnnotatedVideo:
     """Look at the folders of a video.
 
     Args:
         name: what the video is called.
-        every_frame: every frame has to have a mask, else only the first.
+        needed: which frames have to have a mask.
 
     Raises:
         UsageError: a folder or a mask is missing, there is no frame, or a mask has no frame.
@@ -94,7 +113,8 @@ def open_video(name: str, frames: Path, masks: Path, every_frame: bool) -> Annot
     alone = sorted(str(path) for stem, path in found.items() if stem not in numbers)
     if alone:
         raise UsageError(f"{len(alone)} masks without a frame in {frames}: {name_some(alone)}")
-    wanted = numbers if every_frame else [images[0].stem]
+    stems = [path.stem for path in images]
+    wanted = {"every frame": stems, "first frame": stems[:1], "no frame": []}[needed]
     missing = [str(masks / f"{stem}.png") for stem in wanted if stem not in found]
     if missing:
         raise UsageError(f"{len(missing)} missing masks of video {name}: {name_some(missing)}")

@@ -141,7 +141,7 @@ class ItemResults:
 
     def _draw(self, frame: Frame, predicted: np.ndarray) -> None:
         item, folder, pixels = self.item, self.folder, frame.pixels
-        if folder.masks:
+        if folder.masks and item.is_asked(frame.number):
             name = f"{item.video.frames[frame.number].stem}.png"
             write_indexed_mask(folder.path / "masks" / item.mask_folder / name, predicted)
         if self._video:
@@ -164,7 +164,10 @@ class ItemResults:
         length = self.folder.length(self.item.video)
         scores = objects[self.item.labels[0]]
         if self.item.numbered:
-            numbered = {str(label): summary for label, summary in objects.items()}
+            numbered = {
+                str(label): {**summary, **self.item.object_facts(label)}
+                for label, summary in objects.items()
+            }
             scores = {**mean_summary([*objects.values()]), "objects": numbered}
         return {**self.item.facts, **scores, "frames": length}
 

@@ -6,7 +6,6 @@ objects of all items of a video, in their order.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -14,69 +13,14 @@ import torch
 from torch import Tensor
 
 from common.errors import UsageError
-from common.geometry import Geometry
 from common.trainer import autocast
-from data.benchmarks import Split
-from data.episode import read_supports
 from data.video_benchmarks import VideoBenchmark
 from data.video_items import VideoItem
 from evaluation.item_log import Record
 from evaluation.item_results import Frame, ItemResults, ResultFolder
-from model.first_frame import first_frame_video
-from model.method import Method, Support, VideoState
-from model.sam.sam2 import ABSENT_LOGIT, Sam2
-from model.sam.video_predictor import VideoPredictor, VideoWiring
-
-
-@dataclass(frozen=True)
-class VideoMethod:
-    """What segments videos: a method, or SAM 2 alone where masks are given."""
-
-    method: Method | None
-    """None: masks are given."""
-    segmenter: Sam2 | None
-    """Carries masks on, given ones or those of a method; None: the method does all by itself."""
-    wiring: VideoWiring
-    geometry: Geometry
-    """How frames come to the square S x S."""
-    prompt_every: int
-    precision: str
-    device: torch.device
-
-    @property
-    def takes_empty_masks(self) -> bool:
-        """Whether an object that is given by an empty mask is told to it; else it is not there."""
-        return self.segmenter is not None
-
-    def video(self, supports: Sequence[Support], length: int) -> VideoState:
-        """Begin a video with supports, or with none where masks are given.
-
-        Args:
-            length: how many frames will be looked at.
-        """
-        if self.segmenter is None:
-            return self.method.video(supports, self.prompt_every, length, self.wiring)
-        if not supports:
-            return VideoPredictor(self.segmenter, wiring=self.wiring, length=length)
-        return first_frame_video(
-            self.method, supports, self.segmenter, self.prompt_every, length, self.wiring
-        )
-
-    @torch.no_grad()
-    def encode_support(self, item: VideoItem, split: Split | None) -> Support | None:
-        """What an item's support says; None where masks are given.
-
-        Args:
-            split: where the supports' images are read.
-        """
-        if item.given:
-            return None
-        support = read_supports(split, item.support, self.geometry)
-        images = support.images[0].to(self.device)
-        with autocast(self.device, self.precision):
-            encoded = self.method.encode(images, support_only=True, sizes=support.sizes[0])
-            masks = support.masks.to(self.device)
-            return self.method.encode_support(encoded, masks, names=[item.class_name])
+from evaluation.video_method import VideoMethod
+from model.method import Support
+from model.sam.sam2 import ABSENT_LOGIT
 
 
 class RunningItems:

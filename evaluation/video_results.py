@@ -28,7 +28,32 @@ def summarise(
         "failed": {**items.problems, **errors},
         "per_class": _groups(good, "class", names),
         "per_source": _groups(good, "source", names),
+        **_by_training(good, names),
     }
+
+
+def _by_training(records: Sequence[Record], names: Sequence[str]) -> dict[str, Any]:
+    """The means over objects of categories that were seen in training, and over the others.
+
+    YouTube-VOS's measure G is the mean of J and F of both; None where one of them has no score.
+    """
+    objects = [row for record in records for row in record.get("objects", {}).values()]
+    groups = {
+        name: [row for row in objects if row.get("seen") is seen]
+        for name, seen in (("seen", True), ("unseen", False))
+    }
+    if not any(groups.values()):
+        return {}
+    means = {
+        name: {
+            "objects": len(rows),
+            **dict.fromkeys(("jf", "j", "f")),
+            **mean_summary([{name: row[name] for name in names} for row in rows]),
+        }
+        for name, rows in groups.items()
+    }
+    parts = [means[name][score] for name in means for score in ("j", "f")]
+    return {"g": None if None in parts else sum(parts) / len(parts), **means}
 
 
 def _groups(records: Sequence[Record], by: str, names: Sequence[str]) -> dict[str, Summary]:
@@ -57,10 +82,18 @@ def score_table(results: Mapping[str, Any], folder: ResultFolder) -> str:
         rows = {"all frames": of_size, "frames with the object": of_size.get(PRESENT)}
         for frames, scores in rows.items():
             if scores:
-                numbers = (scores["jf"], scores["j"], scores["f"])
-                shown = "".join("   none" if n is None else f"{n:7.1f}" for n in numbers)
-                lines.append(f"  {title + ', ' + frames:<40}{shown}")
+                lines.append(f"  {title + ', ' + frames:<40}{_shown(scores)}")
+    for name in ("seen", "unseen"):
+        if name in results:
+            lines.append(f"  {name + ' categories':<40}{_shown(results[name])}")
+    if results.get("g") is not None:
+        lines.append(f"  G, the mean of their J and F: {results['g']:.1f}")
     return "\n".join(lines)
+
+
+def _shown(scores: Mapping[str, Any]) -> str:
+    numbers = (scores["jf"], scores["j"], scores["f"])
+    return "".join("   none" if number is None else f"{number:7.1f}" for number in numbers)
 
 
 def video_sheet(

@@ -24,7 +24,7 @@ from common.trainer import PRECISIONS, autocast
 from common.video_io import FrameReader
 from model.beside import SamsBeside
 from model.checkpoint import build_method, load_method
-from model.first_frame import first_frame_video
+from model.first_frame import FirstFrameVideo
 from model.label_map import ConceptMask, Found, LabelMap, Size
 from model.method import Method, VideoState
 from model.pictures import Picture, binary_mask, picture_pixels
@@ -268,7 +268,7 @@ class InContextSegmenter:
         if self.method.has_memory:
             video = self.method.video(supports, prompt_every)
         else:
-            video = first_frame_video(self.method, supports, self.sams.for_videos(), prompt_every)
+            video = FirstFrameVideo(self.method, supports, self.sams.for_videos(), prompt_every)
         opened = FrameReader(Path(frames)) if isinstance(frames, Path | str) else frames
         return self._predict_frames(video, opened)
 

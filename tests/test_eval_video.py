@@ -268,6 +268,20 @@ def test_the_masks_of_a_method_without_memory_are_carried_on(script, icvos, coco
     assert read(out)["items"] > 0
 
 
+def test_sam2_may_carry_on_the_masks_of_a_method_with_a_memory_and_padded_frames(
+    script, icvos, coco, tmp_path
+):
+    flags = ("--icvos_path", icvos, "--coco_path", coco, "--max_frames", 2, "--device", "cpu")
+    found = {}
+    for name, given in (("alone", ()), ("sam2", ("--sam2_cfg", "tiny"))):
+        method = ("--method", "persam", "--sam_model", "tiny", *given)
+        outcome = script(eval_video, *method, *flags, "--output", tmp_path / name)
+        assert outcome.code == 0, outcome.error
+        assert read(tmp_path / name)["items"] == 4
+        found[name] = read(tmp_path / name)
+    assert (found["alone"]["sam2"], found["sam2"]["sam2"]) == (None, "tiny")
+
+
 def test_wrong_flags_are_explained(script, flags, checkpoint, tmp_path):
     outcome = script(eval_video, "--nshot", 11, "--sam2_checkpoint", "nowhere")
     assert outcome.code == 2

@@ -5,9 +5,9 @@ python -m data.synthetic few_shot --root FOLDER
 python -m data.synthetic icvos --root FOLDER --videos 40 --frames 16 --seed 9
 
 A class is a pair of shape and texture; a class of VOC is the same pair as COCO's category of that
-name. The folders VOC2012, COCO2014, IC-VOS, DAVIS, FSS-1000 appear in FOLDER when complete.
-few_shot draws objects of the COCO2014 in FOLDER for few-shot instance segmentation, and lists those
-of its VOC2012.
+name. The folders VOC2012, COCO2014, IC-VOS, DAVIS, YouTube-VOS, FSS-1000 appear in FOLDER when
+complete. few_shot draws objects of the COCO2014 in FOLDER for few-shot instance segmentation, and
+lists those of its VOC2012.
 What the demos draw is the default, so that they take such a folder.
 """
 
@@ -20,13 +20,14 @@ from data.synthetic.few_shot_sets import write_few_shot_instances
 from data.synthetic.fss1000 import write_fss1000
 from data.synthetic.image_sets import write_coco, write_voc
 from data.synthetic.style import DEMO_FRAMES, DEMO_IMAGES, DEMO_VIDEOS
-from data.synthetic.video_sets import write_davis, write_icvos
+from data.synthetic.video_sets import write_davis, write_icvos, write_youtube_vos
 
 _FOLDERS = {
     "voc": "VOC2012",
     "coco": "COCO2014",
     "icvos": "IC-VOS",
     "davis": "DAVIS",
+    "ytvos": "YouTube-VOS",
     "fss1000": "FSS-1000",
     "few_shot": str(SPLITS),
 }
@@ -90,7 +91,8 @@ def main() -> int:
     elif flags.layout == "few_shot":
         write_few_shot_instances(flags.root, seed=flags.seed, workers=flags.workers)
     else:
-        write = {"icvos": write_icvos, "davis": write_davis}[flags.layout]
+        videos = {"icvos": write_icvos, "davis": write_davis, "ytvos": write_youtube_vos}
+        write = videos[flags.layout]
         write(folder, flags.videos, flags.frames, flags.seed, flags.workers)
     print(folder)
     return 0

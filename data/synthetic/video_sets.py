@@ -1,9 +1,10 @@
-"""Generated videos in the layouts of IC-VOS and of DAVIS 2017; see `data.synthetic.clips`.
+"""Generated videos in the layouts of IC-VOS, DAVIS and YouTube-VOS; see `data.synthetic.clips`.
 
-A video depends on the seed, its number and how many frames there are; both layouts have the same
-videos. IC-VOS gets a binary mask of every class in a video, DAVIS the number of every object.
+A video depends on the seed, its number and how many frames there are; all layouts have the same
+videos. IC-VOS gets a binary mask of every class in a video, the others the number of every object.
 """
 
+import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import numpy as np
 from PIL import Image
 
 from common.errors import UsageError
-from common.video_io import davis_palette
+from common.video_io import davis_palette, write_indexed_mask
+from data.classes import COCO_CLASSES
 from data.parallel import parallel_map
 from data.synthetic.clips import Clip, random_clip
 from data.synthetic.style import (
@@ -24,10 +26,13 @@ from data.synthetic.style import (
     write_once,
 )
 from data.videos import FRAMES, LISTS, MASKS, RESOLUTIONS
+from data.youtube_vos import META
 
 _CLIPS = 2
 """Keeps the random numbers of videos apart from those of images (0 and 1)."""
 _RESOLUTION = RESOLUTIONS[0]
+STEP = 5
+"""YouTube-VOS has masks on every so many frames."""
 
 
 def video_name(number: int) -> str:
@@ -82,12 +87,38 @@ def write_davis(
     def draw(unfinished: Path) -> None:
         write = partial(_write_davis_video, folder=unfinished, seed=seed, frames=frames)
         parallel_map(write, range(videos), workers=workers, description="drawing DAVIS")
-        path = unfinished / LISTS / "val.txt"
-        path.parent.mkdir(parents=True)
-        path.write_text("".join(f"{video_name(number)}\n" for number in range(videos)))
+        for year in ("2016", "2017"):
+            path = unfinished / LISTS / year / "val.txt"
+            path.parent.mkdir(parents=True)
+            path.write_text("".join(f"{video_name(number)}\n" for number in range(videos)))
 
     first = Path(FRAMES, _RESOLUTION, video_name(0), "00000.jpg")
     description = _description("DAVIS", videos, frames, seed)
+    write_once(folder, description, (first, _first_frame(frames, seed)), draw)
+
+
+def write_youtube_vos(
+    folder: Path, videos: int, frames: int, seed: int = 0, workers: int | None = None
+) -> None:
+    """Write a YouTube-VOS folder: train with all masks, valid with those that begin objects.
+
+    The categories are COCO's, some of which are among those of YouTube-VOS's training. Of several
+    objects the last is annotated from the second annotated frame on. The arguments and errors are
+    `write_icvos`'s.
+    """
+
+    def draw(unfinished: Path) -> None:
+        for split, first in (("valid", 0), ("train", videos)):
+            write = partial(_write_youtube_video, part=unfinished / split, seed=seed, frames=frames)
+            numbers = range(first, first + videos)
+            found = parallel_map(
+                write, numbers, workers=workers, description=f"drawing YouTube-VOS {split}"
+            )
+            meta = {"videos": dict(zip(map(video_name, numbers), found, strict=True))}
+            (unfinished / split / META).write_text(json.dumps(meta, indent=1) + "\n")
+
+    first = Path("valid", FRAMES, video_name(0), "00000.jpg")
+    description = _description("YouTube-VOS", videos, frames, seed)
     write_once(folder, description, (first, _first_frame(frames, seed)), draw)
 
 
@@ -134,3 +165,41 @@ def _write_davis_video(number: int, folder: Path, seed: int, frames: int) -> Non
         mask = Image.fromarray(frame.instances.astype(np.uint8))
         mask.putpalette(davis_palette().tobytes())
         mask.save(masks / f"{index:05d}.png")
+
+
+def _write_youtube_video(number: int, part: Path, seed: int, frames: int) -> dict[str, Any]:
+    """Write a video of a split and return what the split's list says of its objects."""
+    clip, name = generated_clip(seed, number, frames), video_name(number)
+    every = part.with_name(f"{part.name}_all_frames") / FRAMES / name
+    images, masks = part / FRAMES / name, part / MASKS / name
+    for folder in (every, images, masks):
+        folder.mkdir(parents=True)
+    last = len(clip.instances) if len(clip.instances) > 1 else 0
+    shown: dict[int, list[str]] = {}
+    for index, frame in enumerate(clip.frames(frames)):
+        encoded = encode_jpeg(frame.image)
+        (every / f"{index:05d}.jpg").write_bytes(encoded)
+        if index % STEP:
+            continue
+        (images / f"{index:05d}.jpg").write_bytes(encoded)
+        labels = frame.instances.astype(np.uint8)
+        if index == 0:
+            labels[labels == last] = 0
+        new = [label for label in np.unique(labels).tolist() if label and label not in shown]
+        shown |= {label: [] for label in new}
+        for names in shown.values():
+            names.append(f"{index:05d}")
+        if part.name == "valid":
+            labels[~np.isin(labels, new)] = 0
+        if part.name != "valid" or new:
+            write_indexed_mask(masks / f"{index:05d}.png", labels)
+    class_of = {label: c for c, labels in classes_of(clip).items() for label in labels}
+    return {
+        "objects": {
+            str(label): {
+                "category": COCO_CLASSES[class_of[label]].replace(" ", "_"),
+                "frames": shown[label],
+            }
+            for label in sorted(shown)
+        }
+    }

@@ -66,7 +66,7 @@ def test_reads_lvos_whose_masks_are_sparse(lvos: Path, inner: str):
 
 
 def test_wrong_folders_and_lists_are_refused(davis: Path, tmp_path: Path):
-    with pytest.raises(UsageError, match="no such folder of DAVIS or LVOS"):
+    with pytest.raises(UsageError, match="no such folder of DAVIS, LVOS or MOSE"):
         Davis(tmp_path / "nowhere")
     with pytest.raises(UsageError, match="in the layout neither of DAVIS"):
         Davis(tmp_path)

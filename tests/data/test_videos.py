@@ -31,13 +31,15 @@ def mask(*values: int) -> np.ndarray:
 def make(tmp_path: Path) -> Callable[..., AnnotatedVideo]:
     """Writes frames 0, 1, 2 and 10 with the masks of some, and opens the video."""
 
-    def write_video(masks: dict[str, np.ndarray], suffix: str = ".jpg", every_frame: bool = False):
+    def write_video(
+        masks: dict[str, np.ndarray], suffix: str = ".jpg", needed: str = "first frame"
+    ):
         for number in (10, 2, 1, 0):
             write(tmp_path / "frames" / f"{number}{suffix}", frame(10 * number))
         (tmp_path / "masks").mkdir()
         for name, pixels in masks.items():
             write(tmp_path / "masks" / f"{name}.png", pixels)
-        return open_video("clip", tmp_path / "frames", tmp_path / "masks", every_frame)
+        return open_video("clip", tmp_path / "frames", tmp_path / "masks", needed)
 
     return write_video
 
@@ -71,10 +73,10 @@ def test_255_is_an_object_where_there_is_no_other(make):
 
 def test_missing_masks_are_named(make, tmp_path: Path):
     with pytest.raises(UsageError, match=r"2 missing masks of video clip: .*1\.png, .*10\.png"):
-        make({"0": mask(), "2": mask()}, every_frame=True)
+        make({"0": mask(), "2": mask()}, needed="every frame")
     (tmp_path / "masks" / "0.png").unlink()
     with pytest.raises(UsageError, match=r"1 missing masks of video clip: .*masks/0\.png"):
-        open_video("clip", tmp_path / "frames", tmp_path / "masks", every_frame=False)
+        open_video("clip", tmp_path / "frames", tmp_path / "masks", needed="first frame")
 
 
 def test_a_mask_without_a_frame_is_named(make):
@@ -93,14 +95,14 @@ def test_a_missing_folder_is_named(tmp_path: Path, gone: str, what: str):
     for folder in {"frames", "masks"} - {gone}:
         (tmp_path / folder).mkdir()
     with pytest.raises(UsageError, match=f"video clip has no folder of {what}: .*{gone}"):
-        open_video("clip", tmp_path / "frames", tmp_path / "masks", every_frame=True)
+        open_video("clip", tmp_path / "frames", tmp_path / "masks", needed="every frame")
 
 
 def test_a_video_without_frames_is_refused(tmp_path: Path):
     for folder in ("frames", "masks"):
         (tmp_path / folder).mkdir()
     with pytest.raises(UsageError, match=r"no frame in .*frames"):
-        open_video("clip", tmp_path / "frames", tmp_path / "masks", every_frame=True)
+        open_video("clip", tmp_path / "frames", tmp_path / "masks", needed="every frame")
 
 
 def test_a_mask_of_another_size_is_named(make):
@@ -123,6 +125,6 @@ def test_frames_are_read_as_they_are_stored_like_their_masks(make, tmp_path: Pat
             exif = image.getexif()
             exif[0x0112] = 6  # says: turn me by a quarter
             image.save(path, exif=exif)
-    video = open_video("clip", tmp_path / "frames", tmp_path / "masks", every_frame=False)
+    video = open_video("clip", tmp_path / "frames", tmp_path / "masks", needed="first frame")
     assert {read.shape[:2] for read in video.reader()} == {video.size} == {mask(1).shape}
     assert video.read_mask(0).shape == video.size

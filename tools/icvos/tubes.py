@@ -48,7 +48,7 @@ def find_video(root: Path, name: str) -> AnnotatedVideo:
             frames = root / split / FRAMES / resolution / name
             if frames.is_dir():
                 masks = root / split / MASKS / resolution / name
-                return open_video(name, frames, masks, every_frame=True)
+                return open_video(name, frames, masks, "every frame")
     raise UsageError(f"no video {name} in {root}: expected [train/]{FRAMES}/[480p/]{name}")
 
 

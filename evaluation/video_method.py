@@ -1,0 +1,225 @@
+"""What segments videos: a method from first to last frame, or SAM 2 that carries masks on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from common.cli import option
+from common.errors import UsageError
+from common.geometry import Geometry
+from common.trainer import PRECISIONS, autocast
+from data.benchmarks import Split
+from data.episode import read_supports
+from data.video_benchmarks import VideoDataOptions
+from data.video_items import VideoItem
+from model.checkpoint import build_method, load_method
+from model.first_frame import FirstFrameVideo
+from model.method import Method, MethodOptions, Support, VideoState
+from model.sam.sam2 import Sam2
+from model.sam.variants import SAM_MODELS, build_segmenter, segmenter_weights
+from model.sam.video_predictor import (
+    PACKAGE_VIDEO,
+    STREAMING,
+    WIRINGS,
+    VideoPredictor,
+    VideoWiring,
+)
+
+
+@dataclass(frozen=True)
+class VideoMethodOptions:
+    """What segments the videos."""
+
+    ckpt: Path | None = option(None, "checkpoint to evaluate")
+    sam2_cfg: str | None = option(
+        None,
+        "variant of the original SAM 2, in place of a checkpoint, or to carry on the masks that a "
+        "method finds on the first frame",
+    )
+    sam2_checkpoint: Path | None = option(
+        None, "file of the original SAM 2 (default: the official one)"
+    )
+    wiring: str | None = option(
+        None,
+        "wiring with which SAM 2 propagates frames (default: streaming on IC-VOS, package "
+        "elsewhere; release for a checkpoint of the released program)",
+        tuple(WIRINGS),
+    )
+    prompt_every: int = option(
+        0, "number of frames after which to prompt again; 0: only on the first"
+    )
+    fetch: bool = option(
+        False, "fetch official weights that are missing; size and licence are told first"
+    )
+    precision: str = option("fp32", "precision of the forward pass", tuple(PRECISIONS))
+
+    @property
+    def variant(self) -> str | None:
+        """The name of the original SAM 2, also where its configuration file was given."""
+        return self.sam2_cfg and Path(self.sam2_cfg).name.removesuffix(".yaml")
+
+    def problems(self) -> list[str]:
+        """Every reason why these options cannot be used."""
+        found = []
+        if self.sam2_cfg and self.variant not in SAM_MODELS[2]:
+            found.append(f"--sam2_cfg: there are {', '.join(SAM_MODELS[2])}, not {self.variant}")
+        if self.sam2_checkpoint and not self.sam2_cfg:
+            found.append("--sam2_checkpoint needs --sam2_cfg, the name of a variant")
+        for flag, path in (("ckpt", self.ckpt), ("sam2_checkpoint", self.sam2_checkpoint)):
+            if path and not path.is_file():
+                found.append(f"--{flag}: no such file: {path}")
+        if self.prompt_every < 0:
+            found.append(f"--prompt_every cannot be negative, but is {self.prompt_every}")
+        return found
+
+
+@dataclass(frozen=True)
+class FrameOptions:
+    """How frames come to a checkpoint or to SAM 2; other methods have flags of their own."""
+
+    image_size: int | None = option(
+        None, "side to which frames are squashed (default: the checkpoint's; SAM 2's for DAVIS)"
+    )
+    shrunk: bool = option(
+        False, "the original SAM 2 with few layers and random weights, to try this in seconds"
+    )
+
+    def problems(self) -> list[str]:
+        """Every reason why these options cannot be used."""
+        if self.image_size is not None and (self.image_size < 32 or self.image_size % 32):
+            return [f"--image_size must be a multiple of 32, not {self.image_size}"]
+        return []
+
+
+@dataclass(frozen=True)
+class VideoMethod:
+    """What segments videos: a method, or SAM 2 alone where masks are given."""
+
+    method: Method | None
+    """None: masks are given."""
+    segmenter: Sam2 | None
+    """Carries masks on, given ones or those of a method; None: the method does all by itself."""
+    wiring: VideoWiring
+    geometry: Geometry
+    """How frames come to the square S x S."""
+    prompt_every: int
+    precision: str
+    device: torch.device
+
+    @property
+    def takes_empty_masks(self) -> bool:
+        """Whether an object that is given by an empty mask is told to it; else it is not there."""
+        return self.segmenter is not None
+
+    def video(self, supports: Sequence[Support], length: int) -> VideoState:
+        """Begin a video with supports, or with none where masks are given.
+
+        Args:
+            length: how many frames will be looked at.
+        """
+        if self.segmenter is None:
+            return self.method.video(supports, self.prompt_every, length, self.wiring)
+        if not supports:
+            return VideoPredictor(self.segmenter, wiring=self.wiring, length=length)
+        return FirstFrameVideo(
+            self.method, supports, self.segmenter, self.prompt_every, length, self.wiring
+        )
+
+    @torch.no_grad()
+    def encode_support(self, item: VideoItem, split: Split | None) -> Support | None:
+        """What an item's support says; None where masks are given.
+
+        Args:
+            split: where the supports' images are read.
+        """
+        if item.given:
+            return None
+        support = read_supports(split, item.support, self.geometry)
+        images = support.images[0].to(self.device)
+        with autocast(self.device, self.precision):
+            encoded = self.method.encode(images, support_only=True, sizes=support.sizes[0])
+            masks = support.masks.to(self.device)
+            return self.method.encode_support(encoded, masks, names=[item.class_name])
+
+
+def load_video_method(
+    data: VideoDataOptions,
+    options: VideoMethodOptions,
+    frames: FrameOptions,
+    method_options: MethodOptions | None,
+    device: torch.device,
+) -> tuple[VideoMethod, dict[str, Any]]:
+    """What segments the videos, and what the checkpoint's header says.
+
+    Raises:
+        UsageError: weights are missing or broken, or the method cannot do what is asked.
+    """
+    facts, method, carrier = {}, None, None
+    if method_options:
+        method, facts = build_method(method_options, device, options.fetch)
+    if options.ckpt:
+        method, facts = load_method(options.ckpt, device)
+    if options.variant:
+        if method and data.given:
+            raise UsageError(
+                f"masks are given, and --sam2_cfg carries them on: {method.name} has no part in it"
+            )
+        weights = options.sam2_checkpoint or segmenter_weights(2, options.variant)
+        torch.manual_seed(0)  # random weights are the same in every process
+        carrier = build_segmenter(
+            2, options.variant, None if frames.shrunk else weights, frames.shrunk
+        )
+        carrier = carrier.eval().to(device)
+    elif data.given and not method.takes_given_masks:
+        carrier = method.promptable
+        if not isinstance(carrier, Sam2):
+            raise UsageError(
+                f"{method.name} takes no given masks: name a SAM 2 by --sam2_cfg alone"
+            )
+    elif not method.has_memory:
+        raise UsageError(
+            f"{method.name} has no memory: --sam2_cfg names the SAM 2 that carries its masks on"
+        )
+    if method:
+        method.refuse_shots(data.nshot)
+    loaded = VideoMethod(
+        method,
+        carrier,
+        wiring=_wiring(data, options, method),
+        geometry=_geometry(data, frames, method, carrier),
+        prompt_every=options.prompt_every,
+        precision=options.precision,
+        device=device,
+    )
+    return loaded, facts
+
+
+def _wiring(
+    data: VideoDataOptions, options: VideoMethodOptions, method: Method | None
+) -> VideoWiring:
+    """How SAM 2 propagates frames."""
+    if options.wiring:
+        return WIRINGS[options.wiring]
+    if method and not options.variant and method.video_wiring != STREAMING:
+        return method.video_wiring
+    return STREAMING if data.benchmark == "icvos" else PACKAGE_VIDEO
+
+
+def _geometry(
+    data: VideoDataOptions, frames: FrameOptions, method: Method | None, carrier: Sam2 | None
+) -> Geometry:
+    """How frames come to the square."""
+    if data.given and carrier is None:
+        own = method.tracking_geometry
+    elif method and data.benchmark == "icvos":
+        own = method.geometry
+    else:
+        own = Geometry(carrier.image_size)
+    if not frames.image_size:
+        return own
+    if own.padded:
+        raise UsageError(f"--image_size: {method.name} pads frames and takes no other size")
+    return Geometry(frames.image_size)
