@@ -45,6 +45,7 @@ from tools.preparation.inventory import (
     take_stock,
 )
 from tools.preparation.tested import FSS1000_ADDRESS, LVIS_ADDRESS, check_fss1000, check_lvis
+from tools.preparation.videos import VIDEO_SETS, check_videos
 
 FOLDERS = {
     "pascal": "VOC2012",
@@ -53,6 +54,7 @@ FOLDERS = {
     "fss1000": "FSS-1000",
     "few_shot_instances": "cocosplit",
     "lvis": "LVIS",
+    **{name: videos.folder for name, videos in VIDEO_SETS.items()},
 }
 DOWNLOADED = ("pascal", "coco")
 """Data sets of which archives have public addresses; the others are fetched by hand."""
@@ -61,6 +63,7 @@ BY_HAND = {
     "fss1000": FSS1000_ADDRESS,
     "few_shot_instances": FEW_SHOT_ADDRESS,
     "lvis": LVIS_ADDRESS,
+    **{name: videos.address for name, videos in VIDEO_SETS.items()},
 }
 DOWNLOADS = "downloads"
 """The folder below the root that keeps the archives; it can be deleted afterwards."""
@@ -151,6 +154,7 @@ def main(arguments: list[str] | None = None) -> int:
         "fss1000": lambda options: check_fss1000(options.root),
         "few_shot_instances": lambda options: prepare_few_shot(options.root, options.workers),
         "lvis": lambda options: check_lvis(options.root),
+        **dict.fromkeys(VIDEO_SETS, lambda options: check_videos(options.data_set, options.root)),
     }
     problems = prepare[options.data_set](options)
     if problems:
