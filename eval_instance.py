@@ -16,6 +16,7 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from common.cli import checked_options, method_parser, option, run_script
@@ -89,24 +90,27 @@ def main() -> int:
         }
         if processes.is_main:
             claim_folder(folder, {**settings, "data": str(data.datapath.resolve())})
-        processes.wait()
-        found, scores = {}, []
+        exposure = Exposure.of(facts, {one.class_id: one.class_id for one in NOVEL})
+        scores = []
         for seed, shown in enumerate(draws):
             place = folder / f"seed{seed}"
             if processes.is_main:
                 claim_folder(place, {"shown": [[o.object_id for o in some] for some in shown]})
-            log = ItemLog(place, processes.rank)
             learn = partial(
                 InstanceFinder.learn, method, benchmark, shown, options.precision, processes.device
             )
-            title = f"draw {seed + 1} of {data.seeds}"
-            records = find_all(learn, benchmark.pictures, log, processes, options.nworker, title)
+            records = find_all(
+                *(learn, benchmark.pictures, ItemLog(place, processes.rank), processes),
+                *(options.nworker, f"draw {seed + 1} of {data.seeds}"),
+            )
             if processes.is_main:
                 scores.append({"seed": seed, **score(benchmark, records)})
-                found = found or records
+            if processes.is_main and seed == 0:
+                heading = f"{data.benchmark}, {data.nshot}-shot, draw 1, {exposure}"
+                sheet = instance_sheet(benchmark, records, options.sheet_rows, heading)
+                if sheet is not None:
+                    write_png(folder / "contact_sheet.png", sheet)
         if processes.is_main:
-            exposure = Exposure.of(facts, {one.class_id: one.class_id for one in NOVEL})
-            seconds = [record["seconds"] for record in found.values()]
             results = {
                 **summarise(scores),
                 "draws": scores,
@@ -117,15 +121,11 @@ def main() -> int:
                 "checkpoint": options.ckpt and str(options.ckpt),
                 "checkpoint_version": facts["version"],
                 "cost": {
-                    "seconds_per_image": round(sum(seconds) / len(seconds), 4),
+                    "seconds_per_image": mean(draw["seconds_per_image"] for draw in scores),
                     "peak_memory_gib": round(peak_memory(processes.device) / 2**30, 3),
                 },
                 "seconds": round(time.time() - start, 1),
             }
-            heading = f"{data.benchmark}, {data.nshot}-shot, draw 1, {exposure}"
-            sheet = instance_sheet(benchmark, found, options.sheet_rows, heading)
-            if sheet is not None:
-                write_png(folder / "contact_sheet.png", sheet)
             write_json(folder / "results.json", results)
             print_results(results, exposure, folder)
     return 0
