@@ -5,9 +5,9 @@ python -m data.synthetic few_shot --root FOLDER
 python -m data.synthetic icvos --root FOLDER --videos 40 --frames 16 --seed 9
 
 A class is a pair of shape and texture; a class of VOC is the same pair as COCO's category of that
-name. The folders VOC2012, COCO2014, IC-VOS, DAVIS, YouTube-VOS, FSS-1000 appear in FOLDER when
-complete. few_shot draws objects of the COCO2014 in FOLDER for few-shot instance segmentation, and
-lists those of its VOC2012.
+name. The folders VOC2012, COCO2014, COCO2017 and so on appear in FOLDER when complete. lvis is made
+of its COCO2017. few_shot draws objects of its COCO2014 for few-shot instance segmentation, and lists
+those of its VOC2012.
 What the demos draw is the default, so that they take such a folder.
 """
 
@@ -15,7 +15,10 @@ import argparse
 from pathlib import Path
 
 from common.cli import run_script
+from data.annotated.catalogue import ADE20K, COCO, LVIS, OBJECTS365
 from data.few_shot_instances import SPLITS
+from data.synthetic.ade20k_sets import write_ade20k, write_objects365
+from data.synthetic.coco_sets import write_coco2017, write_lvis
 from data.synthetic.few_shot_sets import write_few_shot_instances
 from data.synthetic.fss1000 import write_fss1000
 from data.synthetic.image_sets import write_coco, write_voc
@@ -29,6 +32,10 @@ _FOLDERS = {
     "davis": "DAVIS",
     "ytvos": "YouTube-VOS",
     "fss1000": "FSS-1000",
+    "coco2017": COCO,
+    "lvis": LVIS,
+    "ade20k": ADE20K,
+    "objects365": OBJECTS365,
     "few_shot": str(SPLITS),
 }
 
@@ -46,8 +53,8 @@ def main() -> int:
     parser.add_argument(
         "layout",
         choices=[*_FOLDERS],
-        help="images of 20 classes or of 80, videos with a mask for each class or for each object, "
-        "images for evaluation alone, or objects drawn from the first two",
+        help="images with class masks or with objects, videos with a mask for each class or for "
+        "each object, images for evaluation alone, or objects drawn from voc and coco",
     )
     parser.add_argument(
         "--root", type=Path, required=True, help="folder in which the layout's folder is made"
@@ -84,8 +91,16 @@ def main() -> int:
     if flags.layout in DEMO_IMAGES:
         asked = {"train": flags.train, "val": flags.val}
         given = {split: count for split, count in asked.items() if count is not None}
-        write = {"voc": write_voc, "coco": write_coco}[flags.layout]
+        write = {
+            "voc": write_voc,
+            "coco": write_coco,
+            "coco2017": write_coco2017,
+            "ade20k": write_ade20k,
+            "objects365": write_objects365,
+        }[flags.layout]
         write(folder, DEMO_IMAGES[flags.layout] | given, flags.seed, flags.workers)
+    elif flags.layout == "lvis":
+        write_lvis(folder)
     elif flags.layout == "fss1000":
         write_fss1000(folder, flags.classes, flags.seed, flags.workers)
     elif flags.layout == "few_shot":

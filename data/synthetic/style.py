@@ -19,7 +19,13 @@ from data.synthetic.shapes import SHAPES, TEXTURES
 
 SIDE = 128
 """Side of the generated images, in pixels."""
-DEMO_IMAGES = {"voc": {"train": 2400, "val": 800}, "coco": {"train": 1600, "val": 400}}
+DEMO_IMAGES = {
+    "voc": {"train": 2400, "val": 800},
+    "coco": {"train": 1600, "val": 400},
+    "coco2017": {"train": 1600, "val": 400},
+    "ade20k": {"train": 400, "val": 100},
+    "objects365": {"train": 400, "val": 0},
+}
 """How many images the demos train and test on, and are drawn unless others are asked for."""
 DEMO_VIDEOS, DEMO_FRAMES = 24, 16
 """How many videos the demo of videos tests on, and frames of each; drawn by default as well."""

@@ -168,6 +168,7 @@ def everything(batch):
     return words, [t.tolist() for t in (*tensors, *objects)]
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
 def test_workers_change_nothing():
     alone = [everything(batch) for batch in batches(0, 0)]
     assert [everything(batch) for batch in batches(0, 1)] == alone
