@@ -6,8 +6,8 @@ python -m data.synthetic icvos --root FOLDER --videos 40 --frames 16 --seed 9
 
 A class is a pair of shape and texture; a class of VOC is the same pair as COCO's category of that
 name. The folders VOC2012, COCO2014, COCO2017 and so on appear in FOLDER when complete. lvis is made
-of its COCO2017. few_shot draws objects of its COCO2014 for few-shot instance segmentation, and lists
-those of its VOC2012.
+of its COCO2017. few_shot draws objects of its COCO2014 for few-shot instance segmentation, and
+lists those of its VOC2012.
 What the demos draw is the default, so that they take such a folder.
 """
 
