@@ -20,9 +20,11 @@ from model.sansa.config import SansaOptions, build_sansa, restore_sansa
 from model.sansa.config import read_release as read_sansa_release
 from model.sansa.export_steps import STEPS as SANSA_STEPS
 from model.sansa.released_names import is_release as is_sansa_release
+from model.sine.config import HYPER_PARAMETERS as SINE_HYPER_PARAMETERS
 from model.sine.config import SineOptions, build_sine, restore_sine
 from model.sine.config import read_release as read_sine_release
 from model.sine.released_names import is_release as is_sine_release
+from model.sine.training import SineLossOptions, pair_rules
 from model.vrp_sam.config import HYPER_PARAMETERS as VRP_SAM_HYPER_PARAMETERS
 from model.vrp_sam.config import VrpSamOptions, build_vrp_sam, restore_vrp_sam
 from model.vrp_sam.released_names import is_release as is_vrp_sam_release
@@ -105,6 +107,9 @@ METHODS: dict[str, Entry] = {
         build=build_sine,
         ready=True,
         restore=restore_sine,
+        hyper_parameters=SINE_HYPER_PARAMETERS,
+        losses=SineLossOptions,
+        pairs=pair_rules,
         read_published=read_sine_release,
         is_published=is_sine_release,
     ),

@@ -24,6 +24,39 @@ from model.weights import OFFICIAL, load_strictly, official_path, read_weights
 RELEASE = "sine"
 FRESH = "fresh"
 
+_PAPER = {
+    "released": FRESH,
+    "sources": "coco_panoptic=4,ade20k_panoptic=4,coco_instance=5,objects365=15",
+    "episodes_per_epoch": 64_000,
+    "epochs": 50,
+    "bsz": 2,
+    "accumulate": 32,
+    "lr": 1e-4,
+    "schedule": "linear",
+    "warmup": 100,
+    "weight_decay": 0.05,
+    "undecayed": "vectors",
+    "clip_norm": 1.0,
+}
+_TINY = {
+    **_PAPER,
+    "size": "tiny",
+    "sources": "coco_instance",
+    "points": 1024,
+    "episodes_per_epoch": 800,
+    "epochs": 8,
+    "bsz": 8,
+    "accumulate": 1,
+    "lr": 1e-3,
+    "warmup": 20,
+}
+_BENCHMARKS = ("pascal", "coco", "coco_all", "coco2pascal")
+HYPER_PARAMETERS: dict[str, dict[str, dict[str, Any]]] = {
+    "paper": dict.fromkeys(_BENCHMARKS, _PAPER),
+    "tiny": dict.fromkeys(_BENCHMARKS, _TINY),
+}
+"""Preset -> benchmark -> defaults of flags; batches of 64 as in the release, on one GPU."""
+
 
 @dataclass(frozen=True)
 class Size:

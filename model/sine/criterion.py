@@ -6,7 +6,6 @@ classes of the reference, W side of the mask logits, S side of the square, P poi
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -22,7 +21,8 @@ ABSENT_IDENTITY = 1
 """The column of identity logits that says the object is not there; 0 says it is."""
 
 
-class Answers(Protocol):
+@dataclass(frozen=True)
+class Answers:
     """What the heads say of one sample, at the start or after a layer."""
 
     identity_logits: Tensor

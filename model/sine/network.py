@@ -5,7 +5,7 @@
 Shapes: B batch, K shots, C channels, M concepts, S the canvas' side, s tokens per side.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from common.geometry import Size
 from model.backbones.backbone import Backbone
 from model.instances import MOST, Instances
+from model.layers import EpisodeSeeds
 from model.method import Method, Prediction
 from model.presence import PresenceScale
 from model.sam.video_predictor import STREAMING, VideoWiring
@@ -22,6 +23,7 @@ from model.sine.features import SineFeatures, SineSupport
 from model.sine.former import Answer, MFormer
 from model.sine.references import MaskedSums, pool
 from model.sine.results import score_instances, semantic_scores
+from model.sine.training import Pairs, SineLossOptions, pair_losses, pair_terms, points_of
 from model.sine.video import SineVideo, VideoRules
 
 SIGNALS = ("highest_score", "identity_presence", "class_probability")
@@ -74,6 +76,7 @@ class Sine(Method):
         """
         super().__init__()
         self.backbone, self.neck, self.former = backbone, neck, former
+        self.draws = EpisodeSeeds()
         self.canvas, self.rules, self.video_rules = canvas, rules, video_rules
         self.plain_pooling = self.rules.plain_pooling
         self.tracking_canvas = replace(canvas, side=video_side or canvas.side, fit="video")
@@ -211,6 +214,17 @@ class Sine(Method):
         """
         canvas = self.canvas if supports else self.tracking_canvas
         return SineVideo(self, canvas, supports, self.video_rules, prompt_every)
+
+    def training_loss(
+        self, query: SineFeatures, support: SineFeatures, episodes: Pairs, options: SineLossOptions
+    ) -> dict[str, Tensor]:
+        """Losses of pairs of views, see `model.sine.training`."""
+        points = points_of(self.draws, len(query.maps), options.points)
+        plain = self.rules.plain_pooling
+        return pair_losses(self.former, query.maps, support.maps, episodes, points, plain)
+
+    def loss_terms(self, batch: Pairs) -> Mapping[str, float]:
+        return pair_terms(self.former, batch)
 
     def _prediction(self, scores: Tensor, presence: Tensor, probabilities: Tensor) -> Prediction:
         """Of one concept.

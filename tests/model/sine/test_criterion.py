@@ -1,27 +1,17 @@
-from dataclasses import dataclass
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.sine.criterion import SamplePoints, Target, loss_terms, sine_losses
+from model.sine.criterion import Answers, SamplePoints, Target, loss_terms, sine_losses
 from model.sine.matching import Matching
 
 SIDE = 8
 LEFT = torch.zeros(SIDE, SIDE)
 LEFT[:, :4] = 1
 RIGHT = 1 - LEFT
-
-
-@dataclass
-class Answers:
-    """What heads said of a sample."""
-
-    identity_logits: Tensor
-    instance_logits: Tensor
-    identity_masks: Tensor
-    instance_masks: Tensor
 
 
 def sure(*masks: Tensor) -> Tensor:
@@ -51,9 +41,11 @@ def right() -> Answers:
 def swapped() -> Answers:
     """As if queries 0 and 2 had each other's masks, and the identity queries too."""
     answers = right()
-    answers.instance_masks = answers.instance_masks.flip(0)
-    answers.identity_masks = answers.identity_masks.flip(0)
-    return answers
+    return replace(
+        answers,
+        instance_masks=answers.instance_masks.flip(0),
+        identity_masks=answers.identity_masks.flip(0),
+    )
 
 
 def losses_of(answers: Answers, target: Target) -> dict[str, Tensor]:
@@ -70,28 +62,29 @@ def test_right_answers_cost_next_to_nothing(target):
 
 
 def test_queries_of_no_object_weigh_a_tenth(target):
-    answers = right()
-    answers.instance_logits = torch.zeros(3, 3)
+    answers = replace(right(), instance_logits=torch.zeros(3, 3))
     # all queries are equally unsure: ln 3, however they are weighted
     assert losses_of(answers, target)["loss_ce_ins"].item() == pytest.approx(2 * 1.0986, abs=1e-3)
 
-    answers.instance_logits = torch.tensor([[60.0, 0, 0], [0, 0, 0], [0, 60, 0]])
+    logits = torch.tensor([[60.0, 0, 0], [0, 0, 0], [0, 60, 0]])
+    answers = replace(answers, instance_logits=logits)
     expected = 2 * 0.1 * 1.0986 / 2.1
     assert losses_of(answers, target)["loss_ce_ins"].item() == pytest.approx(expected, abs=1e-3)
 
 
 def test_identities_of_all_samples_are_weighed_together(target):
-    unsure = right()
-    unsure.identity_logits = torch.zeros(2, 2)
+    unsure = replace(right(), identity_logits=torch.zeros(2, 2))
     found = sine_losses([[right(), unsure]], [target, target], [points(0), points(1)])
     # of 2.2 in all, 1.1 cost ln 2
     assert found["loss_ce_id"].item() == pytest.approx(2 * 0.6931 / 2, abs=1e-3)
 
 
 def test_masks_are_divided_by_the_number_of_pairs(target):
-    unsure = right()
-    unsure.identity_masks = torch.zeros(2, SIDE, SIDE)
-    unsure.instance_masks = torch.zeros(3, SIDE, SIDE)
+    unsure = replace(
+        right(),
+        identity_masks=torch.zeros(2, SIDE, SIDE),
+        instance_masks=torch.zeros(3, SIDE, SIDE),
+    )
     # ln 2 at each point of three pairs, and of six
     assert losses_of(unsure, target)["loss_mask"].item() == pytest.approx(5 * 0.6931, abs=1e-3)
     twice = sine_losses([[unsure, unsure]], [target, target], [points(0), points(1)])
@@ -102,14 +95,12 @@ def test_masks_are_divided_by_the_number_of_pairs(target):
 
 def test_a_target_without_shared_objects_teaches_absence(target):
     alone = Target(target.masks, target.classes, 2, Matching.of([]))
-    answers = right()
-    answers.identity_logits = torch.tensor([[-30.0, 30], [-30, 30]])
+    answers = replace(right(), identity_logits=torch.tensor([[-30.0, 30], [-30, 30]]))
     assert losses_of(answers, alone)["loss_ce_id"].item() == pytest.approx(0, abs=1e-6)
 
 
 def test_every_output_is_matched_anew(target):
-    turned = swapped()
-    turned.instance_logits = turned.instance_logits.flip(0)
+    turned = replace(swapped(), instance_logits=right().instance_logits.flip(0))
     found = sine_losses([[turned], [right()], [right()]], [target], [points(0)])
     assert len(found) == 12
     for suffix in ("", "_0", "_1"):
@@ -117,9 +108,11 @@ def test_every_output_is_matched_anew(target):
 
 
 def test_gradients_reach_matched_masks_alone(target):
-    answers = right()
-    answers.instance_masks = (answers.instance_masks / 30).requires_grad_()
-    answers.identity_masks = (answers.identity_masks / 30).requires_grad_()
+    answers = replace(
+        right(),
+        instance_masks=(right().instance_masks / 30).requires_grad_(),
+        identity_masks=(right().identity_masks / 30).requires_grad_(),
+    )
     sum(losses_of(answers, target).values()).backward()
     moved = answers.instance_masks.grad.flatten(1).abs().sum(1) > 0
     assert moved.tolist() == [True, False, True]
@@ -127,8 +120,8 @@ def test_gradients_reach_matched_masks_alone(target):
 
 
 def test_cross_entropy_is_that_of_the_matched_classes(target):
-    answers = right()
-    answers.instance_logits = torch.tensor([[3.0, 1, 0], [1, 0, 2], [0, 4, 1]])
+    logits = torch.tensor([[3.0, 1, 0], [1, 0, 2], [0, 4, 1]])
+    answers = replace(right(), instance_logits=logits)
     expected = F.cross_entropy(
         answers.instance_logits, torch.tensor([0, 2, 1]), torch.tensor([1.0, 1.0, 0.1])
     )
