@@ -8,21 +8,18 @@ from what the paper used, 2 for wrong use. Every step goes on where an interrupt
 """
 
 import argparse
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from common.cli import run_script
-from common.download import download
 from common.errors import UsageError
-from data.class_index import name_some
 from data.classes import FOLDS, Role
 from data.coco import Coco
 from data.pascal import LARGEST_LIST, PAPER_LIST, Pascal
 from data.reader import DESCRIPTION_FILE, Reader
-from tools.preparation.archives import extract
+from tools.preparation.annotated import ANNOTATED, check_lvis_training, prepare_annotated
 from tools.preparation.convert import (
     PascalNames,
     make_augmented_masks,
@@ -36,14 +33,10 @@ from tools.preparation.inventory import (
     IC_VOS_ADDRESS,
     PASCAL_COUNTS,
     PASCAL_PARTS,
-    Archive,
-    Part,
     count_lists,
-    describe,
     differences,
-    lacking,
-    take_stock,
 )
+from tools.preparation.steps import collected, fetch, lacking_paths, report, summed_up
 from tools.preparation.tested import FSS1000_ADDRESS, LVIS_ADDRESS, check_fss1000, check_lvis
 from tools.preparation.videos import VIDEO_SETS, check_videos
 
@@ -55,8 +48,9 @@ FOLDERS = {
     "few_shot_instances": "cocosplit",
     "lvis": "LVIS",
     **{name: videos.folder for name, videos in VIDEO_SETS.items()},
+    **{name: one.folder for name, one in ANNOTATED.items()},
 }
-DOWNLOADED = ("pascal", "coco")
+DOWNLOADED = ("pascal", "coco", "coco2017", "ade20k")
 """Data sets of which archives have public addresses; the others are fetched by hand."""
 BY_HAND = {
     "icvos": IC_VOS_ADDRESS,
@@ -64,9 +58,8 @@ BY_HAND = {
     "few_shot_instances": FEW_SHOT_ADDRESS,
     "lvis": LVIS_ADDRESS,
     **{name: videos.address for name, videos in VIDEO_SETS.items()},
+    "objects365": ANNOTATED["objects365"].address,
 }
-DOWNLOADS = "downloads"
-"""The folder below the root that keeps the archives; it can be deleted afterwards."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +124,8 @@ def parse_options(arguments: list[str] | None = None) -> PrepareOptions:
     parser.add_argument(
         "--download",
         action="store_true",
-        help="download what is missing (VOC and SBD: 3.4 GB, COCO: 20 GB)",
+        help="download what is missing (VOC and SBD: 3.4 GB, COCO 2014: 20 GB, COCO 2017: 21 GB, "
+        "ADE20K: 1 GB)",
     )
     parser.add_argument(
         "--workers",
@@ -153,7 +147,10 @@ def main(arguments: list[str] | None = None) -> int:
         "icvos": prepare_icvos,
         "fss1000": lambda options: check_fss1000(options.root),
         "few_shot_instances": lambda options: prepare_few_shot(options.root, options.workers),
-        "lvis": lambda options: check_lvis(options.root),
+        "lvis": lambda options: check_lvis(options.root) + check_lvis_training(options.root),
+        **dict.fromkeys(
+            ANNOTATED, lambda o: prepare_annotated(ANNOTATED[o.data_set], o.root, o.download)
+        ),
         **dict.fromkeys(VIDEO_SETS, lambda options: check_videos(options.data_set, options.root)),
     }
     problems = prepare[options.data_set](options)
@@ -171,7 +168,7 @@ def prepare_pascal(options: PrepareOptions) -> list[str]:
     voc = options.root / "VOC2012"
     if (voc / DESCRIPTION_FILE).is_file():
         return check_generated(voc, partial(Pascal, voc, workers=options.workers))
-    problems = fetch(options, PASCAL_PARTS)
+    problems = fetch(options.root, PASCAL_PARTS, options.download)
     with collected(problems, "make class masks and lists"):
         problems += make_pascal(options.root, options.workers)
     problems += report(options.root, PASCAL_PARTS)
@@ -202,7 +199,7 @@ def prepare_coco(options: PrepareOptions) -> list[str]:
     reader = partial(Coco, coco, workers=options.workers)
     if (coco / DESCRIPTION_FILE).is_file():
         return check_generated(coco, reader)
-    problems = fetch(options, COCO_PARTS)
+    problems = fetch(options.root, COCO_PARTS, options.download)
     missing = lacking_paths(options.root, COCO_PARTS)
     for name in ("train2014", "val2014"):
         instances = coco / "annotations" / f"instances_{name}.json"
@@ -229,47 +226,6 @@ def prepare_icvos(options: PrepareOptions) -> list[str]:
         counted = {key: statistics.PAPER[key] for key in ("videos", "frames", "classes")}
         problems += differences(found, counted)
     return problems
-
-
-def fetch(options: PrepareOptions, parts: tuple[Part, ...]) -> list[str]:
-    """Download and unpack the archives of missing parts when that is asked for."""
-    missing = lacking(take_stock(options.root, parts)) if options.download else []
-    sources = (presence.part.source for presence in missing)
-    archives = {source.name: source for source in sources if isinstance(source, Archive)}
-    problems: list[str] = []
-    for name, archive in archives.items():
-        with collected(problems, f"fetch {name}"):
-            path = options.root / DOWNLOADS / name
-            download(archive.address, path, digest=archive.md5 and ("md5", archive.md5))
-            extract(path, options.root, archive.places)
-    return problems
-
-
-@contextmanager
-def collected(problems: list[str], purpose: str) -> Iterator[None]:
-    """What stops a step becomes one of the problems, and the other steps go on."""
-    try:
-        yield
-    except (UsageError, OSError) as error:
-        problems.append(f"cannot {purpose}: {error}")
-
-
-def summed_up(failed: list[str]) -> list[str]:
-    """One problem that names the first images whose masks could not be made."""
-    return [f"cannot make class masks for {len(failed)} images: {name_some(failed)}"][: len(failed)]
-
-
-def lacking_paths(root: Path, parts: tuple[Part, ...]) -> set[str]:
-    return {presence.part.path for presence in lacking(take_stock(root, parts))}
-
-
-def report(root: Path, parts: tuple[Part, ...]) -> list[str]:
-    """Print what is there and what is missing; returns a line if a part is not right."""
-    stock = take_stock(root, parts)
-    print(f"{root}:")
-    print("\n".join(describe(stock)))
-    count = len(lacking(stock))
-    return [f"{count} of {len(parts)} parts are not as they should be, see above"] if count else []
 
 
 def check_counts(
