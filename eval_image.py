@@ -154,7 +154,10 @@ def main() -> int:
         )
         segmenter = MethodSegmenter(model, options.precision, names=not options.no_names)
         scores = evaluate(segmenter, episodes, processes, options.nworker)
-        exposure = Exposure.of(facts, split.meanings)
+        if data.benchmark in BENCHMARKS:
+            exposure = Exposure.of_fold(facts, data.benchmark, data.fold)
+        else:
+            exposure = Exposure.of_names(facts, split.class_names)
         class_names = split.class_names
         results = {
             **scores.results(class_names),

@@ -104,6 +104,18 @@ def read_mask(path: Path) -> np.ndarray:
         return np.array(mask, dtype=np.uint8)
 
 
+def read_wide_mask(path: Path) -> np.ndarray:
+    """Read a mask of more classes than `read_mask` holds, H x W uint16: a grey image of 16 bits.
+
+    Raises:
+        UsageError: the file is missing, cannot be decoded, or holds something else.
+    """
+    with open_image(path, "mask") as mask:
+        if not mask.mode.startswith("I;16"):
+            raise UsageError(f"mask {path} holds {mask.mode} values, not grey ones of 16 bits")
+        return np.array(mask, dtype=np.uint16)
+
+
 def image_size(path: Path) -> tuple[int, int]:
     """Height and width from a picture's header, without decoding its pixels.
 

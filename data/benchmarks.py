@@ -11,7 +11,7 @@ import numpy as np
 from common.distributed import Processes
 from common.errors import UsageError
 from data.class_index import ClassLists, fingerprint
-from data.classes import BENCHMARKS, Role, class_meanings, coco_category, fold_classes
+from data.classes import BENCHMARKS, Role, fold_classes
 from data.coco import Coco
 from data.fss1000 import Fss1000
 from data.lvis import Lvis
@@ -69,17 +69,6 @@ class Split:
     def read_class(self, name: str, class_id: int) -> tuple[np.ndarray, np.ndarray]:
         """Return an image and where it shows a class, see `data.reader.Reader.read_class`."""
         return self.reader.read_class(name, class_id)
-
-    @property
-    def meanings(self) -> dict[int, int]:
-        """Id of each class -> the COCO category that means the same, where one does.
-
-        Of benchmarks that are not made of COCO's or VOC's categories, one of the same name.
-        """
-        if self.benchmark in BENCHMARKS:
-            return class_meanings(self.benchmark, self.fold, self.role)
-        found = {c: coco_category(name) for c, name in self.class_names.items()}
-        return {c: meaning for c, meaning in found.items() if meaning is not None}
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,8 @@ def scan_class_pixels(
     cache: Path,
     highest_class: int,
     workers: int | None = None,
+    read: Callable[[Path], np.ndarray] = read_mask,
+    ignored: int = IGNORED,
 ) -> ClassPixels:
     """Count every mask's pixels by class, or read the counts of an earlier scan.
 
@@ -80,7 +82,9 @@ def scan_class_pixels(
     Args:
         files: by image name.
         cache: where the counts are kept.
-        highest_class: masks hold ids from 0 to this one, and 255.
+        highest_class: masks hold ids from 0 to this one, and the ignored value.
+        read: reads a mask as class ids.
+        ignored: the value of pixels that do not count.
 
     Raises:
         UsageError: files are missing or corrupt, a mask has another size than its image, or
@@ -93,7 +97,7 @@ def scan_class_pixels(
             return pixels
 
     workers = 0 if len(files) < _PARALLEL_FROM else workers
-    scan = partial(_scan, highest_class=highest_class)
+    scan = partial(_scan, highest_class=highest_class, read=read, ignored=ignored)
     found = parallel_map(
         scan, list(files.values()), workers=workers, description=f"scanning masks ({cache.stem})"
     )
@@ -111,20 +115,23 @@ def scan_class_pixels(
     return pixels
 
 
-def _scan(files: ImageFiles, highest_class: int) -> dict[int, int] | str:
+def _scan(
+    files: ImageFiles, highest_class: int, read: Callable[[Path], np.ndarray], ignored: int
+) -> dict[int, int] | str:
     """Pixels by class of one mask, or what is wrong with it."""
     try:
-        mask = read_mask(files.mask)
+        mask = read(files.mask)
         size = image_size(files.image)
     except UsageError as error:
         return str(error)
     if mask.shape != size:
         return f"sizes differ (height, width): {files.mask} {mask.shape}, {files.image} {size}"
-    counts = np.bincount(mask.ravel(), minlength=256)
-    wrong = np.flatnonzero(counts[highest_class + 1 : IGNORED]) + highest_class + 1
+    counts = np.bincount(mask.ravel(), minlength=ignored + 1)
+    wrong = np.flatnonzero(counts[highest_class + 1 : ignored]) + highest_class + 1
     if len(wrong):
-        return f"mask {files.mask} holds {wrong[0]}, which is no class (0-{highest_class}, 255)"
-    return {int(c): int(counts[c]) for c in np.flatnonzero(counts) if 0 < c < IGNORED}
+        known = f"0-{highest_class}, {ignored}"
+        return f"mask {files.mask} holds {wrong[0]}, which is no class ({known})"
+    return {int(c): int(counts[c]) for c in np.flatnonzero(counts) if 0 < c < ignored}
 
 
 def personal_copy(cache: Path) -> Path:

@@ -66,7 +66,6 @@ VOC_TO_COCO: dict[int, int] = {
     number: _COCO_IDS[_RENAMED.get(name, name)] for number, name in VOC_CLASSES.items()
 }
 """VOC class id -> id of the COCO category that means the same."""
-_MEANT = {**_COCO_IDS, **{name: _COCO_IDS[coco] for name, coco in _RENAMED.items()}}
 COCO_TO_VOC: dict[int, int] = {coco: voc for voc, coco in VOC_TO_COCO.items()}
 
 
@@ -116,8 +115,3 @@ def class_meanings(benchmark: str, fold: int, role: Role) -> dict[int, int]:
     """Id of each class that a fold trains or tests on -> the COCO category that means the same."""
     of_voc = benchmark == "pascal" or (benchmark == "coco2pascal" and role == "test")
     return {c: VOC_TO_COCO[c] if of_voc else c for c in fold_classes(benchmark, fold, role)}
-
-
-def coco_category(name: str) -> int | None:
-    """The id of the COCO category of a name, in COCO's words or VOC's; None: there is none."""
-    return _MEANT.get(name)

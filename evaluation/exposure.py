@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from data.annotated.meanings import classes_meaning
 from data.classes import BENCHMARKS, FOLDS, class_meanings
 
 SEEN, UNSEEN, UNKNOWN, UNTRAINED = "seen", "unseen", "data unknown", "no training"
@@ -74,6 +75,18 @@ class Exposure:
     def of_fold(cls, facts: Mapping[str, Any], benchmark: str, fold: int) -> Self:
         """Compare a checkpoint's header with the classes that a fold tests."""
         return cls.of(facts, class_meanings(benchmark, fold, "test"))
+
+    @classmethod
+    def of_names(cls, facts: Mapping[str, Any], class_names: Mapping[int, str]) -> Self:
+        """Compare a checkpoint's header with tested classes of any data set, by their names.
+
+        A class counts as seen if its objects are, or may be, of a COCO category that was.
+        """
+        trained = TrainingData.of(facts)
+        if trained is None:
+            return cls.of(facts, {})
+        seen = classes_meaning(class_names, trained.meanings)
+        return cls(SEEN if seen else UNSEEN, tuple(seen))
 
     def results(self, facts: Mapping[str, Any], class_names: Mapping[int, str]) -> dict[str, Any]:
         """What `results.json` says of it."""

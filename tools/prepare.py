@@ -19,6 +19,7 @@ from data.classes import FOLDS, Role
 from data.coco import Coco
 from data.pascal import LARGEST_LIST, PAPER_LIST, Pascal
 from data.reader import DESCRIPTION_FILE, Reader
+from data.semantic import LAYOUTS
 from tools.preparation.annotated import ANNOTATED, check_lvis_training, prepare_annotated
 from tools.preparation.convert import (
     PascalNames,
@@ -37,7 +38,14 @@ from tools.preparation.inventory import (
     differences,
 )
 from tools.preparation.steps import collected, fetch, lacking_paths, report, summed_up
-from tools.preparation.tested import FSS1000_ADDRESS, LVIS_ADDRESS, check_fss1000, check_lvis
+from tools.preparation.tested import (
+    FSS1000_ADDRESS,
+    LVIS_ADDRESS,
+    SEMANTIC_ADDRESSES,
+    check_fss1000,
+    check_lvis,
+    check_semantic,
+)
 from tools.preparation.videos import VIDEO_SETS, check_videos
 
 FOLDERS = {
@@ -47,6 +55,7 @@ FOLDERS = {
     "fss1000": "FSS-1000",
     "few_shot_instances": "cocosplit",
     "lvis": "LVIS",
+    **{name: LAYOUTS[name].folder for name in SEMANTIC_ADDRESSES},
     **{name: videos.folder for name, videos in VIDEO_SETS.items()},
     **{name: one.folder for name, one in ANNOTATED.items()},
 }
@@ -57,6 +66,7 @@ BY_HAND = {
     "fss1000": FSS1000_ADDRESS,
     "few_shot_instances": FEW_SHOT_ADDRESS,
     "lvis": LVIS_ADDRESS,
+    **SEMANTIC_ADDRESSES,
     **{name: videos.address for name, videos in VIDEO_SETS.items()},
     "objects365": ANNOTATED["objects365"].address,
 }
@@ -151,6 +161,10 @@ def main(arguments: list[str] | None = None) -> int:
         **dict.fromkeys(
             ANNOTATED, lambda o: prepare_annotated(ANNOTATED[o.data_set], o.root, o.download)
         ),
+        **{
+            name: lambda options: check_semantic(options.data_set, options.root)
+            for name in SEMANTIC_ADDRESSES
+        },
         **dict.fromkeys(VIDEO_SETS, lambda options: check_videos(options.data_set, options.root)),
     }
     problems = prepare[options.data_set](options)

@@ -17,6 +17,7 @@ from pathlib import Path
 from common.cli import run_script
 from data.annotated.catalogue import ADE20K, COCO, LVIS, OBJECTS365
 from data.few_shot_instances import SPLITS
+from data.semantic import LAYOUTS
 from data.synthetic.ade20k_sets import write_ade20k, write_objects365
 from data.synthetic.coco_sets import write_coco2017, write_lvis
 from data.synthetic.few_shot_sets import write_few_shot_instances
@@ -24,6 +25,7 @@ from data.synthetic.fss1000 import write_fss1000
 from data.synthetic.image_sets import write_coco, write_voc
 from data.synthetic.style import DEMO_FRAMES, DEMO_IMAGES, DEMO_VIDEOS
 from data.synthetic.video_sets import write_davis, write_icvos, write_youtube_vos
+from data.synthetic.wide_sets import write_wide_set
 
 _FOLDERS = {
     "voc": "VOC2012",
@@ -37,6 +39,7 @@ _FOLDERS = {
     "ade20k": ADE20K,
     "objects365": OBJECTS365,
     "few_shot": str(SPLITS),
+    **{name: LAYOUTS[name].folder for name in ("pc459", "a847")},
 }
 
 
@@ -60,16 +63,18 @@ def main() -> int:
         "--root", type=Path, required=True, help="folder in which the layout's folder is made"
     )
     parser.add_argument(
-        "--train", type=int, help=f"number of training images (default: {defaults['train']})"
+        "--train",
+        type=int,
+        help=f"number of training images (default: {defaults['train']}, 200 else)",
     )
     parser.add_argument(
-        "--val", type=int, help=f"number of validation images (default: {defaults['val']})"
+        "--val", type=int, help=f"number of validation images (default: {defaults['val']}, 40 else)"
     )
     parser.add_argument(
         "--classes",
         type=int,
         default=20,
-        help="number of classes of fss1000 (default: %(default)s)",
+        help="number of classes of fss1000, pc459 and a847 (default: %(default)s)",
     )
     parser.add_argument(
         "--videos", type=int, default=DEMO_VIDEOS, help="number of videos (default: %(default)s)"
@@ -103,6 +108,9 @@ def main() -> int:
         write_lvis(folder)
     elif flags.layout == "fss1000":
         write_fss1000(folder, flags.classes, flags.seed, flags.workers)
+    elif flags.layout in ("pc459", "a847"):
+        images = {"train": flags.train or 200, "val": flags.val or 40}
+        write_wide_set(flags.layout, folder, flags.classes, images, flags.seed, flags.workers)
     elif flags.layout == "few_shot":
         write_few_shot_instances(flags.root, seed=flags.seed, workers=flags.workers)
     else:

@@ -7,6 +7,7 @@ from data.class_index import name_some
 from data.fss1000 import Fss1000
 from data.lvis import Lvis
 from data.reader import Description
+from data.semantic import LAYOUTS, open_semantic
 from tools.preparation.inventory import differences
 
 FSS1000_COUNTS = {"tested classes": 240, "tested images": 2400}
@@ -14,6 +15,16 @@ LVIS_ADDRESS = "https://www.lvisdataset.org/dataset"
 FSS1000_ADDRESS = "https://github.com/HKUSTCV/FSS-1000"
 LVIS_COUNTS = {"images": 19809, "instances": 244707, "classes of each fold": 92}
 """Of LVIS v1's validation set (its paper), and of LVIS-92i (Matcher)."""
+
+SEMANTIC_COUNTS = {
+    "pc459": {"classes": 459, "training images": 4998, "validation images": 5105},
+    "a847": {"classes": 847, "training images": 25574, "validation images": 2000},
+}
+"""Of PASCAL-Context's lists and of ADE20K's full release."""
+SEMANTIC_ADDRESSES = {
+    "pc459": "https://cs.stanford.edu/~roozbeh/pascal-context",
+    "a847": "https://groups.csail.mit.edu/vision/datasets/ADE20K",
+}
 
 
 def check_fss1000(root: Path) -> list[str]:
@@ -55,3 +66,21 @@ def check_lvis(root: Path) -> list[str]:
     problems = [f"{len(without)} pictures are missing: {name_some(without)}"][: len(without)]
     generated = Description.read(folder).generated
     return problems + ([] if generated else differences(found, LVIS_COUNTS))
+
+
+def check_semantic(benchmark: str, root: Path) -> list[str]:
+    """Print the numbers of PC-459 or A-847 and return what is wrong with its files."""
+    folder = root / LAYOUTS[benchmark].folder
+    if not folder.is_dir():
+        return [f"missing: {folder}, from {SEMANTIC_ADDRESSES[benchmark]} (by hand)"]
+    found: dict[str, int] = {}
+    problems: list[str] = []
+    for part in ("training", "validation"):
+        try:
+            images = open_semantic(benchmark, root, part)
+            found |= {"classes": len(images.class_names), f"{part} images": len(images.files)}
+        except UsageError as error:
+            problems.append(str(error))
+    print("\n".join(f"  {what}: {count}" for what, count in found.items()))
+    generated = Description.read(folder).generated
+    return problems + ([] if generated else differences(found, SEMANTIC_COUNTS[benchmark]))
