@@ -36,9 +36,11 @@ dependencies = [
     "scipy",
     "segment_anything",
     "timm",
+    "tokenizers",
     "torch",
     "torchvision",
     "tqdm",
+    "transformers",
 ]
 """Packages that torch.hub looks for first; requirements.txt pins them."""
 

@@ -22,9 +22,13 @@ def squash(image: np.ndarray, side: int) -> np.ndarray:
 
 def normalize(image: np.ndarray) -> Tensor:
     """Normalise an H x W x 3 uint8 RGB image to ImageNet's statistics: 3 x H x W float32."""
-    tensor = torch.from_numpy(np.array(image, order="C")).permute(2, 0, 1).float() / 255
-    mean, std = torch.tensor(IMAGE_MEAN).view(3, 1, 1), torch.tensor(IMAGE_STD).view(3, 1, 1)
-    return (tensor - mean) / std
+    return standardize(torch.from_numpy(np.array(image, order="C")).permute(2, 0, 1).float())
+
+
+def standardize(values: Tensor) -> Tensor:
+    """Normalise colours from 0 to 255, ... x 3 x H x W, to ImageNet's statistics."""
+    mean, std = (values.new_tensor(numbers).view(3, 1, 1) for numbers in (IMAGE_MEAN, IMAGE_STD))
+    return (values / 255 - mean) / std
 
 
 def squash_mask(mask: np.ndarray, side: int, keep_small: bool = False) -> Tensor:

@@ -161,8 +161,10 @@ def load_method(path: Path, device: torch.device) -> tuple[Method, dict[str, Any
 
 
 def learnable_weights(model: nn.Module) -> dict[str, Tensor]:
-    """What training changes, by name."""
-    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+    """What a checkpoint holds, by name: what training changes, and what was drawn for it."""
+    learned = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    drawn = getattr(model, "drawn_buffers", ())
+    return learned | {name: model.get_buffer(name) for name in drawn}
 
 
 def frozen_fingerprint(method: Method, changed: Collection[str] = ()) -> str:

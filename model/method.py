@@ -172,6 +172,9 @@ class Method(nn.Module):
     """Names of the submodules whose weights come from official files and never change."""
     learns_in_turns: bool = False
     """Whether some of what learns takes no part in some batches."""
+    drawn_buffers: tuple[str, ...] = ()
+    """Names of buffers that were drawn at random when it was built: a checkpoint holds them beside
+    what learned with them."""
     encoder_learns: bool = False
     """Whether training changes what `encode` gives, so that features cannot be kept meanwhile."""
 

@@ -75,9 +75,9 @@ def _sam2() -> dict[str, OfficialFile]:
 def _dinov2() -> dict[str, OfficialFile]:
     sizes = {
         "s": ("matcher", 88_300_000),
-        "b": ("matcher, dc_sam with --prior", 346_400_000),
-        "l": ("matcher (as published)", 1_217_600_000),
-        "g": ("matcher", 4_546_000_000),
+        "b": ("matcher, segic, dc_sam with --prior", 346_400_000),
+        "l": ("matcher and segic (as published)", 1_217_600_000),
+        "g": ("matcher, segic", 4_546_000_000),
     }
     files = {}
     for letter, (uses, about) in sizes.items():
@@ -201,7 +201,48 @@ def _sine() -> dict[str, OfficialFile]:
     }
 
 
+def _segic() -> dict[str, OfficialFile]:
+    clip = "openai/clip-vit-large-patch14"
+    tokens = "clip-vit-large-patch14.tokenizer.json"
+    tower = "clip-vit-large-patch14.safetensors"
+    decoders = {
+        f"segic_l_{thousands}k": OfficialFile(
+            f"segic_dinov2_l_{thousands}kx12e.pth",
+            NONE_STATED,
+            f"segic's decoder on DINOv2 ViT-L/14, {thousands},000 samples an epoch",
+            "https://huggingface.co/menglc/SEGIC",
+            hubs=(
+                HubFile(
+                    "menglc/SEGIC",
+                    f"segic_dinov2_l_{thousands}kx12e.pth",
+                    f"segic_dinov2_l_{thousands}kx12e.pth",
+                ),
+            ),
+            about=21_550_000,
+        )
+        for thousands in (160, 80)
+    }
+    return decoders | {
+        "clip_l": OfficialFile(
+            tower,
+            "MIT",
+            "CLIP ViT-L/14: segic reads names of concepts with its text tower",
+            f"https://huggingface.co/{clip}",
+            hubs=(HubFile(clip, "model.safetensors", tower),),
+            about=1_710_500_000,
+        ),
+        "clip_l_tokenizer": OfficialFile(
+            tokens,
+            "MIT",
+            "CLIP ViT-L/14: how its text tower divides a text into tokens",
+            f"https://huggingface.co/{clip}",
+            hubs=(HubFile(clip, "tokenizer.json", tokens),),
+            about=2_224_000,
+        ),
+    }
+
+
 OFFICIAL: dict[str, OfficialFile] = (
-    _backbones() | _dinov2() | _dinov3() | _sam() | _sam2() | _sansa() | _sine()
+    _backbones() | _dinov2() | _dinov3() | _sam() | _sam2() | _sansa() | _segic() | _sine()
 )
 """Model name -> its official file."""

@@ -17,6 +17,9 @@ SIGNALS = ("resemblance", "sureness", "quality")
 CALIBRATED_THRESHOLD = 0.5
 """Presence from which an object counts as there, where the score was calibrated."""
 
+_SURE = 10.0
+"""An object's logit where presence is 0 or 1."""
+
 
 @dataclass(frozen=True)
 class PresenceScale:
@@ -82,6 +85,18 @@ def presence_signals(
     area = inside.flatten(1).sum(1).clamp_min(1)
     sureness = ((logits / 2).tanh() * inside).flatten(1).sum(1) / area
     return torch.stack([resemblance, sureness, quality.float().clamp(0, 1)], dim=1)
+
+
+def object_logit(presence: Tensor, drawn: Tensor) -> Tensor:
+    """What a frame's prediction says, N, for methods that have no score of their own.
+
+    Whatever was drawn is there, as their procedures have it; presence tells how sure that is.
+
+    Args:
+        presence: N, in [0, 1].
+        drawn: whether anything was, N bool.
+    """
+    return torch.where(drawn, _SURE * presence.clamp_min(0.01), -_SURE)
 
 
 def mean_inside(features: Tensor, mask: Tensor) -> Tensor:

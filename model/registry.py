@@ -20,6 +20,9 @@ from model.sansa.config import SansaOptions, build_sansa, restore_sansa
 from model.sansa.config import read_release as read_sansa_release
 from model.sansa.export_steps import STEPS as SANSA_STEPS
 from model.sansa.released_names import is_release as is_sansa_release
+from model.segic.config import SegicOptions, build_segic, restore_segic
+from model.segic.config import is_release as is_segic_release
+from model.segic.config import read_release as read_segic_release
 from model.sine.config import HYPER_PARAMETERS as SINE_HYPER_PARAMETERS
 from model.sine.config import SineOptions, build_sine, restore_sine
 from model.sine.config import read_release as read_sine_release
@@ -112,6 +115,15 @@ METHODS: dict[str, Entry] = {
         pairs=pair_rules,
         read_published=read_sine_release,
         is_published=is_sine_release,
+    ),
+    "segic": Entry(
+        title="SegIC",
+        options=SegicOptions,
+        build=build_segic,
+        ready=True,
+        restore=restore_segic,
+        read_published=read_segic_release,
+        is_published=is_segic_release,
     ),
     "vrp_sam": Entry(
         title="VRP-SAM",

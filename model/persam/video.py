@@ -18,14 +18,13 @@ from model.persam.location import cosine_map, find_target, highest_places, locat
 from model.persam.network import PerSamImages
 from model.persam.passes import Decoder, Found
 from model.persam.scale_training import VIDEO_TRAINING, Training, fit_weights
+from model.presence import object_logit
 from model.sam.sam2 import ABSENT_LOGIT
 from model.sam.segmenter import POINT_POSITIVE, DecodedMasks
 from model.sam.video_predictor import STREAMING, FramePrediction, VideoWiring
 
 MARGIN = 10
 """Pixels by which an object's box grows before it prompts the next frame."""
-_SURE = 10.0
-"""The object's logit where presence is 0 or 1."""
 
 
 class PerSamVideo:
@@ -117,12 +116,11 @@ class PerSamVideo:
                 found = predict(picture.expand(len(rows)), self.support[rows])
                 logits[rows] = found.logits
                 quality[rows], presence[rows] = found.quality, found.presence
-        # whatever was drawn is there, as the procedure has it; presence tells how sure that is
         drawn = (logits > 0).flatten(1).any(1)
         return FramePrediction(
             logits=logits,
             quality=quality,
-            object_logit=torch.where(drawn, _SURE * presence.clamp_min(0.01), -_SURE),
+            object_logit=object_logit(presence, drawn),
             raw_logits=logits,
         )
 

@@ -142,25 +142,20 @@ class FusedAttention(Attention):
         return self.proj(attended.transpose(1, 2).reshape(batch, height, width, channels))
 
 
-class Sam(Segmenter):
-    """Segment Anything."""
+class SamDecoder(Segmenter):
+    """SAM's prompt encoder and mask decoder: all that draws masks in an embedding."""
 
-    def __init__(self, name: str, size: SamSize | None = None, shrunk: bool = False) -> None:
-        """Build a variant with random weights.
+    def __init__(self, size: SamSize, image_encoder: nn.Module | None = None) -> None:
+        """Build with random weights.
 
         Args:
-            name: one of `SIZES`, or any name if the size is given.
-            shrunk: few and narrow layers, for small images.
+            image_encoder: what gives the embedding; None: nothing here does.
         """
         super().__init__()
-        size = size or SIZES[name]
-        if shrunk and name != "tiny":
-            size = size.shrunk()
-        self.name, self.image_size, self.channels = name, size.image_size, size.channels
-        self.takes_masks = size.takes_masks
-        """Whether `dense` prompts mean anything to it."""
+        self.image_size, self.channels = size.image_size, size.channels
         grid = size.image_size // size.patch
-        self.image_encoder = size.image_encoder()
+        if image_encoder is not None:
+            self.image_encoder = image_encoder  # before the others, as in the official files
         self.prompt_encoder = PromptEncoder(
             embed_dim=size.channels,
             image_embedding_size=(grid, grid),
@@ -174,9 +169,6 @@ class Sam(Segmenter):
             ),
             iou_head_hidden_dim=size.quality_hidden,
         )
-
-    def encode_images(self, images: Tensor) -> SegmenterFeatures:
-        return SegmenterFeatures(self.image_encoder(images))
 
     def decode_all(
         self, features: SegmenterFeatures, tokens: Tensor, dense: Tensor | None = None
@@ -218,3 +210,25 @@ class Sam(Segmenter):
             quality=decoder.iou_prediction_head(tokens[:, 0]),
             object_logit=tokens.new_full((batch, 1), 10.0),
         )
+
+
+class Sam(SamDecoder):
+    """Segment Anything."""
+
+    def __init__(self, name: str, size: SamSize | None = None, shrunk: bool = False) -> None:
+        """Build a variant with random weights.
+
+        Args:
+            name: one of `SIZES`, or any name if the size is given.
+            shrunk: few and narrow layers, for small images.
+        """
+        size = size or SIZES[name]
+        if shrunk and name != "tiny":
+            size = size.shrunk()
+        super().__init__(size, size.image_encoder())
+        self.name = name
+        self.takes_masks = size.takes_masks
+        """Whether `dense` prompts mean anything to it."""
+
+    def encode_images(self, images: Tensor) -> SegmenterFeatures:
+        return SegmenterFeatures(self.image_encoder(images))

@@ -17,6 +17,7 @@ TINY = {
     "matcher": {"size": "tiny"},
     "sansa": {"sam_model": "tiny", "image_size": 64},
     "sine": {"size": "tiny"},
+    "segic": {"size": "tiny"},
     "vrp_sam": {"backbone": "tiny", "sam_model": "tiny", "image_size": 64},
 }
 PHOTOS = [coloured_cells(1), coloured_cells(2, (40, 90)), coloured_cells(3, (64, 64))]
