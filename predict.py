@@ -59,7 +59,7 @@ def main() -> int:
         threshold = options.threshold(segmenter.is_calibrated)
         folder = LabelFolder(
             *(options.output, classes, segmenter.is_calibrated),
-            *(options.overlays, options.formats, labeller.title),
+            *(options.overlays, options.formats, labeller.title, options.instances),
         )
         folder.claim(settings(examples, options, labeller, threshold))
         taken = {c: [segmenter.sams.as_taken(shot) for shot in shots[c]] for c in classes}
@@ -153,6 +153,7 @@ def settings(
     threshold: float,
 ) -> dict[str, Any]:
     """What decides the results, but for the targets themselves."""
+    scored = options.instances and labeller.segmenter.method.scores_instances
     return {
         **labeller.settings,
         "frozen": frozen_fingerprint(labeller.segmenter.method),
@@ -163,6 +164,7 @@ def settings(
         "presence": threshold,
         "prompt_every": options.prompt_every,
         "instances": options.instances,
+        **({"instance_score": options.instance_score} if scored else {}),
         "precision": options.precision,
     }
 

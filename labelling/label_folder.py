@@ -3,6 +3,8 @@
 masks/NAME.png       class ids with a palette, at the picture's own size; of a video
                      masks/NAME/FRAME.png
 references/CLASS_N.png  what each class was learned from
+instances/NAME.png   numbers of objects with a palette, where they are told apart (16-bit grey where
+                     there are more than 255); of a video instances/NAME/FRAME.png
 overlays/NAME.png    the picture with its masks, made smaller for looking at; of a video NAME.mp4
 labelme/NAME.json    of pictures, where they are asked for
 records/NAME.json    whose results these are, and their part of coco.json; written last
@@ -23,6 +25,7 @@ import numpy as np
 from PIL import Image
 
 from common.errors import UsageError
+from common.files import write_atomically
 from common.logger import write_json
 from common.settings import claim_folder
 from common.video_io import VideoWriter, list_frames, write_indexed_mask
@@ -56,6 +59,8 @@ class LabelFolder:
     """Of `labelling.options.FORMATS`, what is written beside coco.json."""
     model: str = "DC-SAM"
     """What made the labels, for tools that tell."""
+    instances: bool = False
+    """Whether objects are told apart."""
 
     def claim(self, settings: dict[str, Any]) -> None:
         """Write down what the results depend on (JSON values).
@@ -69,6 +74,7 @@ class LabelFolder:
     def files(self, target: Target) -> dict[str, Path]:
         """Where the results of a target go, by kind; the masks of a video are a folder."""
         kinds = {"masks": "" if target.is_video else ".png"}
+        kinds |= {"instances": kinds["masks"]} if self.instances else {}
         kinds |= {"overlays": ".mp4" if target.is_video else ".png"} if self.overlays else {}
         kinds |= {"labelme": ".json"} if "labelme" in self.formats and not target.is_video else {}
         return {kind: self.path / kind / f"{target.name}{end}" for kind, end in kinds.items()}
@@ -111,6 +117,8 @@ class LabelFolder:
         """
         files = self.files(target)
         write_indexed_mask(files["masks"], labels.classes)
+        if self.instances:
+            write_numbers(files["instances"], labels.numbers)
         if self.overlays:
             write_png(files["overlays"], drawn(picture, labels))
         if "labelme" in self.formats:
@@ -169,7 +177,10 @@ class LabelFolder:
             "presence" if calibrated else "score": by_name,
         }
         annotations = [
-            coco_annotation(one.mask, one.class_id, labels.scores[one.class_id])
+            {
+                **coco_annotation(one.mask, one.class_id, one.score),
+                **({"instance": one.number} if self.instances else {}),
+            }
             for one in labels.objects
         ]
         return {"image": image, "annotations": annotations}
@@ -220,11 +231,13 @@ class VideoResults:
         self.folder, self.target = folder, target
         self._source = folder.begin(target)
         files = folder.files(target)
-        self._masks, self._entries = files["masks"], []
+        self._masks, self._instances, self._entries = files["masks"], files.get("instances"), []
         self._images = list_frames(target.path) if target.path.is_dir() else []
         stems = {image.stem for image in self._images}
         self._whole_names = len(stems) < len(self._images)
         _clear(*self._masks.glob("*.png"))
+        if self._instances:
+            _clear(*self._instances.glob("*.png"))
         rate = frames_per_second or FRAMES_PER_SECOND
         self._overlay = VideoWriter(files["overlays"], rate) if folder.overlays else None
 
@@ -246,6 +259,8 @@ class VideoResults:
             name, image = f"{number:05d}", {"file_name": str(self.target.path), "frame": number}
         mask = self._masks / f"{name}.png"
         write_indexed_mask(mask, labels.classes)
+        if self._instances:
+            write_numbers(self._instances / f"{name}.png", labels.numbers)
         if self._overlay:
             self._overlay.write(drawn(preview(frame, labels.classes.shape), labels))
         self._entries.append(self.folder.entry(image, mask, labels, False))
@@ -268,6 +283,19 @@ class VideoResults:
 def _as_file_name(name: str) -> str:
     """A class's name without what file systems do not take."""
     return re.sub(r"[^\w.-]+", "_", name).strip(".") or "class"
+
+
+def write_numbers(path: Path, numbers: np.ndarray) -> None:
+    """Write numbers of objects, H x W int32, as an indexed PNG, or in 16 bits where they are many.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    if numbers.max(initial=0) <= np.iinfo(np.uint8).max:
+        write_indexed_mask(path, numbers)
+        return
+    image = Image.fromarray(numbers.clip(max=np.iinfo(np.uint16).max).astype(np.uint16))
+    write_atomically(path, lambda temporary: image.save(temporary, format="PNG"))
 
 
 def drawn(picture: np.ndarray, labels: Labels) -> np.ndarray:

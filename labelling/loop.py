@@ -13,11 +13,11 @@ from common.errors import UsageError
 from common.images import read_photo
 from common.video_io import FrameReader
 from labelling.label_folder import LabelFolder, VideoResults, preview
-from labelling.objects import Labels, split_into_objects
+from labelling.objects import Labels, labels_of_instances, split_into_objects
 from labelling.options import PredictionOptions
 from labelling.records import Source
 from labelling.targets import Target
-from model.instances import enlarged
+from model.instances import Instances, enlarged, found_objects
 from model.label_map import Found, Size, label_map
 from model.predictor import InContextSegmenter
 from model.reference import LearnedConcept
@@ -77,7 +77,9 @@ class Labelling:
         source = self.folder.begin(target)
         photo = read_photo(target.path)
         shown = preview(photo.pixels, photo.size) if self.folder.overlays else None
-        small = self.segmenter.geometry.picture(photo.pixels)
+        method = self.segmenter.method
+        geometry = method.instance_geometry if self.scored else method.geometry
+        small = geometry.picture(photo.pixels)
         return OpenPicture(target, source, photo.size, small, shown)
 
     def label_batch(self, reading: Sequence[Future[OpenPicture]]) -> int:
@@ -90,12 +92,10 @@ class Labelling:
                 failures += report(error)
         if not pictures:
             return failures
-        results = self.segmenter.predict(
-            [picture.small for picture in pictures],
-            list(self.concepts.values()),
-            sizes=[picture.size for picture in pictures],
-        )
-        for picture, found in zip(pictures, results, strict=True):
+        given = [picture.small for picture in pictures], list(self.concepts.values())
+        sizes = [picture.size for picture in pictures]
+        look = self.segmenter.find_instances if self.scored else self.segmenter.predict
+        for picture, found in zip(pictures, look(*given, sizes=sizes), strict=True):
             labels = self.labels_of(found, picture.size)
             try:
                 self.folder.write(picture.target, picture.source, labels, picture.preview)
@@ -103,8 +103,16 @@ class Labelling:
                 failures += report(error)
         return failures
 
-    def labels_of(self, found: Found, size: Size) -> Labels:
+    @property
+    def scored(self) -> bool:
+        """Whether objects are wanted, and the method scores them itself."""
+        return self.options.instances and self.segmenter.method.scores_instances
+
+    def labels_of(self, found: Found | Instances, size: Size) -> Labels:
         """What was found in a picture of some height and width, by class id."""
+        if isinstance(found, Instances):
+            least = max(self.threshold, self.options.instance_score)
+            return labels_of_instances(found_objects(found.scored(least)), [*self.concepts], size)
         present = [c for c, score in enumerate(found.scores) if score >= self.threshold]
         labels = self.by_class_id(label_map(found.logits, present, size), found.scores)
         if not self.options.instances:

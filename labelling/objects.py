@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from common.geometry import Size
 from common.object_numbers import number_objects
+from model.instances import FoundObject
 
 
 class Object(NamedTuple):
@@ -20,6 +22,8 @@ class Object(NamedTuple):
     class_id: int
     mask: np.ndarray
     """H x W bool, not empty."""
+    score: float
+    """The object's own, or its class's."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,10 @@ class Labels:
     """Numbers of objects where classes are split into them, H x W int32; 0 is the background."""
     class_of: Sequence[int] = field(default=())
     """The class of each number, from 1."""
+    score_of: Sequence[float] = field(default=())
+    """The score of each number, where objects have their own; else empty."""
+    masks: Sequence[np.ndarray] = field(default=())
+    """The whole mask of each number, H x W bool, where objects may overlap; else empty."""
 
     @property
     def found(self) -> list[int]:
@@ -45,10 +53,41 @@ class Labels:
         """The objects one by one; without a split, each class is one."""
         if self.numbers is None:
             for number, class_id in enumerate(self.found, start=1):
-                yield Object(number, class_id, self.classes == class_id)
+                score = self.scores[class_id]
+                yield Object(number, class_id, self.classes == class_id, score)
         else:
             for number, class_id in enumerate(self.class_of, start=1):
-                yield Object(number, class_id, self.numbers == number)
+                mask = self.masks[number - 1] if self.masks else self.numbers == number
+                score = self.score_of[number - 1] if self.score_of else self.scores[class_id]
+                yield Object(number, class_id, mask, score)
+
+
+def labels_of_instances(
+    found: Sequence[FoundObject], class_ids: Sequence[int], size: Size
+) -> Labels:
+    """Labels from objects that a method found and scored, the best first.
+
+    Where objects overlap the better one has the pixels; each one's mask stays whole beside that.
+
+    Args:
+        found: with masks of the size.
+        class_ids: of the concepts that were asked for.
+        size: H and W.
+    """
+    classes, numbers = np.zeros(size, dtype=np.uint8), np.zeros(size, dtype=np.int32)
+    scores = dict.fromkeys(class_ids, 0.0)
+    for number, one in reversed([*enumerate(found, start=1)]):
+        class_id = class_ids[one.concept]
+        classes[one.mask], numbers[one.mask] = class_id, number
+        scores[class_id] = max(scores[class_id], one.score)
+    return Labels(
+        classes,
+        scores,
+        numbers,
+        [class_ids[one.concept] for one in found],
+        [one.score for one in found],
+        [one.mask for one in found],
+    )
 
 
 def split_into_objects(

@@ -9,6 +9,7 @@ from common.distributed import DEVICES
 from common.errors import UsageError
 from common.trainer import PRECISIONS
 from labelling.marks import Mark
+from model.instances import LEAST_SCORE
 from model.presence import CALIBRATED_THRESHOLD
 
 
@@ -89,7 +90,12 @@ class PredictionOptions:
     yolo: bool = option(False, "also write yolo/, a data set for YOLO segmentation")
     label_studio: bool = option(False, "also write label_studio.json, to correct the labels there")
     instances: bool = option(
-        False, "split classes into objects: by the method, or each connected part is one"
+        False,
+        "tell the objects of a class apart: by the method, or each connected part is one; also "
+        "written as indexed PNG",
+    )
+    instance_score: float = option(
+        LEAST_SCORE, "with --instances and a method that scores objects, leave out lower scores"
     )
     shard: str = option("1/1", "label only one part of the targets: 1/4, 2/4, 3/4 or 4/4")
     bsz: int = option(1, "number of pictures in a forward pass")
@@ -121,6 +127,8 @@ class PredictionOptions:
             found.append(f"--ckpt: no such file: {self.ckpt}")
         if self.presence is not None and not 0 <= self.presence <= 1:
             found.append(f"--presence must be between 0 and 1, not {self.presence}")
+        if not 0 <= self.instance_score <= 1:
+            found.append(f"--instance_score must be between 0 and 1, not {self.instance_score}")
         if not re.fullmatch(r"\d{1,6}/\d{1,6}", self.shard) or not 0 <= self.part[0] < self.part[1]:
             found.append(f"--shard must be i/n with i from 1 to n, such as 2/4, not {self.shard}")
         if self.bsz < 1 or self.nworker < 1:

@@ -6,7 +6,7 @@ picture's own size.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -17,6 +17,8 @@ from torchvision.ops import masks_to_boxes
 from common.geometry import Size
 from common.object_numbers import number_objects
 
+LEAST_SCORE = 0.5
+"""Objects with a lower score are not shown, unless another threshold is asked for."""
 MOST = 100
 """How many objects of a picture count: COCO's measure looks at the best hundred."""
 
@@ -57,10 +59,44 @@ class Instances:
             self.masks[order], self.scores[order], self.concepts[order], self.boxes[order]
         )
 
+    def scored(self, least: float) -> Self:
+        """Those with a score of at least so much."""
+        some = self.scores >= least
+        return type(self)(
+            self.masks[some], self.scores[some], self.concepts[some], self.boxes[some]
+        )
+
     def of_concepts(self, positions: Tensor) -> Self:
         """The same objects under other numbers of their concepts: old position -> new one."""
         concepts = positions.to(self.concepts.device)[self.concepts]
         return type(self)(self.masks, self.scores, concepts, self.boxes)
+
+
+class FoundObject(NamedTuple):
+    """One object in one picture, for people."""
+
+    mask: np.ndarray
+    """H x W bool."""
+    score: float
+    """In [0, 1]."""
+    box: tuple[float, float, float, float]
+    """Left, top, right and bottom edge in pixels."""
+    concept: int
+    """The position of its class among the concepts that were asked for."""
+
+
+def found_objects(found: Instances) -> list[FoundObject]:
+    """The objects one by one."""
+    return [
+        FoundObject(mask, score, tuple(box), concept)
+        for mask, score, box, concept in zip(
+            found.masks.cpu().numpy(),
+            found.scores.tolist(),
+            found.boxes.tolist(),
+            found.concepts.tolist(),
+            strict=True,
+        )
+    ]
 
 
 def tight_boxes(masks: Tensor) -> Tensor:

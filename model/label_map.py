@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from model.instances import Instances
+
 STRIP = 2**24
 """Logits enlarged at a time, so that huge pictures need little memory."""
 
@@ -45,6 +47,8 @@ class Found(NamedTuple):
     """The presence of each concept, in [0, 1]."""
     objects: tuple[Tensor | None, ...]
     """Of each concept the separate objects, N x h x w bool, where the method has proposals."""
+    instances: Instances | None = None
+    """The objects of all concepts, h x w, where the method scores them and they were asked for."""
 
     def label_map(self, size: Size, threshold: float) -> LabelMap:
         """Let the concepts whose score is not below a threshold share the pixels of a picture."""

@@ -191,6 +191,11 @@ class Method(nn.Module):
         return Geometry(self.image_size)
 
     @property
+    def scores_instances(self) -> bool:
+        """Whether it finds objects and scores them itself; of other methods masks are parted."""
+        return False
+
+    @property
     def instance_geometry(self) -> Geometry:
         """`geometry` of the pictures, references among them, in which `find_instances` looks."""
         return self.geometry

@@ -3,6 +3,8 @@
     segmenter = InContextSegmenter.from_method("insid3", size="base")
     concept = segmenter.learn(image, mask)
     mask, score = segmenter.segment(photo, concept)
+    for mask, score, box, _ in segmenter.segment_instances(photo, concept):
+        ...
     for mask, score in segmenter.segment_video("video.mp4", concept):
         ...
 
@@ -20,13 +22,15 @@ import torch
 
 from common.cli import refuse_problems
 from common.distributed import choose_device
+from common.geometry import Geometry
 from common.trainer import PRECISIONS, autocast
 from common.video_io import FrameReader
 from model.beside import SamsBeside
 from model.checkpoint import build_method, load_method
 from model.first_frame import FirstFrameVideo
+from model.instances import LEAST_SCORE, FoundObject, Instances, found_objects
 from model.label_map import ConceptMask, Found, LabelMap, Size
-from model.method import Method, VideoState
+from model.method import Method, Support, VideoState
 from model.pictures import Picture, binary_mask, picture_pixels
 from model.reference import LearnedConcept, Reference, read_references
 from model.registry import METHODS
@@ -206,6 +210,28 @@ class InContextSegmenter:
         found = self.predict(pixels, concepts, sizes)
         return [one.label_map(size, threshold) for one, size in zip(found, sizes, strict=True)]
 
+    def segment_instances(
+        self,
+        picture: Picture,
+        concepts: LearnedConcept | Sequence[LearnedConcept],
+        threshold: float = LEAST_SCORE,
+    ) -> list[FoundObject]:
+        """Tell the objects of one or several concepts in a picture apart, the best first.
+
+        Methods that score objects find them one by one, and masks may overlap. Of others the
+        concept's mask is parted: by the method's proposals, or each connected part is an object.
+
+        Args:
+            threshold: objects with a lower score are left out.
+
+        Raises:
+            UsageError: a file is missing or broken.
+            ValueError: no concept, or too many.
+        """
+        wanted = [concepts] if isinstance(concepts, LearnedConcept) else concepts
+        [found] = self.find_instances([picture], wanted)
+        return found_objects(found.scored(threshold))
+
     @overload
     def segment_video(
         self,
@@ -313,11 +339,13 @@ class InContextSegmenter:
         pictures: Sequence[Picture],
         concepts: Sequence[LearnedConcept],
         sizes: Sequence[Size] | None = None,
+        instances: bool = False,
     ) -> list[Found]:
         """What is found in each picture, before any threshold; each is encoded once.
 
         Args:
             sizes: see `segment_classes`.
+            instances: of methods that score objects, the objects too.
         """
         pixels = [picture_pixels(picture) for picture in pictures]
         sizes = sizes or [picture.shape[:2] for picture in pixels]
@@ -326,6 +354,13 @@ class InContextSegmenter:
             images = self.method.encode(batch.to(self.device), sizes=torch.tensor(sizes))
             supports = [concept.support.expand(len(pixels)) for concept in concepts]
             predictions = self.method.predict_together(images, supports)
+        objects: Sequence[Instances | None] = [None] * len(pixels)
+        if instances and self.method.scores_instances:
+            shown = [self.geometry.content(size) for size in sizes]
+            if self.method.instance_geometry == self.geometry:
+                objects = self.method.find_instances(images, supports, shown)
+            else:
+                objects = self.find_instances(pixels, concepts, shown)
         logits = torch.stack([prediction.logits for prediction in predictions], dim=1)
         scores = torch.stack([prediction.presence for prediction in predictions], dim=1)
         return [
@@ -336,24 +371,55 @@ class InContextSegmenter:
                     None if one.objects is None else self.geometry.crop(one.objects[row], size)
                     for one in predictions
                 ),
+                objects[row],
             )
             for row, size in enumerate(sizes)
         ]
 
     @torch.no_grad()
+    def find_instances(
+        self,
+        pictures: Sequence[Picture],
+        concepts: Sequence[LearnedConcept],
+        sizes: Sequence[Size] | None = None,
+    ) -> list[Instances]:
+        """The objects in each picture, before any threshold; see `Method.find_instances`.
+
+        Args:
+            sizes: see `segment_classes`; masks have them.
+        """
+        geometry = self.method.instance_geometry
+        pixels = [picture_pixels(picture) for picture in pictures]
+        sizes = sizes or [picture.shape[:2] for picture in pixels]
+        batch = torch.stack([geometry.image(image) for image in pixels])
+        supports = [
+            concept.support
+            if geometry == self.geometry
+            else self._support(concept.references, concept.name, geometry)
+            for concept in _checked(concepts)
+        ]
+        with autocast(self.device, self.precision):
+            images = self.method.encode(batch.to(self.device), sizes=torch.tensor(sizes))
+            wanted = [support.expand(len(pixels)) for support in supports]
+            return self.method.find_instances(images, wanted, sizes)
+
     def _learn(self, references: Sequence[Reference], name: str) -> LearnedConcept:
         self.method.refuse_shots(len(references))
         kept = tuple(reference.reduced() for reference in references)
-        taken = [self.sams.as_taken(reference) for reference in kept]
-        images = torch.stack([self.geometry.image(one.pixels) for one in taken])
-        marks = torch.stack([self.geometry.mark(one.mark, one.kind) for one in taken])
+        return LearnedConcept(name, kept, self._support(kept, name, self.geometry))
+
+    @torch.no_grad()
+    def _support(self, references: Sequence[Reference], name: str, geometry: Geometry) -> Support:
+        """What the method takes from references that come to a square in some way."""
+        taken = [self.sams.as_taken(reference) for reference in references]
+        images = torch.stack([geometry.image(one.pixels) for one in taken])
+        marks = torch.stack([geometry.mark(one.mark, one.kind) for one in taken])
         sizes = torch.tensor([one.mark.shape for one in taken])
         with autocast(self.device, self.precision):
             encoded = self.method.encode(images.to(self.device), support_only=True, sizes=sizes)
-            support = self.method.encode_support(
+            return self.method.encode_support(
                 encoded, marks[None].to(self.device), [[one.kind for one in taken]], [name]
             )
-        return LearnedConcept(name, kept, support)
 
 
 def _checked(concepts: Sequence[LearnedConcept]) -> Sequence[LearnedConcept]:

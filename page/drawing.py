@@ -35,10 +35,17 @@ def class_colour(number: int) -> Colour:
     return tuple(colour.tolist())
 
 
-def draw_labels(pixels: np.ndarray, labels: Labels) -> np.ndarray:
-    """A picture, H x W x 3 uint8, with each object in the colour of its class, and its outline."""
+def draw_labels(pixels: np.ndarray, labels: Labels, by_class: bool = False) -> np.ndarray:
+    """A picture, H x W x 3 uint8, with each class in its colour, and its outline.
+
+    Args:
+        by_class: also objects that are told apart have their class's colour; else each has its own,
+            of which there are 255.
+    """
     for one in labels.objects:
-        pixels = overlay(pixels, one.mask, class_colour(one.class_id))
+        apart = labels.numbers is not None and not by_class
+        colour = class_colour(1 + (one.number - 1) % 255 if apart else one.class_id)
+        pixels = overlay(pixels, one.mask, colour)
     return pixels
 
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from common.geometry import Size
-from labelling.objects import Labels, split_into_objects
-from model.instances import enlarged
+from labelling.objects import Labels, labels_of_instances, split_into_objects
+from model.instances import LEAST_SCORE, FoundObject, Instances, enlarged, found_objects
 from model.label_map import label_map
 from page.items import Mark, Thresholds
 
@@ -42,6 +42,8 @@ class Labelled:
     """Of each class: whether it is there at all, 0 to 1."""
     proposals: Path | None = None
     """File of `store_proposals`, where the method has such."""
+    instances: Path | None = None
+    """File of `store_instances`, where the method scores objects."""
 
     def labels(self, thresholds: Thresholds, size: Size | None = None) -> Labels:
         """Classes by their numbers from 1; at its own size unless another is asked for."""
@@ -51,6 +53,9 @@ class Labelled:
         labels = Labels(classes, dict(enumerate(self.scores, start=1)))
         if not thresholds.apart:
             return labels
+        if self.instances is not None:
+            found = read_instances(self.instances, max(thresholds.presence, LEAST_SCORE), size)
+            return labels_of_instances(found, [*labels.scores], size)
         if self.proposals is None:
             return split_into_objects(labels)
         with np.load(self.proposals) as stored:
@@ -107,6 +112,30 @@ def store_proposals(path: Path, objects: Sequence[Tensor | None]) -> Path | None
         return None
     np.savez_compressed(path, **known)
     return path
+
+
+def store_instances(path: Path, found: Instances | None) -> Path | None:
+    """Write the objects that a method scored, where it did."""
+    if found is None:
+        return None
+    np.savez_compressed(
+        path,
+        masks=found.masks.cpu().numpy(),
+        scores=found.scores.cpu().numpy(),
+        concepts=found.concepts.cpu().numpy(),
+    )
+    return path
+
+
+def read_instances(path: Path, least: float, size: Size) -> list[FoundObject]:
+    """Stored objects with at least a score, at another size; what vanishes there is left out."""
+    with np.load(path) as stored:
+        some = stored["scores"] >= least
+        parts = {name: torch.from_numpy(stored[name][some]) for name in stored.files}
+    masks = torch.zeros(len(parts["masks"]), *size, dtype=torch.bool)
+    for row, mask in enumerate(enlarged(parts["masks"], size)):
+        masks[row] = torch.from_numpy(mask)
+    return found_objects(Instances.of_masks(masks, parts["scores"], parts["concepts"]))
 
 
 def store_logits(path: Path, logits: Tensor) -> None:

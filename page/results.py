@@ -18,6 +18,7 @@ from page.found import (
     Labelled,
     References,
     Results,
+    store_instances,
     store_logits,
     store_proposals,
 )
@@ -57,12 +58,13 @@ def label_pictures(
             break
         report(number, len(session.targets))
         pixels = read_image(target.photo, largest=LARGE)
-        [found] = segmenter.predict([pixels], concepts)
+        [found] = segmenter.predict([pixels], concepts, instances=True)
         previews.append(session.store(fitted(pixels, PREVIEW_SIDE), "preview.png"))
         image, logits = {"file_name": target.name}, found.logits.float().cpu()
         name = Path(target.name).stem
         objects = store_proposals(session.new_path("objects.npz"), found.objects)
-        pictures.append(Labelled(image, name, target.size, logits, found.scores, objects))
+        scored = store_instances(session.new_path("instances.npz"), found.instances)
+        pictures.append(Labelled(image, name, target.size, logits, found.scores, objects, scored))
     title, calibrated = segmenter.method.name, segmenter.is_calibrated
     return Results(references, title, calibrated, pictures, previews)
 
@@ -105,7 +107,8 @@ def draw_film(
             for number, (one, frame) in enumerate(zip(film.labelled(), reader, strict=False)):
                 labels = one.labels(thresholds)
                 _count(counts, labels)
-                writer.write(draw_labels(frame, labels))
+                # the numbers of a frame's objects say nothing of the next frame's
+                writer.write(draw_labels(frame, labels, by_class=True))
                 report(number, len(film.frames))
     return path, counts
 

@@ -47,8 +47,7 @@ def write_coco(session: Session, thresholds: Thresholds) -> Path:
         score = {"presence" if results.calibrated else "score": by_name}
         height, width = one.size
         annotations = [
-            coco_annotation(item.mask, item.class_id, one.scores[item.class_id - 1])
-            for item in labels.objects
+            coco_annotation(item.mask, item.class_id, item.score) for item in labels.objects
         ]
         image = {**one.image, "height": height, "width": width, **score}
         records.append({"image": image, "annotations": annotations})

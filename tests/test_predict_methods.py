@@ -50,6 +50,27 @@ def test_without_weights_one_line_says_which_command_fetches_what(script, flags,
     assert not (tmp_path / "out").exists()
 
 
+def test_objects_that_a_method_scores_are_annotations_with_score_and_box(script, flags, tmp_path):
+    sine = ("--method", "sine", "--size", "tiny", "--instances")
+    outcome = script(predict, *flags, *sine, "--instance_score", 0.01)
+    assert outcome.code == 0, outcome.error
+    coco = json.loads((tmp_path / "out" / "coco.json").read_text())
+    assert len(coco["annotations"]) > 2
+    for image in coco["images"]:
+        own = [one for one in coco["annotations"] if one["image_id"] == image["id"]]
+        assert [one["instance"] for one in own] == [*range(1, len(own) + 1)]
+        scores = [one["score"] for one in own]
+        assert scores == sorted(scores, reverse=True)
+        assert min(scores) >= 0.01
+        assert image["score"] == {"object": scores[0]}
+        name = image["mask"].replace("masks/", "instances/")
+        numbers = np.array(Image.open(tmp_path / "out" / name))
+        assert numbers.shape == (image["height"], image["width"])
+        assert set(np.unique(numbers)) <= {0, *range(1, len(own) + 1)}
+    again = script(predict, *flags, *sine, "--instance_score", 0.9)
+    assert "other settings (instance_score)" in again.error
+
+
 def test_a_named_method_without_its_weights_says_the_same(script, flags, tmp_path):
     outcome = script(predict, *flags, "--method", "insid3", "--size", "small")
     assert outcome.code == 2

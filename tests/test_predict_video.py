@@ -209,7 +209,7 @@ def test_without_any_sam_2_a_video_is_refused_before_anything_is_written(
     script, flags, tmp_path, monkeypatch
 ):
     first_sam = save_untrained(tmp_path / "sam.safetensors", 1)
-    monkeypatch.setattr("model.predictor.best_sam", lambda *_, **__: None)
+    monkeypatch.setattr("model.beside.best_sam", lambda *_, **__: None)
     outcome = script(predict, *flags, "--ckpt", first_sam)
     assert outcome.code == 2
     *_, last = outcome.error.strip().splitlines()

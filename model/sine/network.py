@@ -88,6 +88,10 @@ class Sine(Method):
         return self.canvas
 
     @property
+    def scores_instances(self) -> bool:
+        return True
+
+    @property
     def instance_geometry(self) -> Canvas:
         """Instances are looked for in whole pictures."""
         return replace(self.canvas, fit="whole")

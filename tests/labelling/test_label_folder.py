@@ -8,7 +8,7 @@ from PIL import Image
 
 from common.errors import UsageError
 from common.video_io import FrameReader
-from labelling.label_folder import LabelFolder, VideoResults, preview
+from labelling.label_folder import LabelFolder, VideoResults, preview, write_numbers
 from labelling.objects import Labels
 from labelling.targets import Target
 
@@ -73,6 +73,25 @@ def test_the_coco_file_says_what_was_found_and_how_likely_the_rest_is(folder, ta
     ]
     found = [(a["category_id"], a["area"], a["bbox"]) for a in coco["annotations"]]
     assert found == [(3, 2, [0, 0, 2, 2]), (7, 1, [0, 2, 1, 1])]
+
+
+def test_objects_are_numbered_in_a_file_of_their_own(folder, target):
+    folder = replace(folder, instances=True)
+    numbers = np.array([[0, 1], [2, 0], [3, 0]], dtype=np.int32)
+    labels = Labels(LABELS, {3: 0.9, 7: 0.8}, numbers, (3, 3, 7), (0.7, 0.6, 0.8))
+    folder.write(target, folder.begin(target), labels, np.zeros_like(FRAME))
+    with Image.open(folder.path / "instances" / "a.png") as stored:
+        assert stored.mode == "P"
+        assert np.array_equal(np.array(stored), numbers)
+    found = [(a["instance"], a["category_id"], a["score"]) for a in coco_of(folder)["annotations"]]
+    assert found == [(1, 3, 0.7), (2, 3, 0.6), (3, 7, 0.8)]
+
+
+def test_more_objects_than_a_palette_has_are_numbered_in_16_bits(tmp_path):
+    numbers = np.arange(300, dtype=np.int32).reshape(15, 20)
+    write_numbers(tmp_path / "many.png", numbers)
+    with Image.open(tmp_path / "many.png") as stored:
+        assert np.array_equal(np.array(stored), numbers)
 
 
 def test_what_is_done_has_every_file_that_is_asked_for(folder, target):

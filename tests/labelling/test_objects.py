@@ -1,7 +1,8 @@
 import numpy as np
 
 from common.object_numbers import number_objects
-from labelling.objects import Labels, split_into_objects
+from labelling.objects import Labels, labels_of_instances, split_into_objects
+from model.instances import FoundObject
 
 
 def picture(*rows: str) -> np.ndarray:
@@ -68,3 +69,16 @@ def test_objects_of_all_classes_are_numbered_in_turn():
     assert np.array_equal(first.mask, TWO == 1)
     assert np.argwhere(last.mask).tolist() == [[0, 3]]
     assert split.classes is classes
+
+
+def test_of_objects_that_overlap_the_better_one_has_the_pixels():
+    left, right = np.zeros((2, 4), dtype=bool), np.zeros((2, 4), dtype=bool)
+    left[:, :3] = right[:, 2:] = True
+    found = [FoundObject(left, 0.9, (0, 0, 3, 2), 1), FoundObject(right, 0.6, (2, 0, 4, 2), 0)]
+    labels = labels_of_instances(found, [5, 7, 9], (2, 4))
+    assert labels.numbers.tolist() == [[1, 1, 1, 2]] * 2
+    assert labels.classes.tolist() == [[7, 7, 7, 5]] * 2
+    assert labels.scores == {5: 0.6, 7: 0.9, 9: 0.0}
+    first, second = labels.objects
+    assert (first.class_id, first.score, second.class_id, second.score) == (7, 0.9, 5, 0.6)
+    assert np.array_equal(second.mask, right)  # whole

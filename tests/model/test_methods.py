@@ -82,6 +82,20 @@ def test_objects_are_told_apart_at_the_pictures_own_size(segmenter, concept):
         assert one.boxes.shape == (len(one), 4)
 
 
+def test_objects_of_a_picture_come_one_by_one(segmenter, concept):
+    found = segmenter.segment_instances(PHOTOS[1], [concept, concept], threshold=0.0)
+    for mask, score, (left, top, right, bottom), position in found:
+        assert mask.shape == (90, 40)
+        rows, columns = np.nonzero(mask)
+        box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+        assert (left, top, right, bottom) == box
+        assert 0 <= score <= 1
+        assert position in (0, 1)
+    least = found[len(found) // 2].score if found else 0.5
+    better = segmenter.segment_instances(PHOTOS[1], [concept, concept], threshold=least)
+    assert [one.score for one in better] == [o.score for o in found if o.score >= least]
+
+
 def test_features_can_be_split_and_joined(segmenter, concept):
     method, geometry = segmenter.method, segmenter.geometry
     images = torch.stack([geometry.image(photo) for photo in PHOTOS])

@@ -11,7 +11,9 @@ from pycocotools import mask as run_lengths
 
 from common.errors import UsageError
 from common.video_io import FrameReader, VideoWriter
+from model.instances import Instances
 from model.label_map import Found
+from page.drawing import draw_labels
 from page.found import STEP, FilmResults, store_logits
 from page.items import Mark, Thresholds
 from page.limits import PageLimits
@@ -40,7 +42,8 @@ class LeftAndTop:
                 logits[row, :4] = 3.0
         return Found(logits, tuple(0.2 if dark and c == "left" else 0.9 for c in concepts), (None,))
 
-    def predict(self, pictures, concepts):
+    def predict(self, pictures, concepts, instances):
+        assert instances
         return [self.found(one, concepts, one.mean() < 100) for one in pictures]
 
     def predict_video(self, frames, concepts, prompt_every):
@@ -150,13 +153,37 @@ def test_proposals_of_a_method_are_its_objects(session):
         def found(self, picture, concepts, dark):
             halves = torch.zeros(2, 8, 8, dtype=torch.bool)
             halves[0, :, :2] = halves[1, :, 2:] = True
-            logits, scores, _ = super().found(picture, concepts, dark)
+            logits, scores, *_ = super().found(picture, concepts, dark)
             return Found(logits, scores, (halves,))
 
     light, _ = label(session, "left", segmenter=TwoHalves())
     left, right = light.labels(replace(FOUND, apart=True)).objects
     assert (left.mask.sum(), right.mask.sum()) == (40 * 15, 40 * 15)
     assert left.mask[:, :15].all()
+
+
+def test_scored_objects_have_their_own_masks_scores_and_colours(session):
+    class Pair(LeftAndTop):
+        def found(self, picture, concepts, dark):
+            masks = torch.zeros(3, 8, 8, dtype=torch.bool)
+            masks[0, :, :2] = masks[1, :, 1:6] = masks[2, 6:] = True  # two of them overlap
+            scores, concept = torch.tensor([0.9, 0.8, 0.3]), torch.zeros(3, dtype=torch.long)
+            objects = Instances.of_masks(masks, scores, concept)
+            return super().found(picture, concepts, dark)._replace(instances=objects)
+
+    light, _ = label(session, "left", segmenter=Pair())
+    apart = replace(FOUND, apart=True)
+    first, second = light.labels(apart).objects  # the third's score is too low
+    assert (first.mask.sum(), second.mask.sum()) == (40 * 15, 40 * 38)
+    assert (first.score, second.score) == pytest.approx((0.9, 0.8))
+    [found, *_] = json.loads(write_coco(session, apart).read_text())["annotations"]
+    assert found["score"] == pytest.approx(0.9)
+    pixels = np.full((40, 60, 3), 200, np.uint8)
+    drawn = draw_labels(pixels, light.labels(apart))
+    by_class = draw_labels(pixels, light.labels(apart), by_class=True)
+    assert (drawn[20, 5] != drawn[20, 40]).any()
+    assert (by_class[20, 5] == by_class[20, 40]).all()
+    assert len([*light.labels(FOUND).objects]) == 1
 
 
 def test_names_are_no_html(session):
