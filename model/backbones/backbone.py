@@ -115,6 +115,7 @@ SHRUNK: dict[str, Callable[[], Network]] = {
     "resnet101": lambda: ResNet(SIZES["shrunk"]),
     "swin_b": lambda: SwinB(width=32, depths=(1, 1, 2, 1)),
     "dinov2_b": lambda: Dino(vit_14("b", **_DINO_SHRUNK)),
+    "dinov2_b_hub": lambda: Dino(vit_14("b", **_DINO_SHRUNK), positions="hub"),
     "dinov2_b_reg": lambda: Dino(vit_14("b", registers=True, **_DINO_SHRUNK)),
     "tiny": lambda: ResNet(SIZES["tiny"]),
 }

@@ -6,9 +6,11 @@ from typing import ClassVar
 
 from common.cli import option
 from model.backbones.backbone import SHRUNK, Backbone, build_backbone
-from model.backbones.dino import SIZES, Dino, vit_14
+from model.backbones.dino import PATCH, SIZES, Dino, vit_14
+from model.matcher.frames import WideFrames
 from model.matcher.network import Matcher
 from model.matcher.settings import SETTINGS
+from model.matcher.video import OVERLAPS
 from model.method import MethodOptions
 from model.sam.variants import DEFAULT_SAM_MODEL, SAM_MODELS, build_segmenter, segmenter_weights
 from model.weights import load_strictly, official_path, read_weights
@@ -17,6 +19,10 @@ IMAGE_SIZE = 518
 """37 x 37 patches of 14 pixels: what DINOv2 was trained last for."""
 _TINY_SIZE = 128
 _SHRUNK_SIZE = 112
+_FRAME_PATCHES, _TINY_PATCHES = (36, 64), (9, 16)
+"""Of a frame of a video, along its shorter and its longer side."""
+_TINY_PATCH = 8
+"""Pixels along a side of a cell of the tiny backbone."""
 _TINY_GRID, _TINY_DRAWS = 8, 8
 """Prompts of tiny and shrunk networks."""
 
@@ -53,6 +59,12 @@ class MatcherOptions(MethodOptions):
     )
     centre_for_empty: bool = option(
         False, "let the middle stand for an empty reference, as the released program does"
+    )
+    video_overlap: str = option(
+        "best",
+        "which object of a video has a pixel that several claim: that of the highest score, or "
+        "(the released program) the one that came last",
+        OVERLAPS,
     )
     random_weights: bool = option(False, "untrained networks, to try things without files")
     shrunk: bool = option(
@@ -105,13 +117,15 @@ def build_matcher(options: MatcherOptions) -> Matcher:
     if not options.random:
         sam_weights = options.sam_weights or segmenter_weights(1, options.segmenter)
     segmenter = build_segmenter(1, options.segmenter, sam_weights, options.shrunk)
-    setting, side = SETTINGS[options.setting], IMAGE_SIZE
+    setting, side, patches, patch = SETTINGS[options.setting], IMAGE_SIZE, _FRAME_PATCHES, PATCH
     if options.size == "tiny" or options.shrunk:
-        setting = setting.reduced(_TINY_GRID, _TINY_DRAWS)
+        setting, patches = setting.reduced(_TINY_GRID, _TINY_DRAWS), _TINY_PATCHES
         side = _TINY_SIZE if options.size == "tiny" else _SHRUNK_SIZE
-    published = ("threshold", "keep_empty", "centre_for_empty")
+        patch = _TINY_PATCH if options.size == "tiny" else PATCH
+    published = ("threshold", "keep_empty", "centre_for_empty", "video_overlap")
     setting = replace(setting, **{name: getattr(options, name) for name in published})
-    return Matcher(_backbone(options), segmenter, side, setting, options.prompt_seed)
+    frames = WideFrames(patches[1] * patch, short=patches[0] * patch)
+    return Matcher(_backbone(options), segmenter, side, setting, options.prompt_seed, frames)
 
 
 def _backbone(options: MatcherOptions) -> Backbone:
@@ -121,8 +135,8 @@ def _backbone(options: MatcherOptions) -> Backbone:
             return Backbone("tiny", SHRUNK["tiny"]())
         return build_backbone("tiny", None)
     if options.shrunk:
-        return Backbone(name, SHRUNK["dinov2_b"]())
-    network = Dino(vit_14(options.size, IMAGE_SIZE))
+        return Backbone(name, SHRUNK["dinov2_b_hub"]())
+    network = Dino(vit_14(options.size, IMAGE_SIZE), positions="hub")
     if not options.random_weights:
         path = options.dino_weights or official_path(name)
         load_strictly(network, network.rename_official(read_weights(path, name)), path)

@@ -16,27 +16,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from common.pixels import IMAGE_MEAN, IMAGE_STD
 from model.backbones.backbone import Backbone
 from model.matcher.decoder import PictureDecoder
 from model.matcher.features import MatcherFeatures, MatcherSupport
+from model.matcher.frames import WideFrames
 from model.matcher.matching import Matching, cosine_similarity, match_patches, patch_centres
+from model.matcher.pictures import encode_for_sam, grey_levels, point_tokens
 from model.matcher.prompts import bounding_box, cluster_centres, grid_points, subsets
 from model.matcher.proposals import Prompts, Proposals, propose, suppress_overlaps
 from model.matcher.selection import Selection, select_masks
 from model.matcher.settings import SETTINGS, Setting
+from model.matcher.video import MatcherVideo
 from model.method import Method, Prediction
 from model.presence import PresenceScale, presence_signals
 from model.sam.sam1 import Sam
-from model.sam.segmenter import (
-    BOX_BOTTOM_RIGHT,
-    BOX_TOP_LEFT,
-    POINT_POSITIVE,
-    SegmenterFeatures,
-)
-
-_PADDING = -1
-"""Label of the token that stands in the place of a box."""
+from model.sam.segmenter import SegmenterFeatures
+from model.sam.video_predictor import STREAMING, VideoWiring
 
 
 class FoundObject(NamedTuple):
@@ -61,6 +56,7 @@ class Matcher(Method):
         image_size: int,
         setting: Setting = SETTINGS["objects"],
         seed: int = 0,
+        frames: WideFrames | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -68,8 +64,11 @@ class Matcher(Method):
             backbone: its trunk's cells are the patches, a whole number of pixels wide.
             image_size: S.
             seed: of random prompts, beside the picture itself.
+            frames: how those of a video come to the networks, whole patches on each side; None: as
+                the released program has it for patches of 14 pixels.
         """
         super().__init__()
+        self.frames = frames or WideFrames(896)
         self.backbone, self.segmenter = backbone, segmenter
         self.image_size, self.setting, self.seed = image_size, setting, seed
         self.requires_grad_(False)
@@ -87,6 +86,30 @@ class Matcher(Method):
     def promptable(self) -> Sam:
         return self.segmenter
 
+    @property
+    def takes_given_masks(self) -> bool:
+        return True
+
+    @property
+    def tracking_geometry(self) -> WideFrames:
+        return self.frames
+
+    def video(
+        self,
+        supports: Sequence[MatcherSupport],
+        prompt_every: int = 0,
+        length: int | None = None,
+        wiring: VideoWiring = STREAMING,
+    ) -> MatcherVideo:
+        """Begin a video whose objects are given by masks; SAM 2 has no part in it.
+
+        Raises:
+            ValueError: there are supports.
+        """
+        if supports:
+            raise ValueError("Matcher follows given masks: a video cannot begin with a support")
+        return MatcherVideo(self, self.frames)
+
     @torch.no_grad()
     def encode(
         self, images: Tensor, support_only: bool = False, sizes: Tensor | None = None
@@ -96,7 +119,7 @@ class Matcher(Method):
         keys = [zlib.crc32(picture.byte().cpu().numpy().tobytes()) for picture in pixels]
         return MatcherFeatures(
             F.normalize(patches.flatten(2).transpose(1, 2), dim=2),
-            None if support_only else self._encode_for_sam(pixels),
+            None if support_only else encode_for_sam(self.segmenter, pixels),
             torch.tensor(keys, device=images.device),
         )
 
@@ -167,11 +190,11 @@ class Matcher(Method):
         """
         setting, kinds = self.setting, []
         if setting.grid:
-            grid = self._tokens(grid_points(setting.grid, self.image_size)[:, None], None)
+            grid = self._point_tokens(grid_points(setting.grid, self.image_size)[:, None], None)
             kinds.append(Prompts(grid, False, setting.grid_quality, setting.grid_stability))
         box = bounding_box(points, self.image_size) if setting.box else None
         for places in subsets:
-            tokens = self._tokens(places, box)
+            tokens = self._point_tokens(places, box)
             kinds.append(Prompts(tokens, setting.three_masks, setting.quality, setting.stability))
         return kinds
 
@@ -202,36 +225,9 @@ class Matcher(Method):
         united = proposals[chosen]
         return FoundObject(united.masks, united.quality.mean())
 
-    def _encode_for_sam(self, pixels: Tensor) -> SegmenterFeatures:
-        """SAM's features of whole grey levels, B x 3 x S x S, enlarged as Pillow enlarges files."""
-        height, width = pixels.shape[-2:]
-        side = self.segmenter.image_size
-        for size in ((height, side), (side, side)):  # Pillow rounds between the two directions
-            if pixels.shape[-2:] != size:
-                pixels = F.interpolate(
-                    pixels,
-                    size=size,
-                    mode="bilinear",
-                    align_corners=False,
-                    antialias=side < width,
-                )
-                pixels = (pixels + 0.5).floor()
-        mean, std = _channels(IMAGE_MEAN, pixels), _channels(IMAGE_STD, pixels)
-        return self.segmenter.encode_images((pixels / 255 - mean) / std)
-
-    def _tokens(self, points: np.ndarray, box: np.ndarray | None) -> Tensor:
-        """Prompt tokens of places, Q x n x 2, each with the same box or none."""
-        count, places = points.shape[:2]
-        if box is None:
-            corners, labels = np.zeros((1, 2)), [_PADDING]
-        else:
-            corners, labels = box.reshape(2, 2), [BOX_TOP_LEFT, BOX_BOTTOM_RIGHT]
-        corners = np.broadcast_to(corners, (count, *corners.shape))
+    def _point_tokens(self, points: np.ndarray, box: np.ndarray | None) -> Tensor:
         scale = self.segmenter.image_size / self.image_size
-        both = torch.from_numpy(np.concatenate([points, corners], axis=1) * scale)
-        marks = torch.tensor([POINT_POSITIVE] * places + labels).expand(count, -1)
-        device = self.segmenter.device
-        return self.segmenter.point_tokens(both.float().to(device), marks.to(device))
+        return point_tokens(self.segmenter, points, box, scale)
 
     def _signals(
         self, images: MatcherFeatures, support: MatcherSupport, logits: Tensor, quality: Tensor
@@ -253,13 +249,3 @@ class Matched(NamedTuple):
     """The matched places, P x 2 (x, y) in the picture."""
     cost: np.ndarray
     """Of moving each foreground patch of the references to each patch of the picture, F x T."""
-
-
-def grey_levels(images: Tensor) -> Tensor:
-    """Normalised images as the whole grey levels they were made of: B x 3 x S x S float32."""
-    levels = images.float() * _channels(IMAGE_STD, images) + _channels(IMAGE_MEAN, images)
-    return (255 * levels).round().clamp(0, 255)
-
-
-def _channels(values: tuple[float, ...], like: Tensor) -> Tensor:
-    return torch.tensor(values, device=like.device).view(3, 1, 1)

@@ -54,10 +54,15 @@ class Setting:
     centre_for_empty: bool = False
     """Let the middle patch stand for the object of an empty reference, as the released program
     does; else it is refused."""
+    video_sizes: tuple[int, int] = (1, 6)
+    """Centres in a prompt in a video, from and to."""
+    video_overlap: str = "best"
+    """Which object of a video has a pixel that several claim: `model.matcher.video.OVERLAPS`."""
 
     def reduced(self, grid: int, draws: int) -> Self:
         """The same with fewer prompts, for tiny networks."""
-        return replace(self, grid=min(self.grid, grid), draws=min(self.draws, draws))
+        grid, draws = min(self.grid, grid), min(self.draws, draws)
+        return replace(self, grid=grid, draws=draws, video_sizes=(1, 2))
 
 
 SETTINGS = {

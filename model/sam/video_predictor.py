@@ -78,6 +78,12 @@ class FramePrediction:
         """N x H x W, bool; empty where the object is absent."""
         return self.logits > 0
 
+    def __getitem__(self, rows: slice) -> "FramePrediction":
+        """Some of the objects, without pseudo masks."""
+        return FramePrediction(
+            self.logits[rows], self.quality[rows], self.object_logit[rows], self.raw_logits[rows]
+        )
+
     @classmethod
     def of_masks(cls, masks: Tensor) -> "FramePrediction":
         """Masks that somebody gave, N x H x W of 0 and 1, as what was found."""

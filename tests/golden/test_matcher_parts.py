@@ -17,7 +17,8 @@ from model.backbones.dino import SIZES, Dino, vit_14
 from model.matcher.config import MatcherOptions, build_matcher
 from model.matcher.features import MatcherFeatures
 from model.matcher.matching import better_pairs, patch_centres
-from model.matcher.network import Matcher, grey_levels
+from model.matcher.network import Matcher
+from model.matcher.pictures import grey_levels
 from model.matcher.prompts import bounding_box, colexicographic
 from model.matcher.selection import mask_patches, purity_and_coverage
 from model.matcher.settings import SETTINGS

@@ -9,7 +9,8 @@ from torch import Tensor
 from common.pixels import normalize
 from model.matcher.config import MatcherOptions, build_matcher
 from model.matcher.features import MatcherFeatures
-from model.matcher.network import Matcher, grey_levels
+from model.matcher.network import Matcher
+from model.matcher.pictures import grey_levels
 from model.registry import METHODS
 from tests.model.matcher.scenes import SIDE, scene
 
