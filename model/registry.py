@@ -20,9 +20,12 @@ from model.sansa.config import SansaOptions, build_sansa, restore_sansa
 from model.sansa.config import read_release as read_sansa_release
 from model.sansa.export_steps import STEPS as SANSA_STEPS
 from model.sansa.released_names import is_release as is_sansa_release
+from model.segic.config import HYPER_PARAMETERS as SEGIC_HYPER_PARAMETERS
 from model.segic.config import SegicOptions, build_segic, restore_segic
 from model.segic.config import is_release as is_segic_release
 from model.segic.config import read_release as read_segic_release
+from model.segic.training import SegicLossOptions
+from model.segic.training import pair_rules as segic_pairs
 from model.sine.config import HYPER_PARAMETERS as SINE_HYPER_PARAMETERS
 from model.sine.config import SineOptions, build_sine, restore_sine
 from model.sine.config import read_release as read_sine_release
@@ -122,6 +125,9 @@ METHODS: dict[str, Entry] = {
         build=build_segic,
         ready=True,
         restore=restore_segic,
+        hyper_parameters=SEGIC_HYPER_PARAMETERS,
+        losses=SegicLossOptions,
+        pairs=segic_pairs,
         read_published=read_segic_release,
         is_published=is_segic_release,
     ),

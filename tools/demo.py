@@ -1,6 +1,8 @@
 """The whole system on a laptop, on drawn pictures or videos.
 
     python -m tools.demo images     train on 15 classes, evaluate on 5 unseen ones
+    python -m tools.demo pairs      train SegIC on pairs of views of pictures with several objects,
+                                    evaluate on 5 unseen classes
     python -m tools.demo video      train in two stages, on images and on mask tubes; then carry
                                     one labelled image through videos, whose motion training
                                     never showed
@@ -37,6 +39,8 @@ UNTRAINED = (
 )
 """Methods as `tools.compare` takes them, with this repository's tiny networks in place of the
 official ones: the same code, whose numbers say nothing about photographs."""
+OF_PAIRS = {"segic": "SegIC"}
+"""Methods that learn from pairs, and their names."""
 VIDEO_ROWS = {
     "oracle_first_frame": "SAM 2, first mask given",
     "mask_tube": "DC-SAM, with mask tubes",
@@ -48,7 +52,11 @@ Flags = argparse.Namespace
 
 def main() -> int:
     flags = parse_flags()
-    run, show = {"images": (run_images, show_images), "video": (run_video, show_video)}[flags.demo]
+    run, show = {
+        "images": (run_images, show_images),
+        "pairs": (run_pairs, show_pairs),
+        "video": (run_video, show_video),
+    }[flags.demo]
     start = time.time()
     try:
         results = run(flags)
@@ -73,8 +81,12 @@ def parse_flags() -> Flags:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     demos = parser.add_subparsers(dest="demo", required=True, metavar="images | video")
-    images, video = demos.add_parser("images"), demos.add_parser("video")
-    for demo, layout, folder in ((images, "voc", "demo"), (video, "coco", "demo-video")):
+    images, pairs, video = (demos.add_parser(name) for name in ("images", "pairs", "video"))
+    for demo, layout, folder in (
+        (images, "voc", "demo"),
+        (pairs, "voc", "demo-pairs"),
+        (video, "coco", "demo-video"),
+    ):
         demo.add_argument(
             "--output", type=Path, default=Path("runs") / folder, help="folder to write"
         )
@@ -92,6 +104,8 @@ def parse_flags() -> Flags:
     _number(images, "--updates", 1200, "number of training updates")
     _number(images, "--test_episodes", 500, "number of episodes that are evaluated")
     _number(images, "--compared_episodes", 100, "number of them on which methods are compared")
+    _number(pairs, "--pictures", 400, "number of pictures with several objects to draw")
+    _number(pairs, "--test_episodes", 200, "number of episodes that are evaluated")
     _number(video, "--videos", DEMO_VIDEOS, "number of videos to draw")
     _number(video, "--frames", DEMO_FRAMES, "number of frames of each video")
     _number(video, "--updates", 600, "number of training updates on images")
@@ -156,7 +170,40 @@ def show_images(results: dict[str, Any]) -> None:
         "DC-SAM, 1 shot": results["miou"],
         f"DC-SAM, {MANY_SHOTS} shots": results[f"miou_{MANY_SHOTS}_shot"],
     }
-    for name, miou in {**rows, **results["baselines"]}.items():
+    show_bars({**rows, **results["baselines"]})
+
+
+def run_pairs(flags: Flags) -> dict[str, Any]:
+    """Draw pictures with one class and with several objects, train on both, evaluate each."""
+    draw(flags, "voc", "--train", flags.train, "--val", flags.val)
+    draw(flags, "coco2017", "--train", flags.pictures, "--val", 1)
+    data = ("--datapath", flags.datapath, "--benchmark", "pascal", "--fold", 0)
+    found = {}
+    for method in OF_PAIRS:
+        folder = flags.output / method
+        train(flags, "train_image.py", folder, None, *data, "--method", method)
+        found[method] = evaluate(
+            *(flags, "eval_image.py", folder / "1_shot", *data, "--baselines"),
+            *("--ckpt", folder / "last.safetensors", "--test_episodes", flags.test_episodes),
+        )
+        shutil.copyfile(folder / "1_shot" / SHEET, flags.output / SHEET)
+    baselines = [results["baselines"] for results in found.values()]
+    return {
+        "miou": {method: results["miou"] for method, results in found.items()},
+        "baselines": baselines[0],
+        "results": found,
+        "episodes": flags.test_episodes,
+    }
+
+
+def show_pairs(results: dict[str, Any]) -> None:
+    print(f"\nmIoU on {results['episodes']} episodes of classes that training never showed")
+    rows = {f"{OF_PAIRS[name]}, 1 shot": miou for name, miou in results["miou"].items()}
+    show_bars({**rows, **results["baselines"]})
+
+
+def show_bars(rows: dict[str, float]) -> None:
+    for name, miou in rows.items():
         print(f"  {name:<24}{miou:6.1f}  {'#' * round(miou / 2)}")
 
 
@@ -203,12 +250,13 @@ def draw(flags: Flags, layout: str, *numbers: object) -> None:
     run_command("-m", "data.synthetic", layout, *root, *numbers)
 
 
-def train(flags: Flags, script: str, folder: Path, updates: int, *more: object) -> None:
-    """Train a tiny model, or go on where it was interrupted."""
+def train(flags: Flags, script: str, folder: Path, updates: int | None, *more: object) -> None:
+    """Train a tiny model, or go on where it was interrupted; None: as long as its preset says."""
+    length = () if updates is None else ("--max_iterations", updates, "--epochs", updates)
     resumed = ["--resume"] if (folder / STATE_FILE).is_file() else []
     run_command(
         *(script, "--preset", "tiny", "--output", folder, "--seed", flags.seed),
-        *("--max_iterations", updates, "--epochs", updates, *more, *resumed),
+        *(*length, *more, *resumed),
     )
 
 

@@ -29,6 +29,36 @@ from model.weights import OFFICIAL, load_strictly, official_path, read_weights
 FRESH = "fresh"
 RELEASED = "segic_l_160k"
 """The decoder of the paper's main table."""
+_PAPER = {
+    "decoder": FRESH,
+    "sources": "benchmark,ade20k_semantic,coco_instance,lvis",
+    "episodes_per_epoch": 160_000,
+    "epochs": 12,
+    "schedule": "step",
+    "drop_after": 10,
+    "bsz": 4,
+    "accumulate": 8,
+    "lr": 1e-4,
+    "weight_decay": 1e-4,
+}
+_TINY = {
+    **_PAPER,
+    "size": "tiny",
+    "sources": "benchmark,coco_instance",
+    "points": 1024,
+    "episodes_per_epoch": 400,
+    "epochs": 4,
+    "drop_after": 3,
+    "bsz": 4,
+    "accumulate": 1,
+    "lr": 1e-3,
+}
+_BENCHMARKS = ("pascal", "coco", "coco_all", "coco2pascal")
+HYPER_PARAMETERS: dict[str, dict[str, dict[str, Any]]] = {
+    "paper": dict.fromkeys(_BENCHMARKS, _PAPER),
+    "tiny": dict.fromkeys(_BENCHMARKS, _TINY),
+}
+"""Preset -> benchmark -> defaults of flags; batches of 32 as in the release, on one GPU."""
 CHANNELS = {"b": 768, "l": 1024, "g": 1536, "tiny": 192}
 """Of each backbone's map."""
 _TINY_SIDE, _TINY_PATCH = 128, 8

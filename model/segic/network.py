@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from model.backbones.backbone import Backbone
+from model.layers import EpisodeSeeds
 from model.method import Method, Prediction
 from model.presence import PresenceScale, presence_signals
 from model.sam.sam2 import ABSENT_LOGIT
@@ -23,6 +24,14 @@ from model.segic.features import Entities, SegicFeatures, SegicSupport
 from model.segic.geometry import SegicGeometry
 from model.segic.hints import Correspondence, Hints, highest_places, reference_direction
 from model.segic.text import Sentences, sentence_about
+from model.segic.training import (
+    DRAWS,
+    LabelledPairs,
+    SegicLossOptions,
+    draw_pairs,
+    loss_terms,
+    pair_losses,
+)
 from model.segic.video import SegicVideo
 
 _TOGETHER = 16
@@ -34,6 +43,7 @@ class Segic(Method):
 
     name = "segic"
     frozen_parts = ("backbone",)
+    learns_in_turns = True  # the head that estimates quality never, types of tokens sometimes
     drawn_buffers = ("decoder.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix",)
 
     def __init__(
@@ -57,6 +67,7 @@ class Segic(Method):
             negative_clicks, padded_prototype: see `model.segic.video.Instructed`.
         """
         super().__init__()
+        self.seeds = EpisodeSeeds()
         self.backbone, self.decoder, self.sentences = backbone, decoder, sentences
         self.text, self.correspondence = text, correspondence
         self.small_masks_vanish = small_masks_vanish
@@ -121,6 +132,20 @@ class Segic(Method):
     def meta_tokens(self, sentences: Sequence[str]) -> Tensor:
         """What the decoder reads in the place of sentences, N x D."""
         return self.decoder.meta_tokens(self.sentences(sentences))
+
+    def training_loss(
+        self,
+        query: SegicFeatures,
+        support: SegicFeatures,
+        episodes: LabelledPairs,
+        options: SegicLossOptions,
+    ) -> dict[str, Tensor]:
+        sequences = self.seeds.sequences(len(episodes.query), DRAWS)
+        draws = draw_pairs(sequences, episodes, options.points)
+        return pair_losses(self, query, support, episodes, options, draws)
+
+    def loss_terms(self, batch: LabelledPairs) -> dict[str, float]:
+        return loss_terms(batch)
 
     def predict(self, images: SegicFeatures, support: SegicSupport) -> Prediction:
         return self.predict_together(images, [support])[0]

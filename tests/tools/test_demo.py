@@ -49,15 +49,22 @@ def run_demo(monkeypatch: pytest.MonkeyPatch, folder: Path, *flags: str) -> int:
 
 
 @pytest.mark.parametrize(
-    "flags", [("images",), ("images", "--folds", "0", "1", "2"), ("video",)], ids=" ".join
+    ("flags", "pictures"),
+    [
+        (("images",), 2),
+        (("images", "--folds", "0", "1", "2"), 6),
+        (("pairs",), 1),
+        (("video",), 2),
+    ],
+    ids=str,
 )
 def test_what_is_named_at_the_end_is_there(
-    flags: tuple, commands: list, tmp_path: Path, monkeypatch, capsys
+    flags: tuple, pictures: int, commands: list, tmp_path: Path, monkeypatch, capsys
 ):
     assert run_demo(monkeypatch, tmp_path, *flags) == 0
     *_, last = capsys.readouterr().out.splitlines()
     named = last.partition("Look at ")[2].split(", ")
-    assert len(named) == {1: 2, 5: 6}[len(flags)]
+    assert len(named) == pictures
     assert all(Path(path).is_file() for path in named)
 
 
