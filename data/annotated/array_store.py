@@ -35,20 +35,20 @@ def stored_arrays(file: Path, parse: Callable[[Sequence[Path]], Parsed]) -> Pars
     be written.
 
     Args:
-        file: a JSON file, or a folder of JSON files.
+        file: a JSON file, or a folder of such files, part-*.json.
         parse: makes the arrays of these files.
 
     Raises:
         UsageError: there is no such file, or it cannot be parsed.
     """
-    parts = sorted(file.glob("[!.]*.json")) if file.is_dir() else [file]
+    parts = sorted(file.glob("part-*.json")) if file.is_dir() else [file]
     try:
         states = [(part.name, part.stat().st_size, part.stat().st_mtime_ns) for part in parts]
     except OSError as error:
         reason = f"{error.filename}: {error.strerror}"
         raise UsageError(f"cannot read the annotations {reason}") from None
     if not states:
-        raise UsageError(f"{file} holds no .json file of annotations")
+        raise UsageError(f"{file} holds no part-*.json of annotations")
     stamp = hashlib.sha256(json.dumps([_FORMAT, states]).encode()).hexdigest()
     place = file.with_name(f"{file.name}.index")
     places = (place, personal_copy(place))

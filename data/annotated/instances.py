@@ -55,7 +55,7 @@ def open_instances(file: Path) -> InstanceIndex:
     """Read an instances file, or the arrays that were made of it.
 
     Args:
-        file: a JSON file, or a folder of JSON files whose pictures are different ones.
+        file: a JSON file, or a folder of part-*.json whose pictures are different ones.
 
     Raises:
         UsageError: there is no such file, or it is not in COCO's format.

@@ -149,7 +149,7 @@ def test_several_files_are_one(folder, tmp_path):
         images = [image for image in whole["images"] if image["id"] in chosen]
         objects = [one for one in whole["annotations"] if one["image_id"] in chosen]
         part = {**whole, "images": images, "annotations": objects}
-        (parts / f"{number}.json").write_text(json.dumps(part))
+        (parts / f"part-{number}.json").write_text(json.dumps(part))
     source = Instances("parts", folder, parts, folder / "train2017")
     assert source.names == coco_instances(folder).names
     assert source.fingerprint() == coco_instances(folder).fingerprint()
