@@ -138,6 +138,8 @@ def build_method(
     entry = METHODS[options.method]
     if not entry.ready:
         raise UsageError(f"{entry.title} has to be trained: give a checkpoint of it")
+    if reason := options.lacks():
+        raise UsageError(f"{entry.title} has to be trained: {reason}; give a checkpoint of it")
     ensure(options.files(), fetch)
     torch.manual_seed(0)  # what random weights are drawn by
     method = entry.build(options).eval().to(device)

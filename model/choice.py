@@ -13,6 +13,7 @@ PREFERENCE: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("insid3", {"size": "base"}, "nearly the large one, at a third of its time"),
     ("insid3", {"size": "small"}, "the fastest that needs no training"),
     ("sansa", {"adapters": "sansa_generalist"}, "trained on everyday objects"),
+    ("sine", {}, "trained on everyday objects, and tells those of a class apart"),
     ("matcher", {}, "needs no training, and takes its time"),
     ("persam", {}, "needs no training and SAM alone"),
 )

@@ -89,6 +89,10 @@ class MethodOptions:
         """Names in `model.weights.OFFICIAL` of the official files that building it reads."""
         return ()
 
+    def lacks(self) -> str | None:
+        """Why what it builds is of no use before a training; None: public weights are enough."""
+        return None
+
     def trained_on(self) -> dict[str, Any] | None:
         """Benchmark and fold, as a header's "data", that public weights were trained on for the
         task itself; empty: not known; None: no training on any class."""

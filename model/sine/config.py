@@ -184,6 +184,13 @@ class SineOptions(MethodOptions):
             return () if self.dino_weights else (f"dinov2_{self.size}",)
         return (self.source,) if self.source in OFFICIAL else ()
 
+    def lacks(self) -> str | None:
+        if self.source is not None or self.random or self.size == "tiny":  # to try things with
+            return None
+        if self.size == "l":
+            return "its weights are to be fresh"
+        return f"weights were published for size l, none for {self.size}"
+
     def trained_on(self) -> dict[str, Any] | None:
         """The released weights have seen all of COCO's classes."""
         return {"benchmark": "coco_all", "fold": 0} if self.source else None

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from common.errors import UsageError
 from model.checkpoint import learnable_weights
 from model.predictor import InContextSegmenter
 from model.sine.config import SineOptions, restore_sine
@@ -135,6 +136,15 @@ def test_an_empty_mask_is_refused(model):
 )
 def test_options_that_cannot_be_used(wrong, complaint):
     assert any(complaint in problem for problem in SineOptions(**wrong).problems())
+
+
+def test_what_was_never_published_has_to_be_trained():
+    for options, reason in (
+        ({"size": "b"}, "published for size l, none for b"),
+        ({"released": "fresh"}, "its weights are to be fresh"),
+    ):
+        with pytest.raises(UsageError, match=f"SINE has to be trained: .*{reason}"):
+            InContextSegmenter.from_method("sine", device="cpu", **options)
 
 
 def test_which_files_are_read():
