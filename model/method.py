@@ -230,6 +230,11 @@ class Method(nn.Module):
         return None
 
     @property
+    def compares_places(self) -> bool:
+        """Whether `place_features` works."""
+        return self.image_features is not None
+
+    @property
     def promptable(self) -> Segmenter | None:
         """The SAM that draws masks from clicks and boxes; None: it has none."""
         return None
@@ -273,6 +278,14 @@ class Method(nn.Module):
                 methods whose square is padded; None: the squares are the images.
         """
         raise NotImplementedError
+
+    def place_features(self, images: Tensor) -> Tensor:
+        """Features by whose cosine places of pictures correspond; B x 3 x H x W to B x C x h x w.
+
+        They are the last of the frozen network, unless the method has others.
+        """
+        backbone = self.image_features
+        return backbone.high(backbone.extract(images).trunk, None)
 
     def encode_support(
         self,

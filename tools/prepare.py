@@ -42,9 +42,12 @@ from tools.preparation.tested import (
     FSS1000_ADDRESS,
     LVIS_ADDRESS,
     SEMANTIC_ADDRESSES,
+    SPAIR,
+    SPAIR_ADDRESS,
     check_fss1000,
     check_lvis,
     check_semantic,
+    check_spair,
 )
 from tools.preparation.videos import VIDEO_SETS, check_videos
 
@@ -55,6 +58,7 @@ FOLDERS = {
     "fss1000": "FSS-1000",
     "few_shot_instances": "cocosplit",
     "lvis": "LVIS",
+    "spair71k": SPAIR,
     **{name: LAYOUTS[name].folder for name in SEMANTIC_ADDRESSES},
     **{name: videos.folder for name, videos in VIDEO_SETS.items()},
     **{name: one.folder for name, one in ANNOTATED.items()},
@@ -66,6 +70,7 @@ BY_HAND = {
     "fss1000": FSS1000_ADDRESS,
     "few_shot_instances": FEW_SHOT_ADDRESS,
     "lvis": LVIS_ADDRESS,
+    "spair71k": SPAIR_ADDRESS,
     **SEMANTIC_ADDRESSES,
     **{name: videos.address for name, videos in VIDEO_SETS.items()},
     "objects365": ANNOTATED["objects365"].address,
@@ -161,6 +166,7 @@ def main(arguments: list[str] | None = None) -> int:
         **dict.fromkeys(
             ANNOTATED, lambda o: prepare_annotated(ANNOTATED[o.data_set], o.root, o.download)
         ),
+        "spair71k": lambda options: check_spair(options.root),
         **{
             name: lambda options: check_semantic(options.data_set, options.root)
             for name in SEMANTIC_ADDRESSES

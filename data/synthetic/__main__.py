@@ -18,11 +18,13 @@ from common.cli import run_script
 from data.annotated.catalogue import ADE20K, COCO, LVIS, OBJECTS365
 from data.few_shot_instances import SPLITS
 from data.semantic import LAYOUTS
+from data.spair import FOLDER as SPAIR
 from data.synthetic.ade20k_sets import write_ade20k, write_objects365
 from data.synthetic.coco_sets import write_coco2017, write_lvis
 from data.synthetic.few_shot_sets import write_few_shot_instances
 from data.synthetic.fss1000 import write_fss1000
 from data.synthetic.image_sets import write_coco, write_voc
+from data.synthetic.spair import write_spair
 from data.synthetic.style import DEMO_FRAMES, DEMO_IMAGES, DEMO_VIDEOS
 from data.synthetic.video_sets import write_davis, write_icvos, write_youtube_vos
 from data.synthetic.wide_sets import write_wide_set
@@ -40,6 +42,7 @@ _FOLDERS = {
     "objects365": OBJECTS365,
     "few_shot": str(SPLITS),
     **{name: LAYOUTS[name].folder for name in ("pc459", "a847")},
+    "spair71k": SPAIR,
 }
 
 
@@ -74,7 +77,7 @@ def main() -> int:
         "--classes",
         type=int,
         default=20,
-        help="number of classes of fss1000, pc459 and a847 (default: %(default)s)",
+        help="number of classes of fss1000, pc459, a847, spair71k (default: %(default)s)",
     )
     parser.add_argument(
         "--videos", type=int, default=DEMO_VIDEOS, help="number of videos (default: %(default)s)"
@@ -108,6 +111,8 @@ def main() -> int:
         write_lvis(folder)
     elif flags.layout == "fss1000":
         write_fss1000(folder, flags.classes, flags.seed, flags.workers)
+    elif flags.layout == "spair71k":
+        write_spair(folder, flags.classes, flags.seed, flags.workers)
     elif flags.layout in ("pc459", "a847"):
         images = {"train": flags.train or 200, "val": flags.val or 40}
         write_wide_set(flags.layout, folder, flags.classes, images, flags.seed, flags.workers)

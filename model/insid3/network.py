@@ -102,6 +102,15 @@ class Insid3(Method):
     def knows_drawings_only(self) -> bool:
         return isinstance(self.encoder, BackboneCells)
 
+    @property
+    def compares_places(self) -> bool:
+        return True
+
+    @torch.no_grad()
+    def place_features(self, images: Tensor) -> Tensor:
+        """Features without positions, as INSID3's correspondence program compares them."""
+        return self.debias(unit_cells(self.encoder(images))).mT.unflatten(2, self.grid)
+
     @torch.no_grad()
     def encode(
         self, images: Tensor, support_only: bool = False, sizes: Tensor | None = None

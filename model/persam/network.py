@@ -69,6 +69,15 @@ class PerSamImages(Method):
     def promptable(self) -> Segmenter:
         return self.segmenter
 
+    @property
+    def compares_places(self) -> bool:
+        return True
+
+    @torch.no_grad()
+    def place_features(self, images: Tensor) -> Tensor:
+        """SAM's embedding."""
+        return self.segmenter.encode(images).embedding
+
     @torch.no_grad()
     def encode(
         self, images: Tensor, support_only: bool = False, sizes: Tensor | None = None

@@ -74,6 +74,15 @@ class Sansa(Method):
     def knows_drawings_only(self) -> bool:
         return self.segmenter.name == "tiny"
 
+    @property
+    def compares_places(self) -> bool:
+        return True
+
+    @torch.no_grad()
+    def place_features(self, images: Tensor) -> Tensor:
+        """The adapted encoder's embedding."""
+        return self.encode(images).sam.embedding
+
     def encode(
         self, images: Tensor, support_only: bool = False, sizes: Tensor | None = None
     ) -> EncodedImages:

@@ -8,6 +8,8 @@ from data.fss1000 import Fss1000
 from data.lvis import Lvis
 from data.reader import Description
 from data.semantic import LAYOUTS, open_semantic
+from data.spair import FOLDER as SPAIR
+from data.spair import SPLITS, SPair71k
 from tools.preparation.inventory import differences
 
 FSS1000_COUNTS = {"tested classes": 240, "tested images": 2400}
@@ -25,6 +27,9 @@ SEMANTIC_ADDRESSES = {
     "pc459": "https://cs.stanford.edu/~roozbeh/pascal-context",
     "a847": "https://groups.csail.mit.edu/vision/datasets/ADE20K",
 }
+
+SPAIR_COUNTS = {"test pairs": 12234, "val pairs": 5384, "trn pairs": 53340, "categories": 18}
+SPAIR_ADDRESS = "https://cvlab.postech.ac.kr/research/SPair-71k"
 
 
 def check_fss1000(root: Path) -> list[str]:
@@ -84,3 +89,21 @@ def check_semantic(benchmark: str, root: Path) -> list[str]:
     print("\n".join(f"  {what}: {count}" for what, count in found.items()))
     generated = Description.read(folder).generated
     return problems + ([] if generated else differences(found, SEMANTIC_COUNTS[benchmark]))
+
+
+def check_spair(root: Path) -> list[str]:
+    """Print the numbers of SPair-71k's pairs and return what is wrong with its files."""
+    folder = root / SPAIR
+    if not folder.is_dir():
+        return [f"missing: {folder}, from {SPAIR_ADDRESS} (by hand)"]
+    found: dict[str, int] = {}
+    try:
+        for split in SPLITS:
+            pairs = SPair71k(root, split).pairs
+            found[f"{split} pairs"] = len(pairs)
+            found["categories"] = len({pair.category for pair in pairs})
+    except UsageError as error:
+        return [str(error)]
+    print("\n".join(f"  {what}: {count}" for what, count in found.items()))
+    generated = Description.read(folder).generated
+    return [] if generated else differences(found, SPAIR_COUNTS)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.insid3.keypoints import (
+from model.keypoints import (
     cells_of_points,
     correct_points,
     expected_points,
