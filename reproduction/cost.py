@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from model.dc_sam.config import DcSamOptions
 from reproduction import operations
-from reproduction.recipe import TEST_EPISODES, Row, Table, Training
+from reproduction.pair_operations import OPERATIONS
+from reproduction.recipe import BENCHMARKS, DC_SAM, TEST_EPISODES, Row, Table, Training
 from reproduction.steps import SAM_2
 
 BACKWARD = 2
@@ -39,14 +40,15 @@ def table(chosen: Sequence[tuple[Table, Sequence[Row]]], tera: float) -> str:
             needed = {t.name: training_cost(t) for t in chain(row.training)}
             test = evaluation_cost(row)
             trainings |= needed
-            name = row.training.name if row.training else ""
+            tested = row.training or row.released
+            name = tested.name if tested else ""
             evaluations[name, row.benchmark, row.shots, row.given_masks] = test or 0.0
             train = sum(needed.values())
             hours = "" if test is None else f"{_hours(train + test, tera):.1f}"
-            tested = "not counted" if test is None else f"{test / 1e6:,.1f}"
+            counted = "not counted" if test is None else f"{test / 1e6:,.1f}"
             lines.append(
                 f"| {chosen_table.name} | {row.name} | {row.benchmark} | {row.shots} | "
-                f"{train / 1e6:,.1f} | {tested} | {hours} |"
+                f"{train / 1e6:,.1f} | {counted} | {hours} |"
             )
     train, test = sum(trainings.values()), sum(evaluations.values())
     lines.append(
@@ -83,6 +85,8 @@ def options_of(training: Training | None) -> DcSamOptions:
 
 def training_cost(training: Training) -> float:
     """GFLOP of all its updates, in all folds where there are folds."""
+    if training.method in OPERATIONS:
+        return _pair_training_cost(training)
     part = operations.count(options_of(training))
     episode = part.frozen + (1 + BACKWARD) * part.learned
     if training.benchmark == "coco_mask_tube":
@@ -94,6 +98,14 @@ def training_cost(training: Training) -> float:
     return episode * training.batch * int(str(training.flags["max_iterations"]))
 
 
+def _pair_training_cost(training: Training) -> float:
+    """Of pairs: both views are encoded, the query is asked for what the reference shows."""
+    part = OPERATIONS[training.method](training.flags)
+    pair = 2 * part.encoder + (1 + BACKWARD) * (2 * part.neck + part.answer_all)
+    numbers = [int(str(training.flags[name])) for name in ("episodes_per_epoch", "epochs")]
+    return pair * numbers[0] * numbers[1]
+
+
 def _propagated(frames: int, decode: float) -> float:
     """GFLOP for so many frames after the first one, without their features."""
     memories = [min(number, MEMORIES) for number in range(1, frames + 1)]
@@ -103,6 +115,9 @@ def _propagated(frames: int, decode: float) -> float:
 
 def evaluation_cost(row: Row) -> float | None:
     """GFLOP of its evaluations; None where the number of frames is not known here."""
+    method = str(row.model.get("method", DC_SAM))
+    if method in OPERATIONS:
+        return _pair_evaluation_cost(row, method)
     part = operations.count(options_of(row.training))
     if row.folds:
         more_shots = part.segmenter + part.backbone + part.branches * part.high
@@ -115,6 +130,16 @@ def evaluation_cost(row: Row) -> float | None:
     frame = part.segmenter + part.decode + operations.memory_attention(SAM_2, MEMORIES)
     frame += operations.memory_encoder(SAM_2)
     return frame * frames * (1 if row.given_masks else SEEDS)
+
+
+def _pair_evaluation_cost(row: Row, method: str) -> float | None:
+    benchmark = BENCHMARKS[row.benchmark]
+    if benchmark.queries is None:
+        return None
+    part = OPERATIONS[method](row.model)
+    images = 1 + row.shots * (benchmark.references or 0)
+    runs = max(1, len(row.folds)) * (SEEDS if benchmark.drawn else 1)
+    return (images * (part.encoder + part.neck) + part.answer) * benchmark.queries * runs
 
 
 def _hours(giga: float, tera: float) -> float:

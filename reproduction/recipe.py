@@ -14,6 +14,7 @@ IMAGE_COLUMNS = (*FOLD_COLUMNS, MEAN)
 VIDEO_COLUMNS = ("J", "F", "J&F")
 """Region similarity, contour accuracy and their mean, in percent."""
 
+DC_SAM = "dc_sam"
 MIOU = "mIoU"
 """Class mIoU in percent: of a benchmark without folds, or the mean of its folds."""
 
@@ -32,15 +33,21 @@ class Benchmark:
     """Further flags that decide the result."""
     paths: Mapping[str, str] = field(default_factory=lambda: {"datapath": ""})
     """Flag -> folder, seen from that of the data sets."""
+    data: str = ""
+    """As the script calls it (default: as it is called here)."""
     drawn: bool = True
     """Whether seeds draw what is tested."""
     smoke: Mapping[str, object] = field(default_factory=dict)
     """Flags that make a smoke run short."""
+    queries: int | None = None
+    """Images in which something is looked for, in one run; None: not known here."""
+    references: int | None = 1
+    """Images that are shown for each of them, with one shot; None: a few for all."""
 
     @property
     def takes_shots(self) -> bool:
         """Whether it is told how many references a class has."""
-        return self.script == "eval_image.py"
+        return self.script in ("eval_image.py", "eval_instance.py")
 
 
 TEST_EPISODES = 1000
@@ -58,6 +65,42 @@ def _episodes(title: str) -> Benchmark:
     )
 
 
+def _protocol(
+    title: str, data: str, protocol: str, folds: tuple[int, ...], queries: int
+) -> Benchmark:
+    """A benchmark of images under a named protocol."""
+    return Benchmark(
+        title,
+        folds=folds,
+        flags={"protocol": protocol},
+        data=data,
+        smoke={"test_episodes": SMOKE_EPISODES},
+        queries=queries,
+    )
+
+
+def _instances(title: str, data: str, images: int) -> Benchmark:
+    """A benchmark of few-shot instance segmentation, the mean of its ten published draws."""
+    return Benchmark(
+        title,
+        "eval_instance.py",
+        values={"AP box": "box.ap", "AP mask": "mask.ap"},
+        data=data,
+        drawn=False,
+        smoke={"seeds": 1, "test_images": SMOKE_EPISODES},
+        queries=10 * images,
+        references=None,
+    )
+
+
+def _objects(title: str, path: str, folder: str, **flags: object) -> Benchmark:
+    """A benchmark of videos whose objects are given by masks."""
+    paths = {f"{path}_path": folder}
+    values = {} if flags else VIDEO_VALUES
+    return Benchmark(title, "eval_video.py", values=values, flags=flags, paths=paths, drawn=False)
+
+
+LVIS_FOLDS = tuple(range(10))
 VIDEO_VALUES = {"J": "j", "F": "f", "J&F": "jf"}
 BENCHMARKS = {
     "pascal": _episodes("PASCAL-5i"),
@@ -65,7 +108,16 @@ BENCHMARKS = {
     "coco2pascal": _episodes("COCO-20i to PASCAL-5i"),
     "icvos": Benchmark("IC-VOS", "eval_video.py", values=VIDEO_VALUES),
     "lvos": Benchmark("LVOS v2", "eval_video.py", values=VIDEO_VALUES),
+    "coco_legacy": _protocol("COCO-20i", "coco", "coco_legacy", FOLDS, 1000),
+    "pascal_legacy": _protocol("PASCAL-5i", "pascal", "pascal_legacy", FOLDS, 1000),
+    "lvis92i_turns": _protocol("LVIS-92i", "lvis92i", "lvis92i_turns", LVIS_FOLDS, 2300),
+    "coco_novel": _instances("COCO-NOVEL", "coco_novel", 5000),
+    "coco2voc": _instances("COCO2VOC", "coco2voc", 1449),
+    "davis": _objects("DAVIS 2017", "davis", "DAVIS"),
+    "davis16": _objects("DAVIS 2016", "davis", "DAVIS"),
+    "ytvos18": _objects("YouTube-VOS 2018", "ytvos18", "YouTube-VOS-2018", save_masks=True),
 }
+"""By the names that rows give them."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +136,11 @@ class Training:
     """Episodes that a GPU takes at once; the rest of the batch is accumulated."""
     start: "Training | None" = None
     """The training that this one goes on from."""
+
+    @property
+    def method(self) -> str:
+        """What learns."""
+        return str(self.flags.get("method", DC_SAM))
 
     @property
     def folds(self) -> bool:
@@ -127,6 +184,13 @@ class Row:
     """Why this row cannot be measured here; it is shown with the paper's number alone."""
     counted: Callable[[], Mapping[str, Value]] | None = None
     """What needs no data, by column: parameters, operations, classes."""
+
+    @property
+    def model(self) -> Mapping[str, object]:
+        """The flags that name the model which is tested; none of the original SAM 2."""
+        if self.training:
+            return self.training.flags
+        return self.released.flags if self.released else {}
 
     @property
     def measured(self) -> bool:

@@ -22,6 +22,11 @@ SMOKE_DATA = {
     "coco": ("--train", 160, "--val", 120, "--seed", 3),
     "icvos": ("--videos", 2, "--frames", 3, "--seed", 3),
     "davis": ("--videos", 2, "--frames", 3, "--seed", 3),
+    "ytvos": ("--videos", 2, "--frames", 3, "--seed", 3),
+    "coco2017": ("--train", 60, "--val", 20, "--seed", 3),
+    "ade20k": ("--train", 40, "--val", 20, "--seed", 3),
+    "lvis": (),
+    "few_shot": (),
 }
 """Layouts of generated data, with flags of `python -m data.synthetic`."""
 DATA_OF = {
@@ -32,8 +37,22 @@ DATA_OF = {
     "coco2pascal": ("coco", "voc"),
     "icvos": ("coco", "icvos"),
     "lvos": ("davis",),
+    "coco_legacy": ("coco",),
+    "pascal_legacy": ("voc",),
+    "lvis92i_turns": ("coco2017", "lvis"),
+    "coco_novel": ("voc", "coco", "few_shot"),
+    "coco2voc": ("voc", "coco", "few_shot"),
+    "davis": ("davis",),
+    "davis16": ("davis",),
+    "ytvos18": ("ytvos",),
 }
 """What a benchmark reads."""
+LAYOUTS_OF_SOURCES = {
+    "coco_instance": ("coco2017",),
+    "coco_panoptic": ("coco2017",),
+    "ade20k_panoptic": ("ade20k",),
+}
+"""What a source of training pairs reads."""
 
 
 @dataclass(frozen=True)
@@ -192,7 +211,7 @@ def _evaluation(
 ) -> tuple[tuple, tuple]:
     """What decides the result, and what does not."""
     benchmark = BENCHMARKS[row.benchmark]
-    flags = {"benchmark": row.benchmark}
+    flags: dict[str, object] = {"benchmark": benchmark.data or row.benchmark}
     flags |= {} if fold is None else {"fold": fold}
     flags |= {"nshot": row.shots} if benchmark.takes_shots else {}
     flags |= benchmark.flags
@@ -238,6 +257,8 @@ def _data_steps(row: Row, settings: Settings) -> Iterator[Step]:
     layouts = DATA_OF.get(row.benchmark, ())
     if row.training:
         layouts += DATA_OF[row.training.benchmark]
+        for part in str(row.training.flags.get("sources", "")).split(","):
+            layouts += LAYOUTS_OF_SOURCES.get(part.partition("=")[0], ())
     for layout in dict.fromkeys(layouts):
         yield Step(
             folder=settings.data / "made" / layout,

@@ -1,7 +1,8 @@
 import pytest
 
-from reproduction import cost, counts, operations
+from reproduction import cost, counts, operations, sine
 from reproduction.operations import Operations
+from reproduction.pair_operations import PairOperations, sine_operations
 from reproduction.recipe import MEAN
 from reproduction.tables import BY_NAME
 from reproduction.trainings import RESNET50, TUBES_BOTH
@@ -78,3 +79,24 @@ def test_hours_and_shared_trainings(one_each):
     numbers = f"| {train:,.1f} | {test:,.1f} | {hours:.1f} |"
     assert lines[-3].endswith(numbers)
     assert lines[-1] == f"| all | 1 trainings | | {numbers}"
+
+
+def test_cost_of_sine(monkeypatch):
+    part = PairOperations(encoder=100, neck=10, answer=1, answer_all=2)
+    monkeypatch.setattr(cost, "OPERATIONS", {"sine": lambda flags: part})
+    # both views; what learns counts three times
+    assert cost.training_cost(sine.ALL_DATA) == (200 + 3 * (20 + 2)) * 64_000 * 50
+    one, five = BY_NAME["sine-images"].rows[4:6]
+    # 10 folds, 3 seeds, 2,300 episodes of a query with its references
+    assert cost.evaluation_cost(one) == (2 * 110 + 1) * 2300 * 10 * 3
+    assert cost.evaluation_cost(five) == (6 * 110 + 1) * 2300 * 10 * 3
+    # references of 20 classes are encoded once for 5,000 images; 10 draws
+    assert cost.evaluation_cost(BY_NAME["sine-instances"].rows[0]) == 111 * 50_000
+    assert cost.evaluation_cost(BY_NAME["sine-videos"].rows[0]) is None
+
+
+def test_operations_of_sine_are_those_of_its_digest():
+    part = sine_operations("l")
+    assert part.encoder == pytest.approx(4130, rel=0.01)
+    assert part.neck == pytest.approx(7, rel=0.1)
+    assert part.answer_all == pytest.approx(98, rel=0.05)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import eval_image
+import eval_instance
 import eval_video
 import train_image
 import train_video
@@ -19,7 +20,8 @@ from reproduction.steps import (
 from reproduction.tables import BY_NAME, TABLES
 
 SCRIPTS = {
-    f"{module.__name__}.py": module for module in (train_image, train_video, eval_image, eval_video)
+    f"{module.__name__}.py": module
+    for module in (train_image, train_video, eval_image, eval_instance, eval_video)
 }
 ROWS = [pytest.param(row, id=f"{t.name}-{row.name}") for t in TABLES for row in t.rows]
 RESNET50 = BY_NAME["table3"].rows[3]
@@ -69,6 +71,8 @@ def test_scripts_take_the_hyper_parameters_of_a_recipe(row, parse, tmp_path):
         *_, step = training_steps(training, fold, settings(tmp_path))
         parsed = parse(step)
         for name, value in training.flags.items():
+            if name == "method":
+                continue  # it chooses which flags there are
             expected = (dont[name], False) if name in dont else (name, value)
             assert parsed[expected[0]] == expected[1]
         assert parsed["bsz"] * parsed["accumulate"] == training.batch
@@ -124,6 +128,39 @@ def test_masks_of_another_method_are_carried_on_where_they_are_there(parse, tmp_
     assert step.folder == tmp_path / "evaluate" / "original" / "icvos-1shot-given-pfenet"
 
 
+def test_public_weights_are_named_by_their_method(parse, tmp_path):
+    row = BY_NAME["sine-images"].rows[1]
+    (step,) = steps_of(row, settings(tmp_path))
+    assert step.folder.parent.parent.parent == tmp_path / "evaluate" / "sine-released"
+    parsed = parse(step)
+    assert (parsed["benchmark"], parsed["protocol"], parsed["fold"]) == ("coco", "coco_legacy", 2)
+    assert (parsed["nshot"], parsed["fit"], parsed["seen_classes"]) == (5, "squashed", True)
+    assert parsed["ckpt"] is None
+
+
+def test_one_training_without_folds_is_tested_on_all_of_them(tmp_path):
+    row = BY_NAME["sine-images"].rows[-1]
+    found = list(steps_of(row, settings(tmp_path, folds=None)))
+    trained = {step.folder for step in found if step.script == ("train_image.py",)}
+    assert trained == {tmp_path / "train" / "sine-without-objects365"}
+    tested = [step for step in found if step.script == ("eval_image.py",)]
+    assert [step.folder.parent.name for step in tested] == [f"fold{fold}" for fold in range(10)]
+    assert all(str(trained.copy().pop() / "last.safetensors") in step.words for step in tested)
+
+
+def test_published_draws_of_objects_are_evaluated_in_one_run(parse, tmp_path):
+    row = BY_NAME["sine-instances"].rows[0]
+    (step,) = steps_of(row, settings(tmp_path, seeds=(0, 1, 2)))
+    parsed = parse(step)
+    assert (parsed["benchmark"], parsed["nshot"], parsed["seeds"]) == ("coco_novel", 1, 10)
+
+
+def test_what_cannot_be_measured_has_no_commands(tmp_path):
+    (row,) = BY_NAME["sine-parts"].rows
+    assert row.missing
+    assert list(steps_of(row, settings(tmp_path))) == []
+
+
 def test_a_smoke_run_keeps_what_is_ablated(parse, tmp_path):
     row = next(row for row in BY_NAME["table5"].rows if row.name == "two_branches")
     (step,) = training_steps(row.training, 0, settings(tmp_path, smoke=True))
@@ -144,7 +181,8 @@ def test_a_smoke_run_keeps_the_model_of_its_row(row, parse, tmp_path):
         *_, step = training_steps(training, fold, settings(tmp_path, smoke=True))
         parsed = parse(step)
         for name in ("backbone", "sam_version", "sam_model", "image_size", "position", "fusion"):
-            assert parsed[name] == training.flags.get(name, parsed[name])
+            if name in training.flags:
+                assert parsed[name] == training.flags[name]
         assert parsed["shrunk"] == (training.start is None)
         training = training.start
 

@@ -1,0 +1,58 @@
+"""Floating-point operations of methods that learn from pairs, counted without content."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+
+from model.backbones.backbone import Backbone
+from model.sine.config import SIZES, dino
+from model.sine.former import MFormer
+from model.sine.layers import Neck
+from reproduction.operations import giga
+
+CLASSES, OBJECTS = 2, 6
+"""Of a pair's reference, taken for the mean; a class or an object more costs next to nothing."""
+
+
+@dataclass(frozen=True)
+class PairOperations:
+    """GFLOP of each part."""
+
+    encoder: float
+    """The frozen network, an image."""
+    neck: float
+    """What learns, an image."""
+    answer: float
+    """What learns, a target with its references."""
+    answer_all: float
+    """The same with the answers of every layer, as training needs them."""
+
+
+@cache
+def sine_operations(size: str) -> PairOperations:
+    """Of SINE on the canvas of images."""
+    design = SIZES[size]
+    side = design.canvas // design.cell
+    with torch.device("meta"):
+        backbone = Backbone(f"dinov2_{size}", dino(size))
+        neck = Neck(design.channels, design.former.channels)
+        former = MFormer(design.queries, design.former)
+        image = torch.empty(1, 3, design.canvas, design.canvas)
+        features = torch.empty(1, design.channels, side, side)
+        channels = design.former.channels
+        target = torch.empty(1, channels, side, side)
+        tokens = torch.empty(1, OBJECTS, channels), torch.empty(1, CLASSES, channels)
+    return PairOperations(
+        giga(backbone.extract, image),
+        giga(neck, features),
+        giga(former, target, *tokens),
+        giga(former, target, *tokens, every_layer=True),
+    )
+
+
+OPERATIONS: Mapping[str, Callable[[Mapping[str, object]], PairOperations]] = {
+    "sine": lambda flags: sine_operations(str(flags.get("size", "l"))),
+}
+"""Method -> from the flags that name a model, its operations."""
