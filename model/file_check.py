@@ -1,5 +1,6 @@
 """Whether an official file is whole, as far as its publisher or its format lets one tell."""
 
+import json
 import zipfile
 from pathlib import Path
 
@@ -55,6 +56,12 @@ def _format_fault(path: Path, name: str) -> str | None:
                 return None
         except (SafetensorError, OSError):
             return "is no safetensors file, or is cut short"
+    if name.endswith(".json"):
+        try:
+            json.loads(path.read_bytes())
+        except ValueError:
+            return "is no JSON, or is cut short"
+        return None
     with path.open("rb") as file:
         start = file.read(4)
     if start == _ZIP:

@@ -1,6 +1,8 @@
 """Files of rules for tokens of CLIP's kind."""
 
+import gzip
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from transformers import CLIPTokenizer
@@ -28,3 +30,17 @@ def save_small_tokenizer(path: Path) -> None:
     tokens = [*letters, *(f"{letter}</w>" for letter in letters)]
     numbers = {token: number for number, token in enumerate(tokens)}
     save_tokenizer(path, numbers | {BEGIN: LAST - 1, END: LAST}, [])
+
+
+def save_real_tokenizer(path: Path) -> None:
+    """CLIP's own rules, by the list of merges that the package `open_clip` ships."""
+    listed = Path(find_spec("open_clip").origin).with_name("bpe_simple_vocab_16e6.txt.gz")
+    lines = gzip.decompress(listed.read_bytes()).decode().splitlines()
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    symbols = [chr(byte) for byte in printable]
+    symbols += [chr(256 + n) for n in range(256 - len(printable))]
+    count = LAST - 1 - 2 * len(symbols)
+    merges = [tuple(line.split()) for line in lines[1 : 1 + count]]
+    tokens = [*symbols, *(f"{symbol}</w>" for symbol in symbols), *map("".join, merges)]
+    numbers = {token: number for number, token in enumerate([*tokens, BEGIN, END])}
+    save_tokenizer(path, numbers, merges)

@@ -56,6 +56,8 @@ def test_another_file_is_told(tmp_path, file, facts, text):
         ("a.pt", b"<!DOCTYPE html>", "is no file of torch.save"),
         ("a.safetensors", TENSORS[:-1], "is no safetensors file, or is cut short"),
         ("a.safetensors", WEIGHTS, "is no safetensors file, or is cut short"),
+        ("a.json", b'{"model": {}}', None),
+        ("a.json", b'{"model": {', "is no JSON, or is cut short"),
     ],
 )
 def test_the_format_tells_what_is_cut_short_or_something_else(tmp_path, name, content, expected):
