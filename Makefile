@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 # Waiting threads sleep: without this, several processes on few cores slow each other down.
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: app demo demo-folds demo-video test test-slow lint format install clean
+.PHONY: app demo demo-folds demo-video demo-instances test test-slow lint format install clean
 
 app: install
 	$(RUN) app.py
@@ -19,6 +19,9 @@ demo-folds: install
 
 demo-video: install
 	$(RUN) -m tools.demo video
+
+demo-instances: install
+	$(RUN) -m tools.demo instances
 
 # one thread for each of the two: several on a core wait for each other
 test: install

@@ -118,6 +118,7 @@ def main() -> int:
                 **settings,
                 **exposure.results(facts, {one.class_id: one.name for one in NOVEL}),
                 "method": entry_of(facts, options.ckpt).title,
+                "objects": "scored" if method.scores_instances else "parted masks",
                 "checkpoint": options.ckpt and str(options.ckpt),
                 "checkpoint_version": facts["version"],
                 "cost": {
@@ -141,7 +142,8 @@ def parse_options() -> tuple[InstanceDataOptions, EvaluationOptions, MethodOptio
 
 def print_results(results: dict[str, Any], exposure: Exposure, folder: Path) -> None:
     count = len(results["draws"])
-    print(f"\n{results['method']}, {results['benchmark']}, {results['shots']}-shot, {exposure}")
+    tested = f"{results['benchmark']}, {results['shots']}-shot, {exposure}"
+    print(f"\n{results['method']} ({results['objects']}), {tested}")
     print(f"  mean of {count} draws{'AP':>12}{'':8}{'AP50':>6}{'AP75':>8}")
     for kind in ("box", "mask"):
         row = results[kind]

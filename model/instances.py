@@ -66,11 +66,6 @@ class Instances:
             self.masks[some], self.scores[some], self.concepts[some], self.boxes[some]
         )
 
-    def of_concepts(self, positions: Tensor) -> Self:
-        """The same objects under other numbers of their concepts: old position -> new one."""
-        concepts = positions.to(self.concepts.device)[self.concepts]
-        return type(self)(self.masks, self.scores, concepts, self.boxes)
-
 
 class FoundObject(NamedTuple):
     """One object in one picture, for people."""

@@ -6,6 +6,8 @@
     python -m tools.demo video      train in two stages, on images and on mask tubes; then carry
                                     one labelled image through videos, whose motion training
                                     never showed
+    python -m tools.demo instances  train on pairs of pictures with several objects, then look for
+                                    every object of 20 classes, each shown by a few
 
 It runs the commands that a person would type, prints them, and gathers what they write in the
 folder --output: results.json, contact_sheet.png (of each fold where there are several), of videos
@@ -46,17 +48,19 @@ VIDEO_ROWS = {
     "mask_tube": "DC-SAM, with mask tubes",
     "image_only": "DC-SAM, images alone",
 }
+AP_KINDS = ("box", "mask")
+INSTANCE_ROWS = {
+    "1_shot": "SINE, 1 shot",
+    f"{MANY_SHOTS}_shot": f"SINE, {MANY_SHOTS} shots",
+    "parted_masks": f"INSID3's masks, {MANY_SHOTS} shots",
+}
 
 Flags = argparse.Namespace
 
 
 def main() -> int:
     flags = parse_flags()
-    run, show = {
-        "images": (run_images, show_images),
-        "pairs": (run_pairs, show_pairs),
-        "video": (run_video, show_video),
-    }[flags.demo]
+    run, show = DEMOS[flags.demo]
     start = time.time()
     try:
         results = run(flags)
@@ -80,12 +84,13 @@ def parse_flags() -> Flags:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    demos = parser.add_subparsers(dest="demo", required=True, metavar="images | video")
-    images, pairs, video = (demos.add_parser(name) for name in ("images", "pairs", "video"))
+    demos = parser.add_subparsers(dest="demo", required=True, metavar=" | ".join(DEMOS))
+    images, pairs, video, instances = (demos.add_parser(name) for name in DEMOS)
     for demo, layout, folder in (
         (images, "voc", "demo"),
         (pairs, "voc", "demo-pairs"),
         (video, "coco", "demo-video"),
+        (instances, "coco", "demo-instances"),
     ):
         demo.add_argument(
             "--output", type=Path, default=Path("runs") / folder, help="folder to write"
@@ -110,6 +115,7 @@ def parse_flags() -> Flags:
     _number(video, "--frames", DEMO_FRAMES, "number of frames of each video")
     _number(video, "--updates", 600, "number of training updates on images")
     _number(video, "--tube_updates", 160, "number of training updates on mask tubes")
+    _number(instances, "--test_images", 100, "number of images in which objects are looked for")
     return parser.parse_args()
 
 
@@ -143,8 +149,9 @@ def run_fold(flags: Flags, fold: int) -> dict[str, Any]:
     train(flags, "train_image.py", folder, flags.updates, *data, "--store_features")
     results = {
         f"{shots}_shot": evaluate(
-            *(flags, "eval_image.py", folder / f"{shots}_shot", *data, "--nshot", shots),
-            *("--ckpt", folder / "last.safetensors", "--test_episodes", flags.test_episodes),
+            *("eval_image.py", folder / f"{shots}_shot", "--seed", flags.seed, *data),
+            *("--nshot", shots, "--test_episodes", flags.test_episodes),
+            *("--ckpt", folder / "last.safetensors"),
             *(["--baselines"] if shots == 1 else []),
         )
         for shots in (1, MANY_SHOTS)
@@ -183,7 +190,7 @@ def run_pairs(flags: Flags) -> dict[str, Any]:
         folder = flags.output / method
         train(flags, "train_image.py", folder, None, *data, "--method", method)
         found[method] = evaluate(
-            *(flags, "eval_image.py", folder / "1_shot", *data, "--baselines"),
+            *("eval_image.py", folder / "1_shot", "--seed", flags.seed, *data, "--baselines"),
             *("--ckpt", folder / "last.safetensors", "--test_episodes", flags.test_episodes),
         )
         shutil.copyfile(folder / "1_shot" / SHEET, flags.output / SHEET)
@@ -215,6 +222,7 @@ def run_video(flags: Flags) -> dict[str, Any]:
     videos = ("--icvos_path", flags.datapath / "IC-VOS", "--coco_path", flags.datapath)
     images, tubes = flags.output / "images", flags.output / "tubes"
     first, second = images / "last.safetensors", tubes / "last.safetensors"
+    seed = ("--seed", flags.seed)
     oracle = ("--sam2_cfg", "tiny", "--first_frame", "oracle")
 
     train(flags, "train_video.py", images, flags.updates, *data, "coco_all", "--store_features")
@@ -223,7 +231,7 @@ def run_video(flags: Flags) -> dict[str, Any]:
         *("--ckpt", first, "--validation_episodes", 20),
     )
     results = {
-        name: evaluate(flags, "eval_video.py", folder, *videos, "--save_overlays", *tested)
+        name: evaluate("eval_video.py", folder, *seed, *videos, "--save_overlays", *tested)
         for name, folder, tested in (
             ("image_only", images / "icvos", ("--ckpt", first)),
             ("mask_tube", tubes / "icvos", ("--ckpt", second)),
@@ -244,6 +252,39 @@ def show_video(results: dict[str, Any]) -> None:
         print(f"  {title:<24}{scores}  {'#' * round(results['jf'][name] / 2)}")
 
 
+def run_instances(flags: Flags) -> dict[str, Any]:
+    """Draw images with several objects, train on pairs of them, and look for objects in others."""
+    for layout in ("coco2017", "coco"):
+        draw(flags, layout, "--train", flags.train, "--val", flags.val)
+    draw(flags, "few_shot")
+    data = ("--datapath", flags.datapath, "--benchmark")
+    train(
+        *(flags, "train_image.py", flags.output, None, *data, "coco_all"),
+        *("--method", "sine", "--validation_episodes", 20),
+    )
+    ckpt, parted = ("--ckpt", flags.output / "last.safetensors"), ("--method", "insid3")
+    tested = {
+        "1_shot": (*ckpt, "--nshot", 1),
+        f"{MANY_SHOTS}_shot": (*ckpt, "--nshot", MANY_SHOTS),
+        "parted_masks": (*parted, "--size", "tiny", "--nshot", MANY_SHOTS),
+    }
+    number = ("--seeds", 1, "--test_images", flags.test_images)
+    results = {
+        name: evaluate("eval_instance.py", flags.output / name, *data, "coco_novel", *number, *more)
+        for name, more in tested.items()
+    }
+    shutil.copyfile(flags.output / f"{MANY_SHOTS}_shot" / SHEET, flags.output / SHEET)
+    scores = {kind: {n: found[kind]["ap"] for n, found in results.items()} for kind in AP_KINDS}
+    return {**scores, "results": results, "images": flags.test_images}
+
+
+def show_instances(results: dict[str, Any]) -> None:
+    print(f"\non {results['images']} images{'AP of boxes':>22}{'of masks':>12}")
+    for name, title in INSTANCE_ROWS.items():
+        box, mask = (results[kind][name] for kind in AP_KINDS)
+        print(f"  {title:<24}{box:10.1f}{mask:12.1f}  {'#' * round(mask / 2)}")
+
+
 def draw(flags: Flags, layout: str, *numbers: object) -> None:
     """Draw a benchmark; one that is there already is taken as it is."""
     root = ("--root", flags.datapath, "--seed", flags.seed)
@@ -260,10 +301,19 @@ def train(flags: Flags, script: str, folder: Path, updates: int | None, *more: o
     )
 
 
-def evaluate(flags: Flags, script: str, folder: Path, *more: object) -> dict[str, Any]:
+def evaluate(script: str, folder: Path, *more: object) -> dict[str, Any]:
     """The results of an evaluation, which stay in a folder."""
-    run_command(script, "--output", folder, "--seed", flags.seed, *more)
+    run_command(script, "--output", folder, *more)
     return json.loads((folder / "results.json").read_text())
+
+
+DEMOS = {
+    "images": (run_images, show_images),
+    "pairs": (run_pairs, show_pairs),
+    "video": (run_video, show_video),
+    "instances": (run_instances, show_instances),
+}
+"""What a demo does, and how it shows its results."""
 
 
 if __name__ == "__main__":

@@ -4,13 +4,15 @@ from pathlib import Path
 import pytest
 
 import eval_image
+import eval_instance
 import eval_video
 import train_image
 import train_video
 from common.commands import CommandFailed
 from tools import demo
 
-SCRIPTS = {f"{m.__name__}.py": m for m in (train_image, train_video, eval_image, eval_video)}
+MODULES = (train_image, train_video, eval_image, eval_instance, eval_video)
+SCRIPTS = {f"{m.__name__}.py": m for m in MODULES}
 
 
 @pytest.fixture
@@ -35,7 +37,8 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
             (folder / name).touch()
         score = 10.0 * len(run)
         scores = {"miou": score, "fb_iou": score + 1, "jf": score, "j": score, "f": score}
-        results = {**scores, "baselines": {"prior mask": score - 5}}
+        parts = {"box": {"ap": score}, "mask": {"ap": score + 2}}
+        results = {**scores, **parts, "baselines": {"prior mask": score - 5}}
         (folder / "results.json").write_text(json.dumps(results))
 
     monkeypatch.setattr(demo, "run_command", note)
@@ -55,6 +58,7 @@ def run_demo(monkeypatch: pytest.MonkeyPatch, folder: Path, *flags: str) -> int:
         (("images", "--folds", "0", "1", "2"), 6),
         (("pairs",), 1),
         (("video",), 2),
+        (("instances",), 1),
     ],
     ids=str,
 )
