@@ -173,9 +173,9 @@ def load_video_method(
             2, options.variant, None if frames.shrunk else weights, frames.shrunk
         )
         carrier = carrier.eval().to(device)
-    elif data.given and not method.takes_given_masks:
-        carrier = method.promptable
-        if not isinstance(carrier, Sam2):
+    elif data.given:
+        carrier = None if method.takes_given_masks else method.promptable
+        if not (method.takes_given_masks or isinstance(carrier, Sam2)):
             raise UsageError(
                 f"{method.name} takes no given masks: name a SAM 2 by --sam2_cfg alone"
             )

@@ -11,7 +11,12 @@ from data.youtube_vos import YouTubeVos
 from tests.video_cases import mask_of, read, write_frames, write_masks
 
 SANSA = ("--method", "sansa", "--sam_model", "tiny", "--image_size", "64")
-METHODS = {"sansa": SANSA, "persam": ("--method", "persam", "--sam_model", "tiny")}
+METHODS = {
+    "sansa": SANSA,
+    "persam": ("--method", "persam", "--sam_model", "tiny"),
+    **{name: ("--method", name, "--size", "tiny") for name in ("segic", "sine")},
+    "matcher": ("--method", "matcher", "--size", "tiny", "--max_frames", 2),
+}
 
 
 @pytest.fixture(scope="module")
