@@ -24,12 +24,19 @@ from common.run_options import RunOptions
 from common.settings import claim_run
 from common.trainer import Trainer, TrainingOptions
 from data.benchmarks import open_benchmark
+from data.class_index import name_some
 from data.episode import Joinable
 from data.marking import PROMPTS, Marking, kinds_of
 from data.options import BENCHMARKS, DataOptions
 from data.sampler import training_samplers
 from data.sources import SourceOptions, open_mixture
-from data.training import TrainingData, TrainingEpisodes, TrainingPairs
+from data.training import (
+    MixtureEpisodes,
+    TrainingData,
+    TrainingEpisodes,
+    TrainingPairs,
+    whole_pictures,
+)
 from evaluation.validation import held_out_images
 from model.checkpoint import frozen_fingerprint, learnable_weights
 from model.feature_store import Encoder, FeatureStore
@@ -75,15 +82,17 @@ def main() -> int:
         sampler, validation = training_samplers(
             benchmark, data.nshot, training.seed, run.episodes_per_epoch
         )
+        marking = partial(run.marking, model, training.seed)
         if sources.sources is None:
-            marking = partial(run.marking, model, training.seed)
             items = TrainingEpisodes(sampler, model.geometry, marking)
         else:
-            rules = METHODS[model.name].pairs(model.image_size, losses)
-            pairs = (run.episodes_per_epoch, training.seed)
-            items = TrainingPairs(
-                open_mixture(sources, benchmark, data.datapath, rules, *pairs, processes)
+            of_pairs = METHODS[model.name].pairs
+            rules = of_pairs and of_pairs(model.image_size, losses)
+            mixture = open_mixture(
+                *(sources, benchmark, data.datapath, rules or whole_pictures(model.geometry)),
+                *(run.episodes_per_epoch, training.seed, processes),
             )
+            items = TrainingPairs(mixture) if of_pairs else MixtureEpisodes(mixture, marking)
         say_what_is_left_out(items, processes)
         trainer = Trainer(model, training, processes, items.per_epoch)
         drawn = items.facts()
@@ -148,13 +157,12 @@ def refuse_what_it_cannot(
         UsageError: the flags ask for what the method cannot do.
     """
     model.refuse_shots(data.nshot)
-    if sources.sources is not None:
-        if METHODS[model.name].pairs is None:
-            raise UsageError(f"--sources: {model.name} learns from episodes")
-        if run.store_features:
-            raise UsageError("--store_features: no two views of a picture are the same in pairs")
-        if run.prompt != "mask":
-            raise UsageError("--prompt: references of pairs are marked by their masks")
+    if sources.sources is not None and data.nshot > 1:
+        raise UsageError("--nshot: pairs have one reference")
+    if METHODS[model.name].pairs and run.store_features:
+        raise UsageError("--store_features: no two views of a picture are the same in pairs")
+    if METHODS[model.name].pairs and run.prompt != "mask":
+        raise UsageError("--prompt: references of pairs are marked by their masks")
     if run.store_features and model.encoder_learns:
         raise UsageError(f"--store_features: {model.name} trains the encoder itself")
     model.refuse_kinds(kinds_of(run.prompt))
@@ -185,7 +193,7 @@ def parse_options() -> tuple[
 def say_what_is_left_out(items: TrainingData, processes: Processes) -> None:
     names = items.left_out()
     if names and processes.is_main:
-        print(f"too few training images for an episode, left out: {', '.join(names)}")
+        print(f"too few training images for an episode, left out: {name_some(names)}")
 
 
 def train_one_epoch(trainer: Trainer, episodes: Joinable, encoder: Encoder, options: Any) -> float:

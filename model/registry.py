@@ -61,8 +61,8 @@ class Entry:
     """Flags of what its training minimises."""
     pairs: Callable[[int, Any], Mapping[str, tuple[PairRules, str]]] | None = None
     """From the side of the square and the flags of `losses`: by a source's name or kind, how pairs
-    are made of it, and what is drawn first, a "class" or an "image"; None: it does not learn from
-    pairs."""
+    are made of it, and what is drawn first, a "class" or an "image"; None: it learns from
+    episodes, which may be made of pairs, too."""
     read_published: Callable[..., tuple[Any, dict[str, Tensor]]] | None = None
     """Options and weights of a checkpoint of the method's own published program, by its path; and,
     where the method prompts a SAM that the file does not hold, by that SAM's variant."""

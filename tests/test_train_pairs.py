@@ -63,7 +63,7 @@ def test_a_run_on_pairs_leaves_a_checkpoint_that_is_evaluated(script, drawn, tmp
         (("--sources", "benchmark,lvis"), "lvis_v1_train.json"),
         (("--store_features",), "no two views of a picture are the same"),
         (("--prompt", "point"), "marked by their masks"),
-        (("--method", "dc_sam", "--sources", "benchmark"), "dc_sam learns from episodes"),
+        (("--nshot", 2), "pairs have one reference"),
     ],
 )
 def test_what_pairs_cannot_be_trained_with_is_told(script, drawn, tmp_path, flags, problem):

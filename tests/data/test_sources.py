@@ -11,10 +11,12 @@ from common.geometry import Geometry
 from common.pair_rules import PairRules, ScaleJitter
 from data.benchmarks import make_benchmark
 from data.classes import COCO_CATEGORY_IDS
+from data.episode import EpisodeDataset, EpisodeKey
+from data.marking import Marking
 from data.sampler import training_samplers
 from data.sources import SourceOptions, kept_out, open_mixture
 from data.synthetic.image_sets import write_coco
-from data.training import TrainingEpisodes, TrainingPairs
+from data.training import MixtureEpisodes, TrainingEpisodes, TrainingPairs, whole_pictures
 
 ONE = Processes(0, 1, torch.device("cpu"))
 RULES = {
@@ -110,3 +112,35 @@ def test_epochs_of_both_kinds_are_told_by_their_facts(datapath):
         first, again, later = data.at(0)[3], data.at(0)[3], data.at(1)[3]
         assert torch.equal(first.query_image, again.query_image)
         assert not torch.equal(first.query_image, later.query_image)
+
+
+def test_pairs_of_whole_pictures_are_the_episodes_of_a_benchmark(datapath):
+    benchmark, geometry = make_benchmark("coco", datapath, 0), Geometry(64)
+    rules = whole_pictures(geometry)
+    mixture = open_mixture(SourceOptions("benchmark"), benchmark, datapath, rules, 4, 0, ONE)
+    found = MixtureEpisodes(mixture, lambda epoch: None).at(1)
+    key = found.pairs[2].keys[0]
+    keys = [EpisodeKey(key.class_id, key.query, (key.support,))]
+    [expected], one = EpisodeDataset(benchmark.training, keys, geometry), found[2]
+    for name in ("query_image", "query_mask", "query_ignore", "support_images", "support_masks"):
+        torch.testing.assert_close(getattr(one, name), getattr(expected, name))
+    assert (one.class_names, one.shots) == (expected.class_names, 1)
+    assert one.support_names == [f"benchmark/{key.support}"]
+    assert found.join([one, found[3]]).indices == (2, 3)
+
+    marked = MixtureEpisodes(mixture, lambda epoch: Marking("box", "around", True, 0, epoch))
+    boxed = marked.at(1)[2]
+    assert boxed.support_kinds == (("box",),)
+    assert torch.equal(boxed.support_objects[0], one.support_masks[0])
+    assert (boxed.support_masks >= one.support_masks).all()
+
+
+def test_padded_squares_keep_proportions_and_ignore_what_they_do_not_show(datapath):
+    benchmark, geometry = make_benchmark("coco", datapath, 0), Geometry(64, padded=True)
+    rules = whole_pictures(geometry)
+    assert not rules["semantic"][0].view.squash
+    mixture = open_mixture(SourceOptions("benchmark"), benchmark, datapath, rules, 4, 0, ONE)
+    episode = MixtureEpisodes(mixture, lambda epoch: None).at(0)[0]
+    height, width = episode.query_sizes[0].tolist()
+    assert max(height, width) == 64
+    assert episode.query_ignore.sum() == 64 * 64 - height * width

@@ -116,3 +116,13 @@ def test_results_say_whether_the_classes_were_seen(script, flags, trained, tmp_p
     assert len(found[1]["seen_classes"]) == 5
     results = json.loads((tmp_path / "unknown" / "results.json").read_text())
     assert (results["classes"], results["trained_on"]) == ("data unknown", None)
+
+
+def test_whole_data_sets_beside_a_fold_count_as_all_of_cocos_classes():
+    data = {"benchmark": "coco", "fold": 2, "sources": "benchmark,lvis"}
+    strict = {"data": {**data, "exclusion": "strict"}}
+    published = {"data": {**data, "exclusion": "published"}}
+    assert exposure(strict, "coco", 2).word == "unseen"
+    assert exposure(published, "coco", 2).word == "seen"
+    assert len(exposure(published, "pascal", 2).seen) == 5
+    assert str(TrainingData.of(published)) == "coco_all"
