@@ -16,10 +16,15 @@ from data.coco import Coco
 from data.fss1000 import Fss1000
 from data.lvis import Lvis
 from data.options import DataOptions
+from data.paco import PacoPart
 from data.pascal import Pascal
 from data.reader import Reader
 
-_TESTED_ONLY: Mapping[str, type[Reader]] = {"fss1000": Fss1000, "lvis92i": Lvis}
+_TESTED_ONLY: Mapping[str, type[Reader]] = {
+    "fss1000": Fss1000,
+    "lvis92i": Lvis,
+    "paco_part": PacoPart,
+}
 
 
 class Split:

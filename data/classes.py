@@ -12,7 +12,7 @@ Role = Literal["train", "test"]
 
 BENCHMARKS = ("pascal", "coco", "coco_all", "coco2pascal")
 """Those that are trained on, too."""
-TESTED = (*BENCHMARKS, "fss1000", "lvis92i")
+TESTED = (*BENCHMARKS, "fss1000", "lvis92i", "paco_part")
 FOLDS = (0, 1, 2, 3)
 FOLDS_OF: Mapping[str, tuple[int, ...]] = {
     **dict.fromkeys(TESTED, FOLDS),

@@ -23,6 +23,23 @@ ANNOTATIONS = "lvis_v1_val.json"
 PICTURES = "COCO2017"
 
 
+def pictures_of_coco2017(root: Path, remedy: str) -> Path:
+    """The folder of train2017 and val2017 that the annotations in a folder belong to.
+
+    Args:
+        remedy: what to do if there is none.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for folder in (root, root.parent / PICTURES):
+        if (folder / "val2017").is_dir():
+            return folder
+    raise UsageError(
+        f"no pictures of {root.name}: {root.parent / PICTURES / 'val2017'} is not there. {remedy}"
+    )
+
+
 @dataclass
 class Lvis(Reader):
     """Reads an LVIS folder: what is tested of it. A class's mask is that of all its instances."""
@@ -51,18 +68,8 @@ class Lvis(Reader):
 
     @cached_property
     def pictures(self) -> Path:
-        """The folder that the names of images start from.
-
-        Raises:
-            UsageError: there is none.
-        """
-        for folder in (self.root, self.root.parent / PICTURES):
-            if (folder / "val2017").is_dir():
-                return folder
-        raise UsageError(
-            f"no pictures of LVIS: {self.root.parent / PICTURES / 'val2017'} is not there. "
-            f"{self.remedy()}"
-        )
+        """The folder that the names of images start from."""
+        return pictures_of_coco2017(self.root, self.remedy())
 
     def classes_of(self, role: Role) -> tuple[int, ...]:
         if role != "test":

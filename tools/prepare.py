@@ -41,11 +41,13 @@ from tools.preparation.steps import collected, fetch, lacking_paths, report, sum
 from tools.preparation.tested import (
     FSS1000_ADDRESS,
     LVIS_ADDRESS,
+    PACO_ADDRESS,
     SEMANTIC_ADDRESSES,
     SPAIR,
     SPAIR_ADDRESS,
     check_fss1000,
     check_lvis,
+    check_paco,
     check_semantic,
     check_spair,
 )
@@ -58,6 +60,7 @@ FOLDERS = {
     "fss1000": "FSS-1000",
     "few_shot_instances": "cocosplit",
     "lvis": "LVIS",
+    "paco_part": "PACO",
     "spair71k": SPAIR,
     **{name: LAYOUTS[name].folder for name in SEMANTIC_ADDRESSES},
     **{name: videos.folder for name, videos in VIDEO_SETS.items()},
@@ -70,6 +73,7 @@ BY_HAND = {
     "fss1000": FSS1000_ADDRESS,
     "few_shot_instances": FEW_SHOT_ADDRESS,
     "lvis": LVIS_ADDRESS,
+    "paco_part": PACO_ADDRESS,
     "spair71k": SPAIR_ADDRESS,
     **SEMANTIC_ADDRESSES,
     **{name: videos.address for name, videos in VIDEO_SETS.items()},
@@ -166,6 +170,7 @@ def main(arguments: list[str] | None = None) -> int:
         **dict.fromkeys(
             ANNOTATED, lambda o: prepare_annotated(ANNOTATED[o.data_set], o.root, o.download)
         ),
+        "paco_part": lambda options: check_paco(options.root),
         "spair71k": lambda options: check_spair(options.root),
         **{
             name: lambda options: check_semantic(options.data_set, options.root)

@@ -24,6 +24,7 @@ from data.synthetic.coco_sets import write_coco2017, write_lvis
 from data.synthetic.few_shot_sets import write_few_shot_instances
 from data.synthetic.fss1000 import write_fss1000
 from data.synthetic.image_sets import write_coco, write_voc
+from data.synthetic.paco import write_paco
 from data.synthetic.spair import write_spair
 from data.synthetic.style import DEMO_FRAMES, DEMO_IMAGES, DEMO_VIDEOS
 from data.synthetic.video_sets import write_davis, write_icvos, write_youtube_vos
@@ -43,6 +44,7 @@ _FOLDERS = {
     "few_shot": str(SPLITS),
     **{name: LAYOUTS[name].folder for name in ("pc459", "a847")},
     "spair71k": SPAIR,
+    "paco_part": "PACO",
 }
 
 
@@ -77,7 +79,7 @@ def main() -> int:
         "--classes",
         type=int,
         default=20,
-        help="number of classes of fss1000, pc459, a847, spair71k (default: %(default)s)",
+        help="number of classes of what is for evaluation alone (default: %(default)s)",
     )
     parser.add_argument(
         "--videos", type=int, default=DEMO_VIDEOS, help="number of videos (default: %(default)s)"
@@ -111,6 +113,8 @@ def main() -> int:
         write_lvis(folder)
     elif flags.layout == "fss1000":
         write_fss1000(folder, flags.classes, flags.seed, flags.workers)
+    elif flags.layout == "paco_part":
+        write_paco(folder, flags.classes, flags.val or 40, flags.seed, flags.workers)
     elif flags.layout == "spair71k":
         write_spair(folder, flags.classes, flags.seed, flags.workers)
     elif flags.layout in ("pc459", "a847"):

@@ -6,6 +6,7 @@ from common.errors import UsageError
 from data.class_index import name_some
 from data.fss1000 import Fss1000
 from data.lvis import Lvis
+from data.paco import PacoPart
 from data.reader import Description
 from data.semantic import LAYOUTS, open_semantic
 from data.spair import FOLDER as SPAIR
@@ -30,6 +31,10 @@ SEMANTIC_ADDRESSES = {
 
 SPAIR_COUNTS = {"test pairs": 12234, "val pairs": 5384, "trn pairs": 53340, "categories": 18}
 SPAIR_ADDRESS = "https://cvlab.postech.ac.kr/research/SPair-71k"
+
+PACO_COUNTS = {"parts of each fold": 112}
+"""A quarter of the 448 of Matcher."""
+PACO_ADDRESS = "https://github.com/facebookresearch/paco"
 
 
 def check_fss1000(root: Path) -> list[str]:
@@ -107,3 +112,21 @@ def check_spair(root: Path) -> list[str]:
     print("\n".join(f"  {what}: {count}" for what, count in found.items()))
     generated = Description.read(folder).generated
     return [] if generated else differences(found, SPAIR_COUNTS)
+
+
+def check_paco(root: Path) -> list[str]:
+    """Print the numbers of PACO-Part and return what is wrong with its files."""
+    folder = root / PacoPart.folder
+    if not folder.is_dir():
+        return [f"missing: {folder}, from {PACO_ADDRESS} (by hand)"]
+    try:
+        reader = PacoPart(folder, fold=0)
+        lists, pictures = reader.class_lists("test", "test"), reader.pictures
+    except UsageError as error:
+        return [str(error)]
+    found = {"parts of each fold": len(reader.classes_of("test"))}
+    print(f"  parts of each fold: {found['parts of each fold']}, pictures of fold 0: {len(lists)}")
+    without = [name for name in lists if not (pictures / name).is_file()]
+    problems = [f"{len(without)} pictures are missing: {name_some(without)}"][: len(without)]
+    generated = Description.read(folder).generated
+    return problems + ([] if generated else differences(found, PACO_COUNTS))

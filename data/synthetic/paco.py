@@ -1,0 +1,129 @@
+"""A generated PACO: drawn objects whose parts are their core and their rim."""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.coco_masks import mask_annotation
+from common.errors import UsageError
+from data.paco import ANNOTATIONS
+from data.parallel import parallel_map
+from data.synthetic.drawing import random_scene
+from data.synthetic.style import (
+    BENCHMARK_PAIRS,
+    BENCHMARK_STYLE,
+    SIDE,
+    encode_jpeg,
+    write_once,
+)
+
+_PARTS = ("core", "rim")
+_CORE = 0.5
+"""How far from an object's middle its core reaches, in radii."""
+_PICTURES = "val2017"
+
+
+def write_paco(
+    folder: Path, classes: int, images: int, seed: int = 0, workers: int | None = None
+) -> None:
+    """Write a PACO folder with pictures of its own; a finished one is kept.
+
+    Args:
+        folder: appears when it is complete.
+        classes: of objects, each of which has two parts; at least 3.
+        images: how many pictures.
+
+    Raises:
+        UsageError: the folder holds something else, or there are too few or too many classes.
+    """
+    if not 3 <= classes <= len(BENCHMARK_PAIRS):
+        raise UsageError(f"number of classes: 3 to {len(BENCHMARK_PAIRS)}, not {classes}")
+
+    def draw(unfinished: Path) -> None:
+        (unfinished / _PICTURES).mkdir(parents=True)
+        write = partial(_write_picture, folder=unfinished, classes=classes, seed=seed)
+        found = parallel_map(write, range(images), workers=workers, description="drawing PACO")
+        (unfinished / ANNOTATIONS).write_text(json.dumps(_content(found, classes)))
+
+    description = {
+        "benchmark": "paco_part",
+        "generated": True,
+        "classes": classes,
+        "images": images,
+        "seed": seed,
+        "side": SIDE,
+    }
+    first = Path(_PICTURES, _file_name(0)), encode_jpeg(_draw(0, classes, seed)[0])
+    write_once(folder, description, first, draw)
+
+
+def _file_name(number: int) -> str:
+    return f"{number + 1:012d}.jpg"
+
+
+def _draw(number: int, classes: int, seed: int) -> tuple[np.ndarray, list[tuple[int, list]]]:
+    """A scene, and of each object that is seen: its class, and the masks of it and its parts."""
+    # the first 9 keeps these scenes apart from those of other generated data
+    random = np.random.default_rng((9, seed, number))
+    pairs = BENCHMARK_PAIRS[:classes]
+    target = pairs[number % classes]
+    others = [pair for pair in pairs if pair != target]
+    instances, rendering = random_scene(random, SIDE, target, others, BENCHMARK_STYLE)
+    rows, columns = np.indices((SIDE, SIDE))
+    found = []
+    for position, one in enumerate(instances, start=1):
+        mask = rendering.instances == position
+        x, y = one.centre
+        core = np.hypot(columns + 0.5 - x, rows + 0.5 - y) < _CORE * one.radius
+        if mask.any():
+            class_id = pairs.index((one.shape, one.texture))
+            found.append((class_id, [mask, mask & core, mask & ~core]))
+    return rendering.image, found
+
+
+def _write_picture(
+    number: int, folder: Path, classes: int, seed: int
+) -> list[tuple[int, list[dict[str, Any] | None]]]:
+    """Write a picture; return what is said of each object and of its parts that are seen."""
+    image, found = _draw(number, classes, seed)
+    (folder / _PICTURES / _file_name(number)).write_bytes(encode_jpeg(image))
+    return [
+        (class_id, [mask_annotation(mask) if mask.any() else None for mask in masks])
+        for class_id, masks in found
+    ]
+
+
+def _content(
+    found: list[list[tuple[int, list[dict[str, Any] | None]]]], classes: int
+) -> dict[str, Any]:
+    """The annotation file, as PACO's are built: objects first, each with its parts after it."""
+    objects = [f"{texture}_{shape}" for shape, texture in BENCHMARK_PAIRS[:classes]]
+    names = [*objects, *(f"{name}:{part}" for name in objects for part in _PARTS)]
+    annotations: list[dict[str, Any]] = []
+    for number, shown in enumerate(found):
+        for class_id, (whole, *parts) in shown:
+            owner = len(annotations) + 1
+            own = [(class_id + 1, whole)]
+            own += [(classes + 2 * class_id + n + 1, part) for n, part in enumerate(parts)]
+            for category, facts in own:
+                if facts is not None:
+                    ids = {"id": len(annotations) + 1, "obj_ann_id": owner}
+                    annotations.append(
+                        {**ids, "image_id": number + 1, "category_id": category, **facts}
+                    )
+    return {
+        "images": [
+            {
+                "id": n + 1,
+                "file_name": f"{_PICTURES}/{_file_name(n)}",
+                "height": SIDE,
+                "width": SIDE,
+            }
+            for n in range(len(found))
+        ],
+        "annotations": annotations,
+        "categories": [{"id": n, "name": name} for n, name in enumerate(names, start=1)],
+    }
