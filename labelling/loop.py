@@ -2,7 +2,7 @@
 
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -13,7 +13,12 @@ from common.errors import UsageError
 from common.images import read_photo
 from common.video_io import FrameReader
 from labelling.label_folder import LabelFolder, VideoResults, preview
-from labelling.objects import Labels, labels_of_instances, split_into_objects
+from labelling.objects import (
+    Labels,
+    labels_of_instances,
+    labels_of_tracked,
+    split_into_objects,
+)
 from labelling.options import PredictionOptions
 from labelling.records import Source
 from labelling.targets import Target
@@ -141,16 +146,21 @@ class Labelling:
             FrameReader(target.path) as reader,
             VideoResults(self.folder, target, reader.frames_per_second) as results,
         ):
-            found = self.segmenter.segment_video(
-                reader,
-                list(self.concepts.values()),
-                self.options.prompt_every,
-                self.threshold,
-            )
+            found = self.video_labels(reader)
             for one in tqdm(found, target.name, reader.count, unit="frame", disable=self.silent):
-                labels = self.by_class_id(*one)
-                split = split_into_objects(labels) if self.options.instances else labels
-                results.add(split, reader.current)
+                results.add(one, reader.current)
+
+    def video_labels(self, reader: FrameReader) -> Iterator[Labels]:
+        """What is found in each frame; objects that the method scores keep their numbers."""
+        concepts, again = list(self.concepts.values()), self.options.prompt_every
+        if self.scored:
+            least = max(self.threshold, self.options.instance_score)
+            for one in self.segmenter.track_instances(reader, concepts, least, again):
+                yield labels_of_tracked(one, [*self.concepts])
+            return
+        for maps in self.segmenter.segment_video(reader, concepts, again, self.threshold):
+            labels = self.by_class_id(*maps)
+            yield split_into_objects(labels) if self.options.instances else labels
 
     def by_class_id(self, labels: np.ndarray, scores: Sequence[float]) -> Labels:
         """Labels and scores by class id instead of by position."""

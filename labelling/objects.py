@@ -12,6 +12,7 @@ import numpy as np
 from common.geometry import Size
 from common.object_numbers import number_objects
 from model.instances import FoundObject
+from model.tracking import TrackedFrame
 
 
 class Object(NamedTuple):
@@ -58,6 +59,8 @@ class Labels:
         else:
             for number, class_id in enumerate(self.class_of, start=1):
                 mask = self.masks[number - 1] if self.masks else self.numbers == number
+                if not mask.any():
+                    continue  # it is in other frames of the video
                 score = self.score_of[number - 1] if self.score_of else self.scores[class_id]
                 yield Object(number, class_id, mask, score)
 
@@ -88,6 +91,20 @@ def labels_of_instances(
         [one.score for one in found],
         [one.mask for one in found],
     )
+
+
+def labels_of_tracked(frame: TrackedFrame, class_ids: Sequence[int]) -> Labels:
+    """Labels from a video's frame, whose objects have the same numbers in other frames.
+
+    Args:
+        class_ids: of the concepts that were asked for.
+    """
+    own = [class_ids[concept] for concept in frame.concepts]
+    scores = dict.fromkeys(class_ids, 0.0)
+    for class_id, score in zip(own, frame.scores, strict=True):
+        scores[class_id] = max(scores[class_id], score)
+    classes = np.array([0, *own], dtype=np.uint8)[frame.numbers]
+    return Labels(classes, scores, frame.numbers.astype(np.int32), own, frame.scores)
 
 
 def split_into_objects(

@@ -36,6 +36,8 @@ from model.reference import LearnedConcept, Reference, read_references
 from model.registry import METHODS
 from model.sam.clicks import PromptedPicture
 from model.sam.sam2 import ABSENT_LOGIT
+from model.sam.video_predictor import VideoPredictor
+from model.tracking import ObjectTracker, TrackedFrame
 
 Frames = Path | str | Iterable[Picture]
 """A video file, a folder of frames, or the frames themselves."""
@@ -297,6 +299,49 @@ class InContextSegmenter:
             video = FirstFrameVideo(self.method, supports, self.sams.for_videos(), prompt_every)
         opened = FrameReader(Path(frames)) if isinstance(frames, Path | str) else frames
         return self._predict_frames(video, opened)
+
+    @torch.no_grad()
+    def track_instances(
+        self,
+        frames: Frames,
+        concepts: LearnedConcept | Sequence[LearnedConcept],
+        threshold: float = LEAST_SCORE,
+        look_every: int = 0,
+    ) -> Iterator[TrackedFrame]:
+        """Find the objects of concepts in a video and follow each, so that it keeps its number.
+
+        Objects are found as `segment_instances` finds them, and followed by the method's memory, or
+        by a SAM 2 where the method takes no given masks. Each frame's result comes before the next
+        frame is taken.
+
+        Args:
+            threshold: objects that were found with a lower score are left out.
+            look_every: look for more objects every so many frames; 0: only until some are found.
+
+        Raises:
+            UsageError: there is no SAM 2 where one is needed, or the video is missing or broken.
+            ValueError: no concept, or too many, or `look_every` is negative.
+        """
+        if look_every < 0:
+            raise ValueError(f"look_every is 0 or more frames, not {look_every}")
+        wanted = _checked([concepts] if isinstance(concepts, LearnedConcept) else concepts)
+        tracker = self._tracker()
+        opened = FrameReader(Path(frames)) if isinstance(frames, Path | str) else frames
+        for number, frame in enumerate(opened):
+            pixels = picture_pixels(frame)
+            found = None
+            if not tracker.concepts or (look_every and number % look_every == 0):
+                found = self.find_instances([pixels], wanted)[0].scored(threshold)
+            image = tracker.geometry.image(pixels)[None].to(self.device)
+            with autocast(self.device, self.precision):
+                yield tracker.step(image, found, pixels.shape[:2])
+
+    def _tracker(self) -> ObjectTracker:
+        """The method's own way to follow objects, or SAM 2's."""
+        if self.method.takes_given_masks:
+            return ObjectTracker(self.method.video([]), self.method.tracking_geometry)
+        sam2 = self.sams.for_videos()
+        return ObjectTracker(VideoPredictor(sam2), Geometry(sam2.image_size))
 
     def prompted(self, picture: Picture) -> PromptedPicture:
         """A picture in which clicks and boxes ask for masks, without any reference.

@@ -71,6 +71,31 @@ def test_objects_that_a_method_scores_are_annotations_with_score_and_box(script,
     assert "other settings (instance_score)" in again.error
 
 
+def test_objects_keep_their_numbers_through_a_video(script, flags, tmp_path):
+    frames = tmp_path / "walk"
+    frames.mkdir()
+    for number in range(3):
+        moved = np.roll(coloured_cells(9), 2 * number, axis=1)
+        Image.fromarray(moved).save(frames / f"{number}.png")
+    sine = ("--method", "sine", "--size", "tiny", "--instances", "--instance_score", 0.01)
+    video = [frames if word == tmp_path / "photos" else word for word in flags]
+    outcome = script(predict, *video, *sine, "--frames")
+    assert outcome.code == 0, outcome.error
+    coco = json.loads((tmp_path / "out" / "coco.json").read_text())
+    assert len(coco["images"]) == 3
+    class_of = {}
+    for image in coco["images"]:
+        numbers = np.array(
+            Image.open(tmp_path / "out" / image["mask"].replace("masks/", "instances/"))
+        )
+        own = [one for one in coco["annotations"] if one["image_id"] == image["id"]]
+        assert {one["instance"] for one in own} == {*np.unique(numbers).tolist()} - {0}
+        for one in own:
+            assert class_of.setdefault(one["instance"], one["category_id"]) == one["category_id"]
+            assert one["area"] == (numbers == one["instance"]).sum()
+    assert class_of
+
+
 def test_a_named_method_without_its_weights_says_the_same(script, flags, tmp_path):
     outcome = script(predict, *flags, "--method", "insid3", "--size", "small")
     assert outcome.code == 2

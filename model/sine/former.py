@@ -206,7 +206,7 @@ class MFormer(nn.Module):
 
     def correlate(self, identities: Tensor, image: Tensor) -> Tensor:
         """Cosines of identity tokens with all places of the target, B x T x s*s."""
-        return F.normalize(identities, dim=2) @ F.normalize(image, dim=2).transpose(1, 2)
+        return _cosines(identities, image)
 
     def locate(self, correlation: Tensor, side: int) -> Tensor:
         """Weights of the places around the best one of each identity, B x T x s*s."""
@@ -234,7 +234,7 @@ class MFormer(nn.Module):
         found, instances, classes = normed.split(
             [identities, self.queries, normed.shape[1] - identities - self.queries], dim=1
         )
-        cosines = F.normalize(instances, dim=2) @ F.normalize(classes, dim=2).transpose(1, 2)
+        cosines = _cosines(instances, classes)
         mask_tokens = self.mask_tokens(normed[:, : identities + self.queries])
         masks = torch.einsum("bnc,bchw->bnhw", mask_tokens, features)
         return Answer(
@@ -264,6 +264,13 @@ class MFormer(nn.Module):
         """Identity tokens see each other, and so do instance and semantic tokens."""
         known = torch.arange(count, device=device) < identities
         return known[:, None] != known[None]
+
+
+def _cosines(first: Tensor, second: Tensor) -> Tensor:
+    """Of B x N x C with B x M x C: B x N x M, float32, as they are multiplied by large numbers."""
+    with torch.autocast(first.device.type, enabled=False):
+        units = F.normalize(first.float(), dim=2), F.normalize(second.float(), dim=2)
+        return units[0] @ units[1].transpose(1, 2)
 
 
 def near_peak(correlation: Tensor, side: int) -> Tensor:

@@ -60,10 +60,11 @@ def pool(features: Tensor, masks: Tensor, plain: bool = False) -> MaskedSums:
         Sums B x C, counts B.
     """
     side = UPSCALING * features.shape[-1]
-    large = F.interpolate(features.float(), (side, side), mode="bilinear", align_corners=False)
-    inside = inside_of(masks, side, plain).to(large.dtype)
-    rows = "bchw,bhw->bc" if len(large) == len(inside) else "xchw,bhw->bc"
-    return MaskedSums(torch.einsum(rows, large, inside), inside.flatten(1).sum(1))
+    with torch.autocast(features.device.type, enabled=False):  # sums are too long for half of it
+        large = F.interpolate(features.float(), (side, side), mode="bilinear", align_corners=False)
+        inside = inside_of(masks, side, plain).to(large.dtype)
+        rows = "bchw,bhw->bc" if len(large) == len(inside) else "xchw,bhw->bc"
+        return MaskedSums(torch.einsum(rows, large, inside), inside.flatten(1).sum(1))
 
 
 def inside_of(masks: Tensor, side: int, plain: bool = False) -> Tensor:

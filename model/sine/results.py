@@ -37,7 +37,8 @@ def semantic_scores(probabilities: Tensor, masks: Tensor, side: int) -> Tensor:
     scores = masks.new_zeros(probabilities.shape[1], side, side, dtype=torch.float32)
     for some in _parts(len(masks), side * side):
         large = enlarge(masks[some], side).sigmoid()
-        scores += torch.einsum("qm,qhw->mhw", probabilities[some], large)
+        with torch.autocast(masks.device.type, enabled=False):
+            scores += torch.einsum("qm,qhw->mhw", probabilities[some].float(), large)
     return scores
 
 

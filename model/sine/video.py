@@ -12,7 +12,7 @@ from torch import Tensor
 
 from model.method import Prediction
 from model.sam.sam2 import ABSENT_LOGIT
-from model.sam.video_predictor import FramePrediction
+from model.sam.video_predictor import GIVEN_LOGIT, FramePrediction
 from model.sine.canvas import Canvas
 from model.sine.features import SineFeatures, SineSupport
 from model.sine.former import Answer, MFormer
@@ -181,7 +181,7 @@ class SineVideo:
             self.rows.append(Row())
             whole = self.canvas.mark(mask).to(frame.features.maps.device)
             self._begin(len(self.rows) - 1, frame, whole[None], on_canvas=True)
-            shown[len(self.rows) - 1] = (SURE * (2 * whole - 1), 1.0)
+            shown[len(self.rows) - 1] = (GIVEN_LOGIT * (2 * whole - 1), 1.0)
         return shown
 
     def _begin(self, number: int, frame: "Frame", mask: Tensor, on_canvas: bool = False) -> None:

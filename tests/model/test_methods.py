@@ -1,5 +1,7 @@
 """What holds for every method: the interface of `model.method`, on tiny networks."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -94,6 +96,21 @@ def test_objects_of_a_picture_come_one_by_one(segmenter, concept):
     least = found[len(found) // 2].score if found else 0.5
     better = segmenter.segment_instances(PHOTOS[1], [concept, concept], threshold=least)
     assert [one.score for one in better] == [o.score for o in found if o.score >= least]
+
+
+def test_objects_keep_their_numbers_through_a_video(segmenter, concept):
+    if segmenter.method.name == "persam_f":
+        pytest.skip("it fits its weights for each object anew: half a minute")
+    frames = [np.roll(coloured_cells(9), 2 * t, axis=1) for t in range(3)]
+    found = list(segmenter.track_instances(frames, concept, threshold=0.0, look_every=2))
+    assert [one.numbers.shape for one in found] == [(50, 70)] * 3
+    for before, after in pairwise(found):
+        assert after.concepts[: len(before.concepts)] == before.concepts
+        assert len(after.scores) == len(after.concepts)
+        assert after.numbers.max() <= len(after.concepts)
+    assert found[0].concepts == found[1].concepts or not found[0].concepts
+    with pytest.raises(ValueError, match="look_every"):
+        next(segmenter.track_instances(frames, concept, look_every=-1))
 
 
 def test_features_can_be_split_and_joined(segmenter, concept):
