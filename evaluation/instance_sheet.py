@@ -17,7 +17,7 @@ HEADER = ("image", "ground truth", "found")
 def instance_sheet(
     benchmark: FewShotInstances, records: Mapping[str, Record], rows: int, title: str
 ) -> np.ndarray | None:
-    """Draw pictures with their true objects, and the best of those found, as many as are true.
+    """Draw pictures with their true objects, and as many of those found: the best distinct ones.
 
     Args:
         records: what was found in every picture.
@@ -36,12 +36,25 @@ def instance_sheet(
     for picture in shown:
         pixels, truth = picture.read(), objects[picture.image_id]
         found = records[item_name(picture)]["objects"]
-        best = sorted(found, key=lambda one: -one["score"])[: len(truth)]
+        best = distinct(sorted(found, key=lambda one: -one["score"]), len(truth), picture)
         tiles = [pixels, *(draw_objects(pixels, some, picture) for some in (truth, best))]
         classes = sorted({names[one["category_id"]] for one in truth})
         count = "1 object" if len(truth) == 1 else f"{len(truth)} objects"
         lines.append(SheetRow(tiles, ", ".join(classes), count))
     return contact_sheet(HEADER, lines, title) if lines else None
+
+
+def distinct(
+    objects: Sequence[Mapping[str, Any]], count: int, picture: TestedPicture
+) -> list[Mapping[str, Any]]:
+    """The first so many objects of which less than half is covered by those before them."""
+    covered, chosen = np.zeros(picture.size, dtype=bool), []
+    for one in objects:
+        mask = annotated_mask(one["segmentation"], picture.size)
+        if len(chosen) < count and 2 * np.count_nonzero(mask & covered) < np.count_nonzero(mask):
+            chosen.append(one)
+            covered |= mask
+    return chosen
 
 
 def draw_objects(

@@ -19,7 +19,7 @@ SMOKE_SIZES = {"max_iterations": 2, "validation_episodes": 2, "nworker": 0}
 SMOKE_BATCH = 2
 SMOKE_DATA = {
     "voc": ("--train", 120, "--val", 60, "--seed", 3),
-    "coco": ("--train", 160, "--val", 120, "--seed", 3),
+    "coco": ("--train", 240, "--val", 120, "--seed", 3),  # five objects of every VOC class
     "icvos": ("--videos", 2, "--frames", 3, "--seed", 3),
     "davis": ("--videos", 2, "--frames", 3, "--seed", 3),
     "ytvos": ("--videos", 2, "--frames", 3, "--seed", 3),

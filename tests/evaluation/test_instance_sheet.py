@@ -5,7 +5,7 @@ import numpy as np
 from common.coco_masks import mask_annotation
 from data.few_shot_instances import FewShotInstances, TestedPicture
 from evaluation.instance import item_name
-from evaluation.instance_sheet import draw_objects, instance_sheet
+from evaluation.instance_sheet import distinct, draw_objects, instance_sheet
 
 PICTURE = TestedPicture(7, Path("nowhere.jpg"), (60, 80))
 GREY = np.full((60, 80, 3), 100, np.uint8)
@@ -23,6 +23,12 @@ def test_each_object_has_a_colour_and_the_first_is_on_top():
     assert first == both
     assert first != second
     assert outside == [100, 100, 100]
+
+
+def test_what_was_found_before_is_shown_once():
+    first, again, other = thing(10, 40), thing(20, 44), thing(38, 70)
+    assert distinct([first, again, other], 3, PICTURE) == [first, other]
+    assert distinct([first, again, other], 1, PICTURE) == [first]
 
 
 def test_as_many_of_the_best_are_shown_as_there_are_true_objects(monkeypatch):
