@@ -80,7 +80,7 @@ def _masks(masks: np.ndarray, placement: Placement) -> np.ndarray:
             strict=True,
         )
     ]
-    return masks[:, chosen[0][:, None], chosen[1]]
+    return masks.take(chosen[0], axis=1).take(chosen[1], axis=2)
 
 
 def _coloured(image: Tensor, placement: Placement) -> Tensor:

@@ -7,7 +7,7 @@ Objects365:  Objects365/masks/train/*.json, which `tools.box_masks` makes, pictu
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
@@ -117,7 +117,9 @@ def _parse(parts: Sequence[Path]) -> Parsed:
             own = {int(image["id"]): image for image in content["images"]}
             place = {image_id: n for n, image_id in enumerate(own, start=len(images))}
             images += own.values()
-            for one in tqdm(content["annotations"], f"reading {part.name}", mininterval=0.5):
+            annotations = content.pop("annotations")
+            title = {"desc": f"reading {part.name}", "total": len(annotations), "mininterval": 0.5}
+            for one in tqdm(_emptied(annotations), **title):
                 image_id = int(one["image_id"])
                 facts = (place[image_id], int(one["id"]), int(one["category_id"]))
                 crowd = bool(one.get("iscrowd", 0))
@@ -140,6 +142,13 @@ def _parse(parts: Sequence[Path]) -> Parsed:
         "runs": np.frombuffer(b"".join(counts for _, _, counts in found), dtype=np.uint8),
     }
     return arrays, categories
+
+
+def _emptied(values: list[Any]) -> Iterator[Any]:
+    """The values in their order; the list lets go of each, so that less memory is needed."""
+    values.reverse()
+    while values:
+        yield values.pop()
 
 
 def _file(image: Mapping[str, Any]) -> str:
