@@ -23,7 +23,7 @@ Arrays = Mapping[str, np.ndarray]
 Parsed = tuple[Arrays, dict[int, str]]
 """Arrays by name, and the names of categories by id."""
 
-_FORMAT = 2
+_FORMAT = 3
 """Of the arrays; a new number has all of them made anew."""
 _HEADER = "header.json"
 

@@ -5,7 +5,8 @@ and LVIS even COCO's pictures. Where classes and pictures of COCO are to be left
 of them is seen:
 
 - pictures of COCO, if COCO marks such a class in them, be it a crowd;
-- those of LVIS, which are COCO's, by the same marks, and by LVIS's own classes that mean one;
+- those of LVIS and PACO, which are COCO's, by the same marks, and by their own classes that mean
+  one;
 - those of ADE20K and Objects365 by their classes that mean one (see `meanings`).
 """
 
@@ -17,11 +18,13 @@ from common.errors import UsageError
 from data.annotated.ade20k import NAMES_FILE, Ade20k, read_class_names
 from data.annotated.instances import Instances, open_instances
 from data.annotated.meanings import classes_meaning
+from data.annotated.object_parts import ObjectParts
 from data.annotated.panoptic import Panoptic, open_panoptic
 from data.annotated.source import AnnotatedImages
 from data.classes import COCO_CATEGORY_IDS
 
-COCO, LVIS, ADE20K, OBJECTS365 = "COCO2017", "LVIS", "ADEChallengeData2016", "Objects365"
+COCO, LVIS, PACO = "COCO2017", "LVIS", "PACO"
+ADE20K, OBJECTS365 = "ADEChallengeData2016", "Objects365"
 """Folders below the data path."""
 
 
@@ -74,13 +77,26 @@ def _coco_panoptic(datapath: Path, left_out: LeftOut) -> AnnotatedImages:
 
 def _lvis(datapath: Path, left_out: LeftOut) -> AnnotatedImages:
     root, coco = datapath / LVIS, datapath / COCO
-    file, files = root / "lvis_v1_train.json", set(left_out.files)
+    file = root / "lvis_v1_train.json"
+    without = classes_meaning(open_instances(file).categories, left_out.classes)
+    return Instances("lvis", root, file, coco, without, _marked(coco, left_out))
+
+
+def _marked(coco: Path, left_out: LeftOut) -> set[str]:
+    """Files of COCO's pictures that are left out or in which COCO marks what is."""
+    files = set(left_out.files)
     if left_out.classes:
         index = open_instances(coco / "annotations" / "instances_train2017.json")
         showing = index.pictures_with(left_out.categories).nonzero()[0]
         files |= {index.file(picture).rpartition("/")[2] for picture in showing}
+    return files
+
+
+def _paco_part(datapath: Path, left_out: LeftOut) -> AnnotatedImages:
+    root, coco = datapath / PACO, datapath / COCO
+    file = root / "annotations" / "paco_lvis_v1_train.json"
     without = classes_meaning(open_instances(file).categories, left_out.classes)
-    return Instances("lvis", root, file, coco, without, files)
+    return ObjectParts("paco_part", root, file, coco, without, _marked(coco, left_out))
 
 
 def _objects365(datapath: Path, left_out: LeftOut) -> AnnotatedImages:
@@ -107,10 +123,11 @@ SOURCES: Mapping[str, Callable[[Path, LeftOut], AnnotatedImages]] = {
     "coco_instance": _coco_instance,
     "coco_panoptic": _coco_panoptic,
     "lvis": _lvis,
+    "paco_part": _paco_part,
     "ade20k_semantic": _ade20k_semantic,
     "ade20k_panoptic": _ade20k_panoptic,
     "objects365": _objects365,
 }
-"""The sources by name: COCO 2017's objects and segments, LVIS v1, the scene parsing and the
-segments of ADE20K, and Objects365 with masks of `tools.box_masks`. Class masks of COCO and PASCAL
-are those of a benchmark, see `data.annotated.class_masks`."""
+"""The sources by name: COCO 2017's objects and segments, LVIS v1, objects of PACO with their parts,
+the scene parsing and the segments of ADE20K, and Objects365 with masks of `tools.box_masks`. Class
+masks of COCO and PASCAL are those of a benchmark, see `data.annotated.class_masks`."""

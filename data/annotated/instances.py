@@ -9,7 +9,6 @@ Objects365:  Objects365/masks/train/*.json, which `tools.box_masks` makes, pictu
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -32,6 +31,8 @@ class InstanceIndex(ObjectIndex):
 
     boxes: np.ndarray
     """O x 4 float32: left, top, width and height, as the file says."""
+    owners: np.ndarray
+    """O int64: of a part, the id of the object that it belongs to (PACO); -1: nothing is said."""
     run_starts: np.ndarray
     """O + 1 int64: where each object's run lengths begin in `runs`; of an object without a mask
     there are none."""
@@ -40,15 +41,17 @@ class InstanceIndex(ObjectIndex):
 
     def masks(self, picture: int) -> np.ndarray:
         """The masks of a picture's objects, N x H x W bool."""
-        objects = self.objects(picture)
-        size = self.sizes[picture].tolist()
+        objects, size = self.objects(picture), self.sizes[picture].tolist()
         masks = np.zeros((objects.stop - objects.start, *size), dtype=bool)
-        for mask, (begin, stop) in zip(
-            masks, pairwise(self.run_starts[objects.start : objects.stop + 1]), strict=True
-        ):
-            coded = {"size": size, "counts": bytes(self.runs[begin:stop])}
-            mask[:] = run_lengths.decode(coded)
+        for mask, number in zip(masks, range(objects.start, objects.stop), strict=True):
+            mask[:] = self.mask(number)
         return masks
+
+    def mask(self, number: int) -> np.ndarray:
+        """The mask of one object, H x W uint8."""
+        begin, stop = self.run_starts[number : number + 2].tolist()
+        size = self.sizes[self.positions[number]].tolist()
+        return run_lengths.decode({"size": size, "counts": bytes(self.runs[begin:stop])})
 
 
 def open_instances(file: Path) -> InstanceIndex:
@@ -110,6 +113,7 @@ def _parse(parts: Sequence[Path]) -> Parsed:
     categories: dict[int, str] = {}
     images: list[dict[str, Any]] = []
     found: list[tuple[tuple[int, int, int, bool], Sequence[float], bytes]] = []
+    owners: list[tuple[int, int]] = []
     for part in parts:
         try:
             content = json.loads(part.read_bytes())
@@ -125,6 +129,7 @@ def _parse(parts: Sequence[Path]) -> Parsed:
                 crowd = bool(one.get("iscrowd", 0))
                 counts = _counts(one.get("segmentation"), own[image_id])
                 found.append(((*facts, crowd), one.get("bbox", (0, 0, 0, 0)), counts))
+                owners.append((place[image_id], int(one.get("obj_ann_id", -1))))
         except OSError as error:
             raise UsageError(f"cannot read the annotations {part}: {error.strerror}") from None
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
@@ -133,11 +138,13 @@ def _parse(parts: Sequence[Path]) -> Parsed:
     if unknown:
         raise UsageError(f"{parts[0]}: objects of categories that are not listed: {unknown}")
     found.sort(key=lambda one: one[0][0])  # stable: within a picture, the order of the file
+    owners.sort(key=lambda one: one[0])
     sizes = [(int(image["height"]), int(image["width"])) for image in images]
     lengths = [0, *(len(counts) for _, _, counts in found)]
     arrays = {
         **object_arrays([_file(image) for image in images], sizes, [one[0] for one in found]),
         "boxes": np.array([box for _, box, _ in found], dtype=np.float32).reshape(-1, 4),
+        "owners": np.array([owner for _, owner in owners], dtype=np.int64),
         "run_starts": np.cumsum(lengths).astype(np.int64),
         "runs": np.frombuffer(b"".join(counts for _, _, counts in found), dtype=np.uint8),
     }

@@ -152,7 +152,10 @@ def coco_meanings(names: Mapping[int, str | Iterable[str]]) -> dict[int, frozens
     found = {}
     for class_id, given in names.items():
         several = given.split(",") if isinstance(given, str) else list(given)
-        spoken = {plain(part) for name in several for part in (name, *name.split("/"))}
+        whole = [
+            name.partition(":")[0] for name in several
+        ]  # a part shows the object that it is of
+        spoken = {plain(part) for name in whole for part in (name, *name.split("/"))}
         meant = frozenset(number for number, words in _WORDS.items() if words & spoken)
         if meant:
             found[class_id] = meant

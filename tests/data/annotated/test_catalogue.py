@@ -12,7 +12,8 @@ from data.mixture import Mixture, Part
 from data.pairs import PairDataset
 from data.synthetic.coco_sets import write_coco2017, write_lvis
 
-READABLE = ("coco_instance", "coco_panoptic", "lvis", "ade20k_semantic", "ade20k_panoptic")
+OF_COCO = ("coco_instance", "coco_panoptic", "lvis", "paco_part")
+READABLE = (*OF_COCO, "ade20k_semantic", "ade20k_panoptic")
 
 
 def by_class(annotation, crowds=True):
@@ -36,8 +37,7 @@ def test_every_source_is_read(annotated, name):
     shown = {n: set(source.classes_of[place].tolist()) for place, n in enumerate(source.names)}
     for picture in source.names[:12]:
         pixels, annotation = source.read(picture)
-        assert pixels.shape == (128, 128, 3)
-        assert annotation.masks.shape[1:] == (128, 128)
+        assert pixels.shape == (*annotation.masks.shape[1:], 3)
         assert annotation.masks.any(axis=(1, 2)).all()
         assert len(set(annotation.ids.tolist())) == len(annotation.ids)
         assert set(annotation.class_ids[~annotation.crowd].tolist()) == shown[picture]
@@ -74,6 +74,26 @@ def test_lvis_has_cocos_objects_under_its_own_numbers(annotated):
             wanted = by_class(coco.read(name)[1], crowds=False)
             named = {number[coco.class_names[c].replace(" ", "_")]: m for c, m in wanted.items()}
             assert_same(by_class(lvis.read(own)[1]), named)
+
+
+def test_parts_are_seen_in_the_cut_of_their_object(annotated):
+    """Halves of the objects: side by side they are the whole object in its box."""
+    source, coco = open_source("paco_part", annotated), open_source("coco_instance", annotated)
+    assert source.kind == "semantic"
+    assert len(source.names) == sum((~coco.read(name)[1].crowd).sum() for name in coco.names)
+    for name in source.names[:20]:
+        file, _, number = name.rpartition("#")
+        pixels, halves = source.read(name)
+        whole, objects = coco.read(file.rpartition("/")[2])
+        [mask] = objects.masks[objects.ids == int(number)]
+        rows, columns = (np.flatnonzero(mask.any(axis=side)) for side in (1, 0))
+        cut = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        assert np.array_equal(pixels, whole[cut])
+        assert np.array_equal(halves.masks.any(axis=0), mask[cut])
+        left, right = (source.class_names[c].rpartition(":") for c in halves.class_ids)
+        assert (left[0], left[2], right[2]) == (right[0], "left", "right")
+        edge = halves.masks[0].any(axis=0)
+        assert not (edge & halves.masks[1].any(axis=0)).any()
 
 
 def test_ade20k(annotated):
@@ -116,18 +136,20 @@ def test_nothing_of_a_tested_class_is_seen(annotated, name, fold):
         shown = set(whole.read(picture)[1].class_ids.tolist())
         if picture in kept:
             assert not shown & names.keys()
-        elif name != "lvis":
+        elif name not in ("lvis", "paco_part"):
             assert shown & names.keys()
-    if name == "lvis":  # its pictures are COCO's, where all crowds are marked, too
+    if name in OF_COCO:  # where crowds are marked, too
         for picture in kept:
-            assert not set(marked.read(picture.rpartition("/")[2])[1].class_ids) & in_coco
+            file = picture.rpartition("/")[2].partition("#")[0]
+            assert not set(marked.read(file)[1].class_ids) & in_coco
 
 
 def test_pictures_can_be_left_out_by_name(annotated):
     unwanted = open_source("coco_instance", annotated).names[:3]
-    for name in ("coco_instance", "coco_panoptic", "lvis"):
+    for name in OF_COCO:
         source = open_source(name, annotated, LeftOut(files=frozenset(unwanted)))
-        assert not {n.rpartition("/")[2] for n in source.names} & set(unwanted)
+        files = {n.rpartition("/")[2].partition("#")[0] for n in source.names}
+        assert not files & set(unwanted)
 
 
 @pytest.mark.parametrize(
@@ -146,6 +168,7 @@ def test_pictures_can_be_left_out_by_name(annotated):
         ("wall", set()),
         ("bearded_seal", set()),
         ("pug-dog", {"dog"}),
+        ("scissors:blade", {"scissors"}),
     ],
 )
 def test_what_names_mean(name, meaning):
