@@ -14,7 +14,7 @@ from PIL import Image
 
 from common.cli import run_script
 from data.synthetic.ade20k_sets import write_ade20k, write_objects365
-from data.synthetic.coco_sets import write_coco2017, write_lvis, write_paco
+from data.synthetic.coco_sets import write_coco2017, write_lvis
 from data.synthetic.few_shot_sets import write_few_shot_instances
 from data.synthetic.image_sets import write_coco, write_voc
 
@@ -52,11 +52,10 @@ def few_shot(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def annotated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with generated COCO2017, LVIS, PACO, ADEChallengeData2016 and Objects365."""
+    """A folder with generated COCO2017, LVIS, ADEChallengeData2016 and Objects365."""
     root = tmp_path_factory.mktemp("annotated")
     write_coco2017(root / "COCO2017", {"train": 24, "val": 4}, seed=1, workers=0)
     write_lvis(root / "LVIS")
-    write_paco(root / "PACO")
     write_ade20k(root / "ADEChallengeData2016", {"train": 24, "val": 4}, seed=1, workers=0)
     write_objects365(root / "Objects365", {"train": 6}, seed=1, workers=0)
     return root

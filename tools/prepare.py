@@ -77,7 +77,7 @@ BY_HAND = {
     "spair71k": SPAIR_ADDRESS,
     **SEMANTIC_ADDRESSES,
     **{name: videos.address for name, videos in VIDEO_SETS.items()},
-    **{name: ANNOTATED[name].address for name in ("paco", "objects365")},
+    "objects365": ANNOTATED["objects365"].address,
 }
 
 

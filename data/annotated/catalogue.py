@@ -94,9 +94,11 @@ def _marked(coco: Path, left_out: LeftOut) -> set[str]:
 
 def _paco_part(datapath: Path, left_out: LeftOut) -> AnnotatedImages:
     root, coco = datapath / PACO, datapath / COCO
-    file = root / "annotations" / "paco_lvis_v1_train.json"
+    name = "paco_lvis_v1_train.json"
+    file = root / name if (root / name).is_file() else root / "annotations" / name
     without = classes_meaning(open_instances(file).categories, left_out.classes)
-    return ObjectParts("paco_part", root, file, coco, without, _marked(coco, left_out))
+    images = root if (root / "train2017").is_dir() else coco
+    return ObjectParts("paco_part", root, file, images, without, _marked(coco, left_out))
 
 
 def _objects365(datapath: Path, left_out: LeftOut) -> AnnotatedImages:

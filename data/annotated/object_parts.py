@@ -1,7 +1,7 @@
 """Objects cut out of their pictures, with their parts: PACO.
 
 PACO/annotations/paco_lvis_v1_train.json, in COCO's JSON with `obj_ann_id`, the object that a part
-belongs to; its pictures are COCO2017/{train2017,val2017}/.
+belongs to (or in PACO itself); its pictures are COCO2017/{train2017,val2017}/, or in PACO.
 Shapes: H and W the size of the part of a picture that shows an object.
 """
 

@@ -5,9 +5,9 @@ python -m data.synthetic few_shot --root FOLDER
 python -m data.synthetic icvos --root FOLDER --videos 40 --frames 16 --seed 9
 
 A class is a pair of shape and texture; a class of VOC is the same pair as COCO's category of that
-name. The folders VOC2012, COCO2014, COCO2017 and so on appear in FOLDER when complete. lvis and paco
-are made of its COCO2017. few_shot draws objects of its COCO2014 for few-shot instance segmentation,
-and lists those of its VOC2012.
+name. The folders VOC2012, COCO2014, COCO2017 and so on appear in FOLDER when complete. lvis is made
+of its COCO2017. few_shot draws objects of its COCO2014 for few-shot instance segmentation, and
+lists those of its VOC2012.
 What the demos draw is the default, so that they take such a folder.
 """
 
@@ -15,12 +15,12 @@ import argparse
 from pathlib import Path
 
 from common.cli import run_script
-from data.annotated.catalogue import ADE20K, COCO, LVIS, OBJECTS365, PACO
+from data.annotated.catalogue import ADE20K, COCO, LVIS, OBJECTS365
 from data.few_shot_instances import SPLITS
 from data.semantic import LAYOUTS
 from data.spair import FOLDER as SPAIR
 from data.synthetic.ade20k_sets import write_ade20k, write_objects365
-from data.synthetic.coco_sets import write_coco2017, write_lvis, write_paco
+from data.synthetic.coco_sets import write_coco2017, write_lvis
 from data.synthetic.few_shot_sets import write_few_shot_instances
 from data.synthetic.fss1000 import write_fss1000
 from data.synthetic.image_sets import write_coco, write_voc
@@ -39,7 +39,6 @@ _FOLDERS = {
     "fss1000": "FSS-1000",
     "coco2017": COCO,
     "lvis": LVIS,
-    "paco": PACO,
     "ade20k": ADE20K,
     "objects365": OBJECTS365,
     "few_shot": str(SPLITS),
@@ -110,8 +109,8 @@ def main() -> int:
             "objects365": write_objects365,
         }[flags.layout]
         write(folder, DEMO_IMAGES[flags.layout] | given, flags.seed, flags.workers)
-    elif flags.layout in ("lvis", "paco"):
-        {"lvis": write_lvis, "paco": write_paco}[flags.layout](folder)
+    elif flags.layout == "lvis":
+        write_lvis(folder)
     elif flags.layout == "fss1000":
         write_fss1000(folder, flags.classes, flags.seed, flags.workers)
     elif flags.layout == "paco_part":

@@ -1,8 +1,7 @@
-"""Generated pictures with several objects each, in the layouts of COCO 2017, LVIS and PACO.
+"""Generated pictures with several objects each, in the layouts of COCO 2017 and LVIS.
 
 A class is the pair of shape and texture that COCO 2014's category of that name has. COCO 2017 has
-objects, segments, and now and then a crowd; LVIS shows its pictures under names of
-its own, and PACO halves of its objects.
+objects, segments, and now and then a crowd; LVIS shows its pictures under names of its own.
 """
 
 import json
@@ -11,9 +10,6 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from pycocotools import mask as run_lengths
 
 from common.coco_masks import mask_annotation
 from common.errors import UsageError
@@ -90,7 +86,11 @@ def write_lvis(folder: Path) -> None:
     Raises:
         UsageError: there is no COCO2017, or the folder holds something else.
     """
-    texts = _coco_objects(folder, "LVIS")
+    coco = folder.parent / COCO / "annotations"
+    try:
+        texts = {split: (coco / f"instances_{split}2017.json").read_text() for split in SPLITS}
+    except OSError as error:
+        raise UsageError(f"LVIS is made of COCO2017, which is not there: {error}") from None
     contents = {split: json.dumps(_lvis(json.loads(text), split)) for split, text in texts.items()}
 
     def draw(unfinished: Path) -> None:
@@ -100,36 +100,6 @@ def write_lvis(folder: Path) -> None:
     description = {"benchmark": "lvis", "generated": True}
     first = (Path("lvis_v1_train.json"), contents["train"].encode())
     write_once(folder, description, first, draw)
-
-
-def write_paco(folder: Path) -> None:
-    """Write PACO annotations of the objects of the COCO2017 that lies beside the folder.
-
-    The parts of an object are its left half and its right half.
-
-    Raises:
-        UsageError: there is no COCO2017, or the folder holds something else.
-    """
-    texts = _coco_objects(folder, "PACO")
-    contents = {split: json.dumps(_paco(json.loads(text), split)) for split, text in texts.items()}
-
-    def draw(unfinished: Path) -> None:
-        (unfinished / "annotations").mkdir()
-        for split, content in contents.items():
-            (unfinished / "annotations" / f"paco_lvis_v1_{split}.json").write_text(content)
-
-    description = {"benchmark": "paco", "generated": True}
-    first = (Path("annotations", "paco_lvis_v1_train.json"), contents["train"].encode())
-    write_once(folder, description, first, draw)
-
-
-def _coco_objects(folder: Path, made: str) -> dict[str, str]:
-    """The instances files of the COCO2017 beside a folder, by split."""
-    coco = folder.parent / COCO / "annotations"
-    try:
-        return {split: (coco / f"instances_{split}2017.json").read_text() for split in SPLITS}
-    except OSError as error:
-        raise UsageError(f"{made} is made of COCO2017, which is not there: {error}") from None
 
 
 def _write_coco_picture(
@@ -184,36 +154,3 @@ def _lvis(content: Mapping[str, Any], split: str) -> dict[str, Any]:
             for name, n in order.items()
         ],
     }
-
-
-def _paco(content: Mapping[str, Any], split: str) -> dict[str, Any]:
-    """The objects of COCO, each with two parts."""
-    names = {c["id"]: c["name"].replace(" ", "_") for c in content["categories"]}
-    halves = {"left": 1000, "right": 2000}
-    categories = [{"id": c, "name": name, "supercategory": "OBJECT"} for c, name in names.items()]
-    categories += [
-        {"id": c + more, "name": f"{name}:{half}", "supercategory": "PART"}
-        for half, more in halves.items()
-        for c, name in names.items()
-    ]
-    annotations = []
-    for one in content["annotations"]:
-        if one["iscrowd"]:
-            continue
-        annotations.append({**one, "obj_ann_id": one["id"]})
-        mask = run_lengths.decode(one["segmentation"]).astype(bool)
-        middle = round(one["bbox"][0] + one["bbox"][2] / 2)
-        for more, columns in zip(
-            halves.values(), (slice(None, middle), slice(middle, None)), strict=True
-        ):
-            part = np.zeros_like(mask)
-            part[:, columns] = mask[:, columns]
-            facts = {key: one[key] for key in ("image_id", "iscrowd")}
-            numbers = {"id": 10 * one["id"] + more // 1000 + 10**8, "obj_ann_id": one["id"]}
-            number = {**numbers, "category_id": one["category_id"] + more}
-            if part.any():
-                annotations.append({**mask_annotation(part), **facts, **number})
-    images = [
-        {**image, "file_name": f"{split}2017/{image['file_name']}"} for image in content["images"]
-    ]
-    return {"images": images, "annotations": annotations, "categories": categories}

@@ -1,6 +1,7 @@
 """A generated PACO: drawn objects whose parts are their core and their rim."""
 
 import json
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,6 @@ import numpy as np
 
 from common.coco_masks import mask_annotation
 from common.errors import UsageError
-from data.paco import ANNOTATIONS
 from data.parallel import parallel_map
 from data.synthetic.drawing import random_scene
 from data.synthetic.style import (
@@ -20,10 +20,13 @@ from data.synthetic.style import (
     write_once,
 )
 
+ANNOTATIONS = "paco_lvis_v1_{}.json"
+"""Of "train" or "val"."""
 _PARTS = ("core", "rim")
 _CORE = 0.5
 """How far from an object's middle its core reaches, in radii."""
-_PICTURES = "val2017"
+_FIRST = {"train": 100_000, "val": 0}
+"""Where the pictures of a split begin to be counted."""
 
 
 def write_paco(
@@ -34,7 +37,7 @@ def write_paco(
     Args:
         folder: appears when it is complete.
         classes: of objects, each of which has two parts; at least 3.
-        images: how many pictures.
+        images: how many pictures to train on, and how many to test on.
 
     Raises:
         UsageError: the folder holds something else, or there are too few or too many classes.
@@ -43,10 +46,13 @@ def write_paco(
         raise UsageError(f"number of classes: 3 to {len(BENCHMARK_PAIRS)}, not {classes}")
 
     def draw(unfinished: Path) -> None:
-        (unfinished / _PICTURES).mkdir(parents=True)
         write = partial(_write_picture, folder=unfinished, classes=classes, seed=seed)
-        found = parallel_map(write, range(images), workers=workers, description="drawing PACO")
-        (unfinished / ANNOTATIONS).write_text(json.dumps(_content(found, classes)))
+        for split, first in _FIRST.items():
+            (unfinished / f"{split}2017").mkdir(parents=True)
+            numbers = range(first, first + images)
+            found = parallel_map(write, numbers, workers=workers, description="drawing PACO")
+            content = _content(dict(zip(numbers, found, strict=True)), classes)
+            (unfinished / ANNOTATIONS.format(split)).write_text(json.dumps(content))
 
     description = {
         "benchmark": "paco_part",
@@ -56,12 +62,13 @@ def write_paco(
         "seed": seed,
         "side": SIDE,
     }
-    first = Path(_PICTURES, _file_name(0)), encode_jpeg(_draw(0, classes, seed)[0])
+    first = Path(_file_name(0)), encode_jpeg(_draw(0, classes, seed)[0])
     write_once(folder, description, first, draw)
 
 
 def _file_name(number: int) -> str:
-    return f"{number + 1:012d}.jpg"
+    split = "train" if number >= _FIRST["train"] else "val"
+    return f"{split}2017/{number + 1:012d}.jpg"
 
 
 def _draw(number: int, classes: int, seed: int) -> tuple[np.ndarray, list[tuple[int, list]]]:
@@ -89,7 +96,7 @@ def _write_picture(
 ) -> list[tuple[int, list[dict[str, Any] | None]]]:
     """Write a picture; return what is said of each object and of its parts that are seen."""
     image, found = _draw(number, classes, seed)
-    (folder / _PICTURES / _file_name(number)).write_bytes(encode_jpeg(image))
+    (folder / _file_name(number)).write_bytes(encode_jpeg(image))
     return [
         (class_id, [mask_annotation(mask) if mask.any() else None for mask in masks])
         for class_id, masks in found
@@ -97,13 +104,13 @@ def _write_picture(
 
 
 def _content(
-    found: list[list[tuple[int, list[dict[str, Any] | None]]]], classes: int
+    found: Mapping[int, list[tuple[int, list[dict[str, Any] | None]]]], classes: int
 ) -> dict[str, Any]:
     """The annotation file, as PACO's are built: objects first, each with its parts after it."""
     objects = [f"{texture}_{shape}" for shape, texture in BENCHMARK_PAIRS[:classes]]
     names = [*objects, *(f"{name}:{part}" for name in objects for part in _PARTS)]
     annotations: list[dict[str, Any]] = []
-    for number, shown in enumerate(found):
+    for number, shown in found.items():
         for class_id, (whole, *parts) in shown:
             owner = len(annotations) + 1
             own = [(class_id + 1, whole)]
@@ -118,11 +125,11 @@ def _content(
         "images": [
             {
                 "id": n + 1,
-                "file_name": f"{_PICTURES}/{_file_name(n)}",
+                "file_name": _file_name(n),
                 "height": SIDE,
                 "width": SIDE,
             }
-            for n in range(len(found))
+            for n in found
         ],
         "annotations": annotations,
         "categories": [{"id": n, "name": name} for n, name in enumerate(names, start=1)],

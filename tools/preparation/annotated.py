@@ -1,7 +1,6 @@
 """Check the annotated pictures that pairs are drawn from; compare them with published numbers.
 
-COCO 2017 and ADE20K's scene parsing have public addresses. LVIS, PACO and Objects365 are fetched by
-hand,
+COCO 2017 and ADE20K's scene parsing have public addresses. LVIS and Objects365 are fetched by hand,
 and ADE20K's segments are made by hand (MaskFormer's script for panoptic ADE20K).
 """
 
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from common.errors import UsageError
 from data.annotated.ade20k import Ade20k
-from data.annotated.catalogue import ADE20K, COCO, LVIS, OBJECTS365, PACO
+from data.annotated.catalogue import ADE20K, COCO, LVIS, OBJECTS365
 from data.annotated.instances import InstanceIndex, open_instances
 from data.annotated.object_index import ObjectIndex
 from data.annotated.panoptic import open_panoptic
@@ -30,8 +29,6 @@ COCO2017_COUNTS = {
 }
 LVIS_TRAINING_COUNTS = {"images": 100_170, "objects": 1_270_141, "classes": 1_203}
 """Of LVIS v1's training set, as its page says."""
-PACO_COUNTS = {"classes": 75, "classes of parts": 456}
-"""Of PACO's paper."""
 _ZIPS = "http://images.cocodataset.org"
 _OBJECTS = Archive(
     f"{_ZIPS}/annotations/annotations_trainval2017.zip",
@@ -186,19 +183,6 @@ def _check_objects365(root: Path, published: bool) -> list[str]:
     return problems
 
 
-def _check_paco(root: Path, published: bool) -> list[str]:
-    problems: list[str] = []
-    with collected(problems, "count what is annotated"):
-        index = open_instances(root / PACO / "annotations" / "paco_lvis_v1_train.json")
-        parts = sum(":" in name for name in index.categories.values())
-        found = {"classes": len(index.categories) - parts, "classes of parts": parts}
-        print(f"  {len(index.object_ids)} objects and parts in {len(index.files)} images")
-        print("\n".join(f"  {what}: {count}" for what, count in found.items()))
-        problems += _without_pictures(index, root / COCO)
-        problems += differences(found, PACO_COUNTS) if published else []
-    return problems
-
-
 def _without_pictures(index: ObjectIndex | InstanceIndex, folder: Path) -> list[str]:
     if not folder.is_dir():
         raise UsageError(f"no such folder: {folder}")
@@ -211,9 +195,6 @@ def _without_pictures(index: ObjectIndex | InstanceIndex, folder: Path) -> list[
 ANNOTATED = {
     "coco2017": AnnotatedSet(COCO, "https://cocodataset.org", COCO2017_PARTS, _check_coco2017),
     "ade20k": AnnotatedSet(ADE20K, _SCENES.address, ADE20K_PARTS, _check_ade20k),
-    "paco": AnnotatedSet(
-        PACO, "https://github.com/facebookresearch/paco (by hand)", (), _check_paco
-    ),
     "objects365": AnnotatedSet(
         OBJECTS365, "https://www.objects365.org (by hand)", (), _check_objects365
     ),

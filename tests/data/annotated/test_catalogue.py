@@ -1,7 +1,11 @@
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools import mask as run_lengths
 
+from common.coco_masks import mask_annotation
 from common.errors import UsageError
 from common.pair_rules import PairRules, ScaleJitter
 from data.annotated.ade20k import Ade20k, read_class_names
@@ -14,6 +18,50 @@ from data.synthetic.coco_sets import write_coco2017, write_lvis
 
 OF_COCO = ("coco_instance", "coco_panoptic", "lvis", "paco_part")
 READABLE = (*OF_COCO, "ade20k_semantic", "ade20k_panoptic")
+
+
+def halves(content, split):
+    """PACO's annotations of COCO's objects; the parts of each are its left and its right half."""
+    names = {c["id"]: c["name"].replace(" ", "_") for c in content["categories"]}
+    halves = {"left": 1000, "right": 2000}
+    categories = [{"id": c, "name": name, "supercategory": "OBJECT"} for c, name in names.items()]
+    categories += [
+        {"id": c + more, "name": f"{name}:{half}", "supercategory": "PART"}
+        for half, more in halves.items()
+        for c, name in names.items()
+    ]
+    annotations = []
+    for one in content["annotations"]:
+        if one["iscrowd"]:
+            continue
+        annotations.append({**one, "obj_ann_id": one["id"]})
+        mask = run_lengths.decode(one["segmentation"]).astype(bool)
+        middle = round(one["bbox"][0] + one["bbox"][2] / 2)
+        for more, columns in zip(
+            halves.values(), (slice(None, middle), slice(middle, None)), strict=True
+        ):
+            part = np.zeros_like(mask)
+            part[:, columns] = mask[:, columns]
+            facts = {key: one[key] for key in ("image_id", "iscrowd")}
+            numbers = {"id": 10 * one["id"] + more // 1000 + 10**8, "obj_ann_id": one["id"]}
+            number = {**numbers, "category_id": one["category_id"] + more}
+            if part.any():
+                annotations.append({**mask_annotation(part), **facts, **number})
+    images = [
+        {**image, "file_name": f"{split}2017/{image['file_name']}"} for image in content["images"]
+    ]
+    return {"images": images, "annotations": annotations, "categories": categories}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def paco(annotated):
+    """PACO's annotations of the generated COCO2017."""
+    file = annotated / "COCO2017" / "annotations" / "instances_train2017.json"
+    place = annotated / "PACO" / "annotations"
+    place.mkdir(parents=True)
+    content = halves(json.loads(file.read_text()), "train")
+    (place / "paco_lvis_v1_train.json").write_text(json.dumps(content))
+    (annotated / "PACO" / "benchmark.json").write_text(json.dumps({"generated": True}))
 
 
 def by_class(annotation, crowds=True):
