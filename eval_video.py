@@ -130,6 +130,7 @@ def main() -> int:
             supports = [*benchmark.supports.values()]
             results = {
                 **summarise(records, benchmark.items, folder),
+                "protocol": data.protocol,
                 **settings,
                 **(exposure.results(facts, classes) if classes else {}),
                 "seed": benchmark.seed,

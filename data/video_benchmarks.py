@@ -106,6 +106,21 @@ class VideoDataOptions:
         return self.tested_split or SPLITS[self.benchmark]
 
     @property
+    def protocol(self) -> str:
+        """The benchmark's name, with what is not as usual there."""
+        changes = {
+            "oracle": self.benchmark == "icvos" and self.begins_with == ORACLE,
+            "masks": self.given_folder is not None,
+            self.split: self.split != SPLITS[self.benchmark],
+            "all_frames": self.all_frames,
+            "first_objects": self.first_objects,
+            "void": self.void,
+            f"{self.max_frames}_frames": self.max_frames is not None,
+            f"{self.nshot}_shots": self.nshot > 1 and not self.given,
+        }
+        return "_".join([self.benchmark, *(name for name, is_so in changes.items() if is_so)])
+
+    @property
     def frames(self) -> int | None:
         """How many frames of a video count at most."""
         return self.max_frames or (ICVOS_FRAMES if self.benchmark == "icvos" else None)

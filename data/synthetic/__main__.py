@@ -35,7 +35,7 @@ _FOLDERS = {
     "coco": "COCO2014",
     "icvos": "IC-VOS",
     "davis": "DAVIS",
-    "ytvos": "YouTube-VOS",
+    "ytvos": "YouTube-VOS-2018",
     "fss1000": "FSS-1000",
     "coco2017": COCO,
     "lvis": LVIS,
