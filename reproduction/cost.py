@@ -103,7 +103,8 @@ def _pair_training_cost(training: Training) -> float:
     part = OPERATIONS[training.method](training.flags)
     pair = 2 * part.encoder + (1 + BACKWARD) * (2 * part.neck + part.answer_all)
     numbers = [int(str(training.flags[name])) for name in ("episodes_per_epoch", "epochs")]
-    return pair * numbers[0] * numbers[1]
+    folds = len(BENCHMARKS[training.benchmark].folds) if training.folds else 1
+    return pair * numbers[0] * numbers[1] * folds
 
 
 def _propagated(frames: int, decode: float) -> float:

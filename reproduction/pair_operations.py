@@ -52,7 +52,24 @@ def sine_operations(size: str) -> PairOperations:
     )
 
 
+SEGIC_NECK, SEGIC_ENTITY, SEGIC_ENTITIES = 7.0, 4.0, 5
+"""GFLOP of an image and of an object in SegIC's decoder by its digest, and objects of a pair."""
+
+
+@cache
+def segic_operations(size: str) -> PairOperations:
+    """Of SegIC at 896 x 896; training goes there and back again."""
+    with torch.device("meta"):
+        backbone = Backbone(f"dinov2_{size}", dino(size))
+        image = torch.empty(1, 3, 896, 896)
+    encoder = giga(backbone.extract, image)
+    return PairOperations(
+        encoder, SEGIC_NECK, SEGIC_ENTITY, answer_all=2 * SEGIC_ENTITIES * SEGIC_ENTITY
+    )
+
+
 OPERATIONS: Mapping[str, Callable[[Mapping[str, object]], PairOperations]] = {
+    "segic": lambda flags: segic_operations(str(flags.get("size", "l"))),
     "sine": lambda flags: sine_operations(str(flags.get("size", "l"))),
 }
 """Method -> from the flags that name a model, its operations."""

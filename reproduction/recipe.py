@@ -16,7 +16,10 @@ VIDEO_COLUMNS = ("J", "F", "J&F")
 
 DC_SAM = "dc_sam"
 MIOU = "mIoU"
-"""Class mIoU in percent: of a benchmark without folds, or the mean of its folds."""
+JF = "J&F"
+SERVER = "G"
+"""Class mIoU in percent, of a benchmark without folds or the mean of its folds; the mean of J and
+F; and what YouTube-VOS's server says of the masks that a run writes."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +69,17 @@ def _episodes(title: str) -> Benchmark:
 
 
 def _protocol(
-    title: str, data: str, protocol: str, folds: tuple[int, ...], queries: int
+    title: str,
+    data: str,
+    protocol: str,
+    folds: tuple[int, ...],
+    queries: int,
+    entry: str = "miou",
 ) -> Benchmark:
-    """A benchmark of images under a named protocol."""
+    """A benchmark of images under a named protocol, of which an entry of the results is meant."""
     return Benchmark(
         title,
+        values={MEAN: entry, MIOU: entry},
         folds=folds,
         flags={"protocol": protocol},
         data=data,
@@ -93,14 +102,32 @@ def _instances(title: str, data: str, images: int) -> Benchmark:
     )
 
 
-def _objects(title: str, path: str, folder: str, **flags: object) -> Benchmark:
+def _present(title: str, data: str, images: int, **flags: object) -> Benchmark:
+    """A benchmark of semantic segmentation where only classes of the ground truth are asked."""
+    return Benchmark(
+        title,
+        "eval_semantic.py",
+        values={MIOU: "miou"},
+        flags={"form": "present", **flags},
+        data=data,
+        smoke={"images": SMOKE_EPISODES},
+        queries=images,
+        references=None,
+    )
+
+
+def _objects(title: str, path: str, folder: str, data: str = "", **flags: object) -> Benchmark:
     """A benchmark of videos whose objects are given by masks."""
     paths = {f"{path}_path": folder}
     values = {} if flags else VIDEO_VALUES
-    return Benchmark(title, "eval_video.py", values=values, flags=flags, paths=paths, drawn=False)
+    return Benchmark(
+        title, "eval_video.py", values=values, flags=flags, paths=paths, data=data, drawn=False
+    )
 
 
 LVIS_FOLDS = tuple(range(10))
+OWN_SIZE = "miou_original_size"
+"""Entry of the results: at the images' own sizes."""
 VIDEO_VALUES = {"J": "j", "F": "f", "J&F": "jf"}
 BENCHMARKS = {
     "pascal": _episodes("PASCAL-5i"),
@@ -111,10 +138,27 @@ BENCHMARKS = {
     "coco_legacy": _protocol("COCO-20i", "coco", "coco_legacy", FOLDS, 1000),
     "pascal_legacy": _protocol("PASCAL-5i", "pascal", "pascal_legacy", FOLDS, 1000),
     "lvis92i_turns": _protocol("LVIS-92i", "lvis92i", "lvis92i_turns", LVIS_FOLDS, 2300),
+    "coco_segic": _protocol("COCO-20i", "coco", "coco", FOLDS, 1000, OWN_SIZE),
+    "fss1000_segic": _protocol("FSS-1000", "fss1000", "fss1000_folder_names", (), 2400, OWN_SIZE),
+    "lvis92i_segic": _protocol(
+        *("LVIS-92i", "lvis92i", "lvis92i_self_reference", LVIS_FOLDS, 2300, OWN_SIZE)
+    ),
+    "coco_present": _present("COCO", "coco", 40_504),
+    "ade20k_present": _present("ADE20K", "ade20k", 2000),
+    "pc459_present": _present("PC-459", "pc459", 5105, references="validation"),
+    "a847_present": _present(
+        "A-847", "a847", 2000, references="validation", a847_shifted_names=True
+    ),
     "coco_novel": _instances("COCO-NOVEL", "coco_novel", 5000),
     "coco2voc": _instances("COCO2VOC", "coco2voc", 1449),
     "davis": _objects("DAVIS 2017", "davis", "DAVIS"),
     "davis16": _objects("DAVIS 2016", "davis", "DAVIS"),
+    "ytvos18_segic": _objects(
+        *("YouTube-VOS 2018", "ytvos18", "YouTube-VOS-2018"),
+        data="ytvos18",
+        save_masks=True,
+        first_objects=True,
+    ),
     "ytvos18": _objects("YouTube-VOS 2018", "ytvos18", "YouTube-VOS-2018", save_masks=True),
 }
 """By the names that rows give them."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from model.sine.config import HYPER_PARAMETERS
-from reproduction.recipe import MIOU, VIDEO_COLUMNS, Released, Row, Table, Training
+from reproduction.recipe import MIOU, SERVER, VIDEO_COLUMNS, Released, Row, Table, Training
 
 SQUASHED = {"method": "sine", "fit": "squashed"}
 """Pictures of few-shot benchmarks come as they were published."""
@@ -19,8 +19,6 @@ IN_VIDEOS = Released(
     "sine-released-video", {"method": "sine", "overlap": "last", "plain_pooling": True}
 )
 INSTANCE_COLUMNS = ("AP box", "AP mask")
-SERVER = "G"
-"""What YouTube-VOS's server says of the masks that a run writes."""
 
 _PAPER = HYPER_PARAMETERS["paper"]["coco_all"]
 _OF_BATCH = ("bsz", "accumulate")

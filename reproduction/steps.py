@@ -25,6 +25,7 @@ SMOKE_DATA = {
     "ytvos": ("--videos", 2, "--frames", 3, "--seed", 3),
     "coco2017": ("--train", 60, "--val", 20, "--seed", 3),
     "ade20k": ("--train", 40, "--val", 20, "--seed", 3),
+    "fss1000": ("--classes", 4, "--seed", 3),
     "lvis": (),
     "few_shot": (),
 }
@@ -40,6 +41,12 @@ DATA_OF = {
     "coco_legacy": ("coco",),
     "pascal_legacy": ("voc",),
     "lvis92i_turns": ("coco2017", "lvis"),
+    "coco_segic": ("coco",),
+    "fss1000_segic": ("fss1000",),
+    "lvis92i_segic": ("coco2017", "lvis"),
+    "coco_present": ("coco",),
+    "ade20k_present": ("ade20k",),
+    "ytvos18_segic": ("ytvos",),
     "coco_novel": ("voc", "coco", "few_shot"),
     "coco2voc": ("voc", "coco", "few_shot"),
     "davis": ("davis",),
@@ -51,6 +58,8 @@ LAYOUTS_OF_SOURCES = {
     "coco_instance": ("coco2017",),
     "coco_panoptic": ("coco2017",),
     "ade20k_panoptic": ("ade20k",),
+    "ade20k_semantic": ("ade20k",),
+    "lvis": ("coco2017", "lvis"),
 }
 """What a source of training pairs reads."""
 

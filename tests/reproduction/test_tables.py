@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from reproduction import sine, trainings
+from reproduction import segic, sine, trainings
 from reproduction.recipe import FOLD_COLUMNS, MEAN, Released, Training
 from reproduction.tables import BY_NAME, DC_SAM, TABLES
 
@@ -16,6 +16,7 @@ ROWS = [
 DC_SAM_ROWS = [param for param in ROWS if param.values[0] in DC_SAM]
 
 
+TWO_SEGICS = (segic.GIANT, segic.BASE)
 SINE_DIGEST = {
     ("sine-images", "coco_legacy", "released", 1): (64.5,),
     ("sine-images", "coco_legacy", "released", 5): (66.1,),
@@ -128,6 +129,35 @@ def test_sines_numbers_are_those_of_its_digest():
         for row in t.rows
         if row.name != "trained"
     } == SINE_DIGEST
+
+
+def test_segics_numbers_are_those_in_the_papers_text():
+    texts = sorted(SEEDS.glob("004*.txt"))
+    if not texts:
+        pytest.skip(f"the paper's text is not in {SEEDS}")
+    lines = [re.findall(r"\d+\.\d", line) for line in texts[0].read_text().splitlines()]
+    groups: dict[tuple[str, str], list[str]] = {}
+    for table, row in (param.values for param in ROWS):
+        if table.name.startswith("segic-") and row.paper:
+            numbers = groups.setdefault((table.name, row.name), [])
+            numbers += [str(number) for number in row.paper.values()]
+    assert len(groups) == 31
+    for group, numbers in groups.items():
+        assert any(follow(numbers, line) for line in lines), (group, numbers)
+
+
+def follow(numbers: list[str], line: list[str]) -> bool:
+    """Whether all numbers are in a line, in this order."""
+    left = iter(line)
+    return all(number in left for number in numbers)
+
+
+def test_segics_trainings_are_the_papers():
+    assert segic.GIANT.batch == segic.BASE.batch == 32
+    updates = [t.flags["episodes_per_epoch"] * t.flags["epochs"] / t.batch for t in TWO_SEGICS]
+    assert updates == [60_000, 30_000]
+    assert (segic.NEITHER.flags["no_reversion"], segic.NEITHER.flags["negative_share"]) == (True, 0)
+    assert segic.STRICT.flags.get("exclusion", "strict") == "strict"
 
 
 def test_sine_is_trained_as_published():
