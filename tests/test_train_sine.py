@@ -1,0 +1,115 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import eval_image
+import train_image
+from common.checkpoint import read_facts
+from data.synthetic.coco_sets import write_coco2017
+from data.synthetic.image_sets import write_coco, write_voc
+from tests.test_train_image import assert_learned_the_same
+
+TINY = ("--preset", "tiny", "--method", "sine", "--device", "cpu")
+SHORT = (*TINY, "--fold", "1", "--validation_episodes", "2", "--points", "64", "--warmup", "1")
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory) -> Path:
+    """A folder with few generated pictures: objects to learn from, class masks to validate on."""
+    root = tmp_path_factory.mktemp("objects")
+    write_voc(root / "VOC2012", {"train": 40, "val": 40}, seed=3, workers=0)
+    write_coco2017(root / "COCO2017", {"train": 12, "val": 1}, seed=3, workers=0)
+    return root
+
+
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "last.safetensors")
+
+
+def assert_equal(one: Path, other: Path) -> None:
+    found, expected = weights_of(one), weights_of(other)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(value, expected[name]) for name, value in found.items())
+
+
+def test_a_run_on_objects_leaves_a_checkpoint_that_is_evaluated(script, drawn, tmp_path):
+    data, run = ("--datapath", drawn, "--nworker", 0), tmp_path / "run"
+    flags = (*SHORT, *data, "--output", run, "--max_iterations", 2, "--bsz", 2)
+    trained = script(train_image, *flags)
+    assert trained.code == 0, trained.error
+    facts = read_facts(run / "last.safetensors")
+    assert (facts["method"], facts["data"]["sources"]) == ("sine", "coco_instance")
+    assert (facts["training"]["schedule"], facts["training"]["undecayed"]) == ("linear", "vectors")
+    assert facts["losses"]["points"] == 64
+    assert not any(name.startswith("backbone.") for name in weights_of(run))
+
+    scores = tmp_path / "scores"
+    tested = script(
+        *(eval_image, "--ckpt", run / "last.safetensors", *data, "--fold", 1, "--device", "cpu"),
+        *("--test_episodes", 2, "--output", scores),
+    )
+    assert tested.code == 0, tested.error
+    assert json.loads((scores / "results.json").read_text())["classes"] == "unseen"
+
+
+def test_class_masks_are_no_objects(script, drawn, tmp_path):
+    flags = ("--sources", "benchmark", "--datapath", drawn, "--output", tmp_path)
+    outcome = script(train_image, *SHORT, *flags)
+    assert outcome.code == 2
+    assert "does not learn from semantic masks" in outcome.error
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_learns_from_the_same_objects(torchrun, drawn, tmp_path):
+    flags = ("train_image.py", *SHORT, "--datapath", drawn, "--max_iterations", 3, "--nworker", 0)
+    torchrun(1, *flags, "--bsz", 4, "--output", tmp_path / "one")
+    torchrun(2, *flags, "--bsz", 2, "--output", tmp_path / "two")
+    torchrun(2, *flags, "--bsz", 1, "--accumulate", 2, "--output", tmp_path / "four")
+    assert_learned_the_same(tmp_path / "one", tmp_path / "two")
+    assert_learned_the_same(tmp_path / "one", tmp_path / "four")
+
+
+@pytest.mark.slow
+def test_objects_depend_neither_on_workers_nor_on_stopping(script, drawn, tmp_path):
+    flags = (*SHORT, "--datapath", drawn, "--bsz", 2, "--epochs", 2, "--episodes_per_epoch", 6)
+    for workers in (0, 2):
+        given = (*flags, "--nworker", workers, "--output", tmp_path / f"workers{workers}")
+        assert script(train_image, *given).code == 0
+    assert_equal(tmp_path / "workers0", tmp_path / "workers2")
+
+    begun = (*flags, "--nworker", 0, "--output", tmp_path / "stopped")
+    finish = train_image.Trainer.finish_epoch
+
+    def stop_after_the_first(self, *arguments: object) -> None:
+        finish(self, *arguments)
+        if self.epoch == 1:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_image.Trainer, "finish_epoch", stop_after_the_first)
+        assert script(train_image, *begun).code != 0
+    assert script(train_image, *begun, "--resume").code == 0
+    assert_equal(tmp_path / "workers0", tmp_path / "stopped")
+
+
+@pytest.mark.slow
+def test_the_tiny_preset_learns_classes_that_it_then_finds_among_others(script, tmp_path):
+    write_coco2017(tmp_path / "COCO2017", {"train": 600, "val": 1}, seed=0)
+    write_coco(tmp_path / "COCO2014", {"train": 160, "val": 160}, seed=0)
+    data = ("--datapath", tmp_path, "--benchmark", "coco", "--fold", 0, "--nworker", 1)
+    run = tmp_path / "run"
+    trained = script(train_image, *TINY, *data, "--output", run, "--validation_episodes", 20)
+    assert trained.code == 0, trained.error
+    losses = [json.loads(line)["loss"] for line in (run / "log.jsonl").read_text().splitlines()]
+    assert losses[-1] < losses[0] - 4
+
+    def score(name: str, *tested: object) -> float:
+        flags = (*data, "--test_episodes", 100, "--device", "cpu", "--output", tmp_path / name)
+        assert script(eval_image, *tested, *flags).code == 0
+        return json.loads((tmp_path / name / "results.json").read_text())["miou"]
+
+    untrained = score("untrained", "--method", "sine", "--size", "tiny")
+    assert score("trained", "--ckpt", run / "last.safetensors") > untrained + 25
