@@ -26,7 +26,7 @@ from common.settings import claim_folder
 from common.trainer import PRECISIONS
 from common.visualize import write_png
 from data.benchmarks import open_benchmark, open_tested
-from data.classes import BENCHMARKS, FOLDS_OF
+from data.classes import BENCHMARKS, FOLDS_OF, in_voc_words
 from data.episode import EpisodeDataset
 from data.marking import PROMPTS, Marking, kinds_of
 from evaluation.baselines import score_baselines
@@ -126,6 +126,8 @@ def main() -> int:
             processes,
             protocol.reader_options(data.nshot),
         )
+        if protocol.voc_words:
+            split.class_names = in_voc_words(split.class_names)
         if options.episodes and options.episodes.is_file():
             tested = TestedEpisodes.read(options.episodes, data)
         else:

@@ -36,6 +36,7 @@ from evaluation.exposure import Exposure
 from evaluation.item_log import ItemLog
 from evaluation.semantic import (
     FORMS,
+    SELF_REFERENCES,
     Segmented,
     SemanticSegmenter,
     TestedImage,
@@ -62,6 +63,11 @@ class SemanticOptions:
     references: str = option(
         "training", "which images references are drawn from", ("training", "validation")
     )
+    self_reference: str = option(
+        "other",
+        "where a class's reference is the image itself: another one, or as published nothing",
+        SELF_REFERENCES,
+    )
     a847_shifted_names: bool = option(
         False, "read a847 as published: no first class, all others by the name of the one before"
     )
@@ -87,6 +93,7 @@ class SemanticOptions:
     def protocol(self) -> str:
         """What the results call this way of testing."""
         words = [self.benchmark, self.form, f"references_of_{self.references}"]
+        words += ["silenced"] if self.self_reference == "silenced" else []
         words += ["shifted_names"] if self.a847_shifted_names else []
         return "_".join(words + (["no_names"] if self.no_names else []))
 
@@ -126,6 +133,8 @@ def main() -> int:
             model, facts = build_method(method_options, processes.device, options.fetch)
         else:
             model, facts = load_method(options.ckpt, processes.device)
+        if options.self_reference == "silenced" and not model.can_silence:
+            raise UsageError(f"--self_reference silenced: {model.name} cannot be told nothing")
         title = entry_of(facts, options.ckpt).title
         tested, references = open_images(options, processes)
         names = options.chosen(list(tested.files))
@@ -136,6 +145,7 @@ def main() -> int:
             "form": options.form,
             "references": options.references,
             "reference_images": {str(c): some[0] for c, some in references.names.items()},
+            "self_reference": options.self_reference,
             "names": not options.no_names,
             "together": options.together,
             "images_chosen": len(names),
@@ -158,6 +168,7 @@ def main() -> int:
             processes.device,
             options.precision,
             names=not options.no_names,
+            self_reference=options.self_reference,
             together=options.together,
         )
         images = DataLoader(

@@ -66,6 +66,7 @@ VOC_TO_COCO: dict[int, int] = {
     number: _COCO_IDS[_RENAMED.get(name, name)] for number, name in VOC_CLASSES.items()
 }
 """VOC class id -> id of the COCO category that means the same."""
+_VOC_WORDS = {coco: voc for voc, coco in _RENAMED.items()}
 COCO_TO_VOC: dict[int, int] = {coco: voc for voc, coco in VOC_TO_COCO.items()}
 
 
@@ -115,3 +116,8 @@ def class_meanings(benchmark: str, fold: int, role: Role) -> dict[int, int]:
     """Id of each class that a fold trains or tests on -> the COCO category that means the same."""
     of_voc = benchmark == "pascal" or (benchmark == "coco2pascal" and role == "test")
     return {c: VOC_TO_COCO[c] if of_voc else c for c in fold_classes(benchmark, fold, role)}
+
+
+def in_voc_words(names: Mapping[int, str]) -> dict[int, str]:
+    """Names of COCO's categories, those that VOC has too in VOC's words: aeroplane for airplane."""
+    return {number: _VOC_WORDS.get(name, name) for number, name in names.items()}

@@ -34,6 +34,8 @@ class Protocol:
     """None: every image of every class is a query once."""
     folds_by_shots: bool = False
     """Divide anew for each number of shots the classes that have images enough."""
+    voc_words: bool = False
+    """Call COCO's categories by VOC's words where there are any."""
     reader: Mapping[str, Any] = field(default_factory=dict)
     """Options of the benchmark's reader."""
 

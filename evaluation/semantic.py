@@ -25,6 +25,9 @@ from evaluation.item_log import Record
 from model.method import Features, Method, Support
 
 FORMS = ("full", "present")
+SELF_REFERENCES = ("other", "silenced")
+"""What is done where a class's reference is the image itself: another one is taken, or nothing is
+said of the class, as SegIC's program does."""
 _KEPT = 4096
 """Supports that are kept; there are two for each class at most."""
 
@@ -71,6 +74,8 @@ class SemanticSegmenter:
     precision: str = "fp32"
     names: bool = True
     """Tell the method what the classes are called."""
+    self_reference: str = "other"
+    """One of `SELF_REFERENCES`."""
     together: int | None = None
     """At most so many classes are asked at a time; None: all."""
     _support: Any = field(init=False, repr=False)
@@ -88,12 +93,20 @@ class SemanticSegmenter:
         if self.form == "present":
             shown = set(torch.unique(image.labels).tolist())
             classes = [c for c in classes if c in shown]
+        same_images = same_images and self.self_reference == "other"
         found = {c: self.references.of(c, image.name, same_images) for c in classes}
         return {c: name for c, name in found.items() if name is not None}
 
     @torch.no_grad()
-    def segment(self, image: TestedImage, asked: Mapping[int, str]) -> "Segmented":
-        """Segment an image by the references of some classes, together."""
+    def segment(
+        self, image: TestedImage, asked: Mapping[int, str], same_images: bool = False
+    ) -> "Segmented":
+        """Segment an image by the references of some classes, together.
+
+        Args:
+            asked: class id -> reference.
+            same_images: see `asked`.
+        """
         size = tuple(image.labels.shape)
         result = Segmented(size, self.device)
         with autocast(self.device, self.precision):
@@ -106,6 +119,9 @@ class SemanticSegmenter:
             some = classes[start : start + step]
             with autocast(self.device, self.precision):
                 supports = [self._support(c, asked[c]) for c in some]
+                for place, class_id in enumerate(some):
+                    if same_images and asked[class_id] == image.name:
+                        supports[place] = self.method.silence(supports[place])
                 predictions = self.method.predict_together(features, supports)
             for class_id, prediction in zip(some, predictions, strict=True):
                 shown = self.method.geometry.crop(prediction.logits.float()[None], size)
@@ -179,7 +195,7 @@ def score_image(
     Pixels of classes that no other image shows, so that nobody could know them, do not count.
     """
     asked = segmenter.asked(image, same_images)
-    found = segmenter.segment(image, asked)
+    found = segmenter.segment(image, asked, same_images)
     known = torch.tensor([0, *asked], dtype=image.labels.dtype)
     truth = torch.where(torch.isin(image.labels, known), image.labels, -1)
     truth = (truth if segmenter.form == "full" else image.labels).to(segmenter.device)

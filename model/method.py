@@ -319,6 +319,15 @@ class Method(nn.Module):
         """
         return [self.predict(images, support) for support in supports]
 
+    @property
+    def can_silence(self) -> bool:
+        """Whether `silence` works."""
+        return False
+
+    def silence(self, support: Support) -> Support:
+        """The same concepts with nothing said of them."""
+        raise NotImplementedError
+
     def find_instances(
         self,
         images: Features,

@@ -123,6 +123,35 @@ def test_an_image_is_never_its_own_reference(a847):
         assert references.of(class_id, names[0], same_images=False) == names[0]
 
 
+def test_as_published_the_image_itself_is_asked_for_and_nothing_is_said(a847):
+    images = open_semantic("a847", a847, "validation")
+    references = References.draw(images, seed=0)
+    class_id, (name, *_) = next(iter(references.names.items()))
+
+    class Silenced(Truthful):
+        def silence(self, support):
+            return f"nothing of {support}"
+
+        def predict_together(self, images, supports):
+            spoken = [name.removeprefix("nothing of ") for name in supports]
+            found = super().predict_together(images, spoken)
+            self.calls[-1] = supports
+            return found
+
+    image = TestedImages(images, [name], Geometry(128))[0]
+    asked = {}
+    for rule in ("other", "silenced"):
+        method = Silenced(images)
+        method.labels = image.labels.numpy()
+        segmenter = SemanticSegmenter(
+            method, references, "present", torch.device("cpu"), self_reference=rule
+        )
+        score_image(segmenter, image, True)
+        asked[rule] = method.calls[-1] if method.calls else []
+    assert f"nothing of {images.class_names[class_id]}" in asked["silenced"]
+    assert not any(name.startswith("nothing") for name in asked["other"])
+
+
 def test_labels_start_at_zero_and_the_published_names_are_shifted(a847):
     plain = open_semantic("a847", a847, "validation")
     shifted = open_semantic("a847", a847, "validation", shifted_names=True)
@@ -195,6 +224,9 @@ def test_what_differs_from_the_published_counts_is_told(tmp_path, capsys):
 
 
 def test_other_data_and_wrong_use_are_refused_in_a_line(script, flags, a847, tmp_path):
+    outcome = script(eval_semantic, *flags, "--self_reference", "silenced")
+    assert outcome.code == 2
+    assert "sansa cannot be told nothing" in outcome.error
     outcome = script(eval_semantic, *flags, "--benchmark", "pc459")
     assert outcome.code == 2
     assert "holds no VOC2010" in outcome.error

@@ -161,6 +161,13 @@ class Segic(Method):
             for row, support in enumerate(supports)
         ]
 
+    @property
+    def can_silence(self) -> bool:
+        return True
+
+    def silence(self, support: SegicSupport) -> SegicSupport:
+        return support.silenced()
+
     def decode(
         self, cells: Tensor, entities: Entities, negative_clicks: bool = False
     ) -> DecodedMasks:

@@ -7,6 +7,7 @@ from data.classes import (
     VOC_CLASSES,
     VOC_TO_COCO,
     fold_classes,
+    in_voc_words,
 )
 
 
@@ -59,3 +60,16 @@ def test_a_wrong_benchmark_or_fold_is_refused():
         fold_classes("voc", 0, "test")
     with pytest.raises(UsageError, match="no fold 4"):
         fold_classes("pascal", 4, "test")
+
+
+def test_vocs_words_for_cocos_categories():
+    words = in_voc_words(COCO_CLASSES)
+    changed = {COCO_CLASSES[c]: word for c, word in words.items() if word != COCO_CLASSES[c]}
+    assert changed == {
+        "airplane": "aeroplane",
+        "dining table": "diningtable",
+        "motorcycle": "motorbike",
+        "potted plant": "pottedplant",
+        "couch": "sofa",
+        "tv": "tvmonitor",
+    }
