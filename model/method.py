@@ -188,6 +188,8 @@ class Method(nn.Module):
         """The checkpoint's calibration; None: there is none."""
         self.domain: str | None = None
         """What its checkpoint was trained on, drawings or photographs; None: nothing is known."""
+        self.untrained = False
+        """Whether what draws masks has random weights, so that they mean nothing."""
 
     @property
     def geometry(self) -> Geometry:

@@ -70,6 +70,8 @@ class InContextSegmenter:
     @property
     def caution(self) -> str | None:
         """What whoever has photographs must know before using it; None: nothing."""
+        if self.method.untrained:
+            return "what draws its masks was never trained: expect nothing of them"
         if self.method.knows_drawings_only or self.method.domain == "drawings":
             return "it learned from drawings alone: expect no useful masks on photographs"
         return None

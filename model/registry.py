@@ -24,6 +24,7 @@ from model.segic.config import HYPER_PARAMETERS as SEGIC_HYPER_PARAMETERS
 from model.segic.config import SegicOptions, build_segic, restore_segic
 from model.segic.config import is_release as is_segic_release
 from model.segic.config import read_release as read_segic_release
+from model.segic.export_steps import STEPS as SEGIC_STEPS
 from model.segic.training import SegicLossOptions
 from model.segic.training import pair_rules as segic_pairs
 from model.sine.config import HYPER_PARAMETERS as SINE_HYPER_PARAMETERS
@@ -130,6 +131,7 @@ METHODS: dict[str, Entry] = {
         pairs=segic_pairs,
         read_published=read_segic_release,
         is_published=is_segic_release,
+        export_steps=SEGIC_STEPS,
     ),
     "vrp_sam": Entry(
         title="VRP-SAM",

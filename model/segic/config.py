@@ -199,7 +199,9 @@ def build_segic(options: SegicOptions) -> Segic:
         UsageError: a file is missing, broken or of another model.
     """
     if options.released is None:
-        return _assemble(options)
+        model = _assemble(options)
+        model.untrained = True
+        return model
     name = options.released if options.released in OFFICIAL else None
     path = official_path(name) if name else Path(options.released)
     weights = import_release(read_weights(path, name), path)

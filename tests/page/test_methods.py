@@ -74,7 +74,11 @@ def test_references_are_learned_again_by_each_method(tmp_path):
     shown = session.references(None, "object")
     with VideoWriter(tmp_path / "film.mp4") as film:
         film.write(pixels)
-    tiny = {"insid3": {"size": "tiny"}, "sansa": {"sam_model": "tiny", "image_size": 128}}
+    tiny = {
+        "insid3": {"size": "tiny"},
+        "sansa": {"sam_model": "tiny", "image_size": 128},
+        "segic": {"size": "tiny"},
+    }
     for method, options in tiny.items():
         segmenter = InContextSegmenter.from_method(method, "cpu", **options)
         session.add_targets([tmp_path / "photo.png"])

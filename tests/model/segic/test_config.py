@@ -77,6 +77,10 @@ def test_a_checkpoint_is_the_same_model(tmp_path):
     save_checkpoint(path, weights, {"method": "segic", "model": options.to_json()})
     loaded, facts = load_method(path, torch.device("cpu"))
     assert facts["method"] == "segic"
+    assert model.untrained
+    assert not loaded.untrained
+    assert "never trained" in InContextSegmenter(model).caution
+    assert InContextSegmenter(loaded).caution is None
     for name, value in model.decoder.state_dict().items():
         assert torch.equal(loaded.decoder.state_dict()[name], value), name
 
