@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 # Waiting threads sleep: without this, several processes on few cores slow each other down.
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: app demo demo-folds demo-video demo-instances test test-slow lint format install clean
+.PHONY: app demo demo-folds demo-video demo-instances demo-pairs test test-slow lint format install clean
 
 app: install
 	$(RUN) app.py
@@ -22,6 +22,9 @@ demo-video: install
 
 demo-instances: install
 	$(RUN) -m tools.demo instances
+
+demo-pairs: install
+	$(RUN) -m tools.demo pairs
 
 # one thread for each of the two: several on a core wait for each other
 test: install

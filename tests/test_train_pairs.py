@@ -125,4 +125,4 @@ def test_a_short_training_beats_untrained_correspondence_by_far(script, tmp_path
     )
     assert trained.code == evaluated.code == 0
     results = json.loads((tmp_path / "scores" / "results.json").read_text())
-    assert results["miou"] > max(results["baselines"].values()) + 10
+    assert results["miou"] > max(results["baselines"].values()) + 15

@@ -125,6 +125,8 @@ def _file(part: Part, generated: bool) -> str:
     if trained := TrainingData.of(facts):
         fold = str(trained).removeprefix(trained.benchmark).replace(" fold", ", fold")
         details.append(f"trained on {_data(trained.benchmark, generated)}{fold}")
+    if sources := facts.get("data", {}).get("sources"):
+        details.append(f"pairs drawn from {sources} ({facts['data']['exclusion']})")
     if "imported_from" in facts:
         details.append(f"imported from {facts['imported_from']}")
     if "training_episodes" in facts:
