@@ -168,7 +168,8 @@ def main(arguments: list[str] | None = None) -> int:
         "few_shot_instances": lambda options: prepare_few_shot(options.root, options.workers),
         "lvis": lambda options: check_lvis(options.root) + check_lvis_training(options.root),
         **dict.fromkeys(
-            ANNOTATED, lambda o: prepare_annotated(ANNOTATED[o.data_set], o.root, o.download)
+            ANNOTATED,
+            lambda o: prepare_annotated(ANNOTATED[o.data_set], o.root, o.download, o.workers),
         ),
         "paco_part": lambda options: check_paco(options.root),
         "spair71k": lambda options: check_spair(options.root),

@@ -1,7 +1,7 @@
 """Check the annotated pictures that pairs are drawn from; compare them with published numbers.
 
-COCO 2017 and ADE20K's scene parsing have public addresses. LVIS and Objects365 are fetched by hand,
-and ADE20K's segments are made by hand (MaskFormer's script for panoptic ADE20K).
+COCO 2017 and ADE20K have public addresses; ADE20K's segments are made of its masks. LVIS and
+Objects365 are fetched by hand.
 """
 
 from collections.abc import Callable
@@ -16,6 +16,7 @@ from data.annotated.object_index import ObjectIndex
 from data.annotated.panoptic import open_panoptic
 from data.class_index import name_some
 from data.reader import DESCRIPTION_FILE
+from tools.preparation.ade20k_segments import OBJECTS, make_segments
 from tools.preparation.archives import extract
 from tools.preparation.inventory import Archive, Part, differences
 from tools.preparation.steps import collected, fetch, lacking_paths, report
@@ -64,7 +65,11 @@ _SCENES = Archive(
     "http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip",
     {f"{ADE20K}/": f"{ADE20K}/"},
 )
-_BY_HAND = "made by hand with prepare_ade20k_pan_seg.py of facebookresearch/MaskFormer"
+_OF_OBJECTS = Archive(
+    "http://sceneparsing.csail.mit.edu/data/ChallengeData2017/annotations_instance.tar",
+    {f"{OBJECTS}/": f"{ADE20K}/{OBJECTS}/"},
+)
+_MADE = f"made here from annotations/ and {OBJECTS}/"
 ADE20K_PARTS: tuple[Part, ...] = (
     Part(f"{ADE20K}/objectInfo150.txt", 1, _SCENES),
     *(
@@ -73,8 +78,19 @@ ADE20K_PARTS: tuple[Part, ...] = (
         for part in (
             Part(f"{ADE20K}/images/{split}", count, _SCENES, ".jpg"),
             Part(f"{ADE20K}/annotations/{split}", count, _SCENES, ".png"),
-            Part(f"{ADE20K}/ade20k_panoptic_{short}.json", 1, _BY_HAND),
-            Part(f"{ADE20K}/ade20k_panoptic_{short}", count, _BY_HAND, ".png"),
+            Part(
+                f"{ADE20K}/{OBJECTS}/{split}",
+                count,
+                _OF_OBJECTS,
+                ".png",
+                needed_for=(
+                    f"{ADE20K}/ade20k_panoptic_train.json",
+                    f"{ADE20K}/ade20k_panoptic_{short}.json",
+                    f"{ADE20K}/ade20k_panoptic_{short}",
+                ),
+            ),
+            Part(f"{ADE20K}/ade20k_panoptic_{short}.json", 1, _MADE),
+            Part(f"{ADE20K}/ade20k_panoptic_{short}", count, _MADE, ".png"),
         )
     ),
 )
@@ -92,10 +108,14 @@ class AnnotatedSet:
     check: Callable[[Path, bool], list[str]]
     """Prints what the annotations hold and returns what is wrong with them: of the root, and
     whether published numbers apply."""
+    make: Callable[[Path, int | None], None] | None = None
+    """Makes what can be made and is missing: in the data set's folder, by so many processes."""
 
 
-def prepare_annotated(data_set: AnnotatedSet, root: Path, download: bool) -> list[str]:
-    """Fetch what is wanted, say what is there, and return what is wrong with it."""
+def prepare_annotated(
+    data_set: AnnotatedSet, root: Path, download: bool, workers: int | None = None
+) -> list[str]:
+    """Fetch what is wanted, make what can be made, and return what is wrong with the data set."""
     folder = root / data_set.folder
     generated = (folder / DESCRIPTION_FILE).is_file()
     problems: list[str] = []
@@ -104,6 +124,9 @@ def prepare_annotated(data_set: AnnotatedSet, root: Path, download: bool) -> lis
     elif data_set.parts:
         problems += fetch(root, data_set.parts, download)
         problems += _unfold(root, data_set.parts)
+        if data_set.make:
+            with collected(problems, "make what is missing"):
+                data_set.make(folder, workers)
         problems += report(root, data_set.parts)
     if not folder.is_dir():
         return [*problems, f"missing: {folder}, from {data_set.address}"]
@@ -194,7 +217,7 @@ def _without_pictures(index: ObjectIndex | InstanceIndex, folder: Path) -> list[
 
 ANNOTATED = {
     "coco2017": AnnotatedSet(COCO, "https://cocodataset.org", COCO2017_PARTS, _check_coco2017),
-    "ade20k": AnnotatedSet(ADE20K, _SCENES.address, ADE20K_PARTS, _check_ade20k),
+    "ade20k": AnnotatedSet(ADE20K, _SCENES.address, ADE20K_PARTS, _check_ade20k, make_segments),
     "objects365": AnnotatedSet(
         OBJECTS365, "https://www.objects365.org (by hand)", (), _check_objects365
     ),
