@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from model.backbones.backbone import Backbone
 from model.sine.config import SIZES, dino
@@ -35,21 +37,20 @@ def sine_operations(size: str) -> PairOperations:
     """Of SINE on the canvas of images."""
     design = SIZES[size]
     side = design.canvas // design.cell
+    channels = design.former.channels
     with torch.device("meta"):
         backbone = Backbone(f"dinov2_{size}", dino(size))
-        neck = Neck(design.channels, design.former.channels)
-        former = MFormer(design.queries, design.former)
+        neck = Neck(design.channels, channels)
         image = torch.empty(1, 3, design.canvas, design.canvas)
         features = torch.empty(1, design.channels, side, side)
-        channels = design.former.channels
+    encoder, of_neck = giga(backbone.extract, image), giga(neck, features)
+    # tensors of a real device, which autocast asks for, but without numbers; MATH is counted
+    with FakeTensorMode(), sdpa_kernel(SDPBackend.MATH):
+        former = MFormer(design.queries, design.former)
         target = torch.empty(1, channels, side, side)
         tokens = torch.empty(1, OBJECTS, channels), torch.empty(1, CLASSES, channels)
-    return PairOperations(
-        giga(backbone.extract, image),
-        giga(neck, features),
-        giga(former, target, *tokens),
-        giga(former, target, *tokens, every_layer=True),
-    )
+        answer = giga(former, target, *tokens)
+        return PairOperations(encoder, of_neck, answer, giga(former, target, *tokens, True))
 
 
 SEGIC_NECK, SEGIC_ENTITY, SEGIC_ENTITIES = 7.0, 4.0, 5
