@@ -76,6 +76,7 @@ def test_pairs(case: SegicCase, model: Segic, name: str):
     assert_close({key: found[key] for key in found if key in expected}, expected)
 
 
+@pytest.mark.slow
 def test_a_pair_at_full_size(case: SegicCase):
     """Of large maps the files hold fewer places."""
     expected = case.golden.tensors("segic_full", "full/")
