@@ -58,7 +58,7 @@ class RunningItems:
             sizes = torch.tensor([pixels.shape[:2]])
             with autocast(device, self.method.precision):
                 found = self.video.step(images, masks, sizes=sizes)
-            logits[self.appeared] = found.logits
+            logits[self.appeared] = found.logits.float()
         return logits
 
     def _begin(self, frame: int, given: Mapping[str, np.ndarray]) -> Tensor | None:
