@@ -128,6 +128,8 @@ def _objects(title: str, path: str, folder: str, data: str = "", **flags: object
 LVIS_FOLDS = tuple(range(10))
 OWN_SIZE = "miou_original_size"
 """Entry of the results: at the images' own sizes."""
+OWN_REFERENCES = {"references": "validation", "self_reference": "silenced"}
+"""As SegIC's program tests: references are tested images, too."""
 VIDEO_VALUES = {"J": "j", "F": "f", "J&F": "jf"}
 BENCHMARKS = {
     "pascal": _episodes("PASCAL-5i"),
@@ -138,17 +140,15 @@ BENCHMARKS = {
     "coco_legacy": _protocol("COCO-20i", "coco", "coco_legacy", FOLDS, 1000),
     "pascal_legacy": _protocol("PASCAL-5i", "pascal", "pascal_legacy", FOLDS, 1000),
     "lvis92i_turns": _protocol("LVIS-92i", "lvis92i", "lvis92i_turns", LVIS_FOLDS, 2300),
-    "coco_segic": _protocol("COCO-20i", "coco", "coco", FOLDS, 1000, OWN_SIZE),
+    "coco_segic": _protocol("COCO-20i", "coco", "coco_voc_words", FOLDS, 1000, OWN_SIZE),
     "fss1000_segic": _protocol("FSS-1000", "fss1000", "fss1000_folder_names", (), 2400, OWN_SIZE),
     "lvis92i_segic": _protocol(
         *("LVIS-92i", "lvis92i", "lvis92i_self_reference", LVIS_FOLDS, 2300, OWN_SIZE)
     ),
     "coco_present": _present("COCO", "coco", 40_504),
     "ade20k_present": _present("ADE20K", "ade20k", 2000),
-    "pc459_present": _present("PC-459", "pc459", 5105, references="validation"),
-    "a847_present": _present(
-        "A-847", "a847", 2000, references="validation", a847_shifted_names=True
-    ),
+    "pc459_present": _present("PC-459", "pc459", 5105, **OWN_REFERENCES),
+    "a847_present": _present("A-847", "a847", 2000, **OWN_REFERENCES, a847_shifted_names=True),
     "coco_novel": _instances("COCO-NOVEL", "coco_novel", 5000),
     "coco2voc": _instances("COCO2VOC", "coco2voc", 1449),
     "davis": _objects("DAVIS 2017", "davis", "DAVIS"),

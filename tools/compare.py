@@ -35,13 +35,27 @@ from common.visualize import (
     overlay_tile,
     write_png,
 )
-from data.benchmarks import open_benchmark
+from data.benchmarks import open_tested
+from data.classes import FOLDS_OF, TESTED
 from data.episode import EpisodeKey
 from data.options import DataOptions
-from data.sampler import read_keys
+from data.sampler import SAMPLERS, read_keys
 from model.registry import READY
 
 COLUMNS = ("method", "mIoU", "FB-IoU", "own size", "s/episode", "GiB", "classes")
+
+
+@dataclass(frozen=True)
+class ComparedData(DataOptions):
+    """Which episodes are read."""
+
+    benchmark: str = option("pascal", "benchmark whose images and folds are used", TESTED)
+    fold: int = option(
+        0, "fold whose classes are tested, 0 to 3, of lvis92i 0 to 9", FOLDS_OF["lvis92i"]
+    )
+    sampler: str | None = option(
+        None, "how episodes are drawn (default: the benchmark's own protocol)", SAMPLERS
+    )
 
 
 @dataclass(frozen=True)
@@ -139,8 +153,8 @@ def main() -> int:
     return 0 if len(results) == len(entrants) else 1
 
 
-def parse_options() -> tuple[DataOptions, ComparisonOptions, list[Entrant]]:
-    groups = (DataOptions, ComparisonOptions)
+def parse_options() -> tuple[ComparedData, ComparisonOptions, list[Entrant]]:
+    groups = (ComparedData, ComparisonOptions)
     parser = script_parser(__doc__, groups)
     parser.prog = "python -m tools.compare"
     parser.add_argument(
@@ -212,7 +226,7 @@ def sheet(folders: dict[str, Path], data: DataOptions, options: ComparisonOption
         sampler=data.sampler,
     )[: options.sheet_rows]
     alone = Processes(0, 1, choose_device("cpu"))
-    split = open_benchmark(data, alone, lambda b: [b.validation]).validation
+    split = open_tested(data, alone)
     header = ["support", "query", "ground truth", *(Entrant(name).title for name in folders)]
     rows = [
         SheetRow(list(_tiles(key, number, split, folders)), split.class_names[key.class_id])
