@@ -34,7 +34,13 @@ def evaluate(script, folder: Path, *flags: object) -> dict:
     return read(folder) | {"printed": outcome.output}
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method",
+    [
+        *(name for name in METHODS if name != "matcher"),
+        pytest.param("matcher", marks=pytest.mark.slow),
+    ],
+)
 def test_davis_by_a_method_of_its_own(script, videos, tmp_path, method):
     root = videos / "DAVIS"
     flags = (*METHODS[method], "--davis_path", root, "--save_masks")
