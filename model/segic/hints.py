@@ -57,7 +57,8 @@ def mask_prototypes(features: Tensor, masks: Tensor, keep_small: bool = False) -
         B x N x C.
     """
     cells = mask_cells(masks, features.shape[-1], keep_small)
-    total = torch.einsum("bchw,bnhw->bnc", features, cells)
+    with torch.autocast(features.device.type, enabled=False):  # it would round sums of many cells
+        total = torch.einsum("bchw,bnhw->bnc", features.float(), cells)
     return total / cells.sum((2, 3)).clamp_min(1).unsqueeze(2)
 
 
@@ -119,7 +120,8 @@ class Correspondence:
             side: M.
         """
         features, self.side, self.entities = features.float(), side, directions.shape[1]
-        products = torch.einsum("bchw,bnc->bnhw", features, directions.float())
+        with torch.autocast(features.device.type, enabled=False):  # it would round cosines
+            products = torch.einsum("bchw,bnc->bnhw", features, directions.float())
         self.products = products.flatten(0, 1)
         """B*N x S x S, image by image."""
         squares = [

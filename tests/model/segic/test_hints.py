@@ -90,6 +90,18 @@ def test_features_are_normalised_after_they_are_enlarged():
     torch.testing.assert_close(maps[0], between)
 
 
+def test_half_precision_rounds_neither_prototypes_nor_cosines():
+    query, mask = random(1, 64, 4, 4), torch.ones(1, 1, 16, 16)
+    found = {}
+    for half in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            prototypes, direction = reference_direction(query[:, None], mask, "mean_feature")
+            maps = Correspondence(query, direction[:, None], 16).maps(torch.tensor([0]))
+        found[half] = prototypes, maps
+    for plain, rounded in zip(*found.values(), strict=True):
+        torch.testing.assert_close(plain, rounded)
+
+
 def test_rows_are_looked_for_in_their_own_images():
     query, directions = random(2, 5, 4, 4), F.normalize(random(2, 3, 5, seed=2), dim=2)
     together = Correspondence(query, directions, 16).maps(torch.arange(6))
