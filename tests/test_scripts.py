@@ -8,7 +8,7 @@ from model.registry import METHODS, READY
 
 MODULES = [
     *("train_image", "eval_image", "eval_instance", "train_video", "eval_video", "predict"),
-    *("reproduce", "app"),
+    *("eval_semantic", "eval_correspondence", "reproduce", "app"),
     *("data.synthetic.__main__", "tools.prepare", "tools.build_icvos"),
     *(
         "tools.pretrain.backbone",
@@ -21,7 +21,10 @@ MODULES = [
 ]
 
 
-TAKING_METHODS = ("predict", "eval_image", "eval_instance", "eval_video", "tools.export_onnx")
+TAKING_METHODS = (
+    *("predict", "eval_image", "eval_instance", "eval_semantic", "eval_correspondence"),
+    *("eval_video", "tools.export_onnx"),
+)
 
 
 @pytest.mark.parametrize("method", READY)
