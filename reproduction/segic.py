@@ -153,8 +153,9 @@ TABLES = (
             *_semantic("l", _L, RELEASED, "72.9 55.5 33.5 18.9"),
             *_semantic("g", _G, GIANT, "74.0 59.0 34.9 20.1"),
         ),
-        note="References of PC-459 and A-847 are drawn from the tested images, as published. The "
-        "honest form asks for all classes: --form full of eval_semantic.py.",
+        note="References of PC-459 and A-847 are drawn from the tested images, and say nothing of "
+        "themselves, as published. The honest form asks for all classes: --form full of "
+        "eval_semantic.py.",
     ),
     Table(
         "segic-novel",
