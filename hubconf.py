@@ -31,6 +31,7 @@ dependencies = [
     "ot",
     "peft",
     "pillow_heif",
+    "pycocotools",
     "safetensors",
     "sam2",
     "scipy",

@@ -14,7 +14,7 @@ Shapes: B pictures, C concepts, K shots, S the side of the network's square, h a
 that shows a picture, H and W a picture's own size.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -22,59 +22,20 @@ import torch
 
 from common.cli import refuse_problems
 from common.distributed import choose_device
-from common.geometry import Geometry
-from common.trainer import PRECISIONS, autocast
+from common.trainer import autocast
 from common.video_io import FrameReader
-from model.beside import SamsBeside
 from model.checkpoint import build_method, load_method
-from model.first_frame import FirstFrameVideo
-from model.instances import LEAST_SCORE, FoundObject, Instances, found_objects
-from model.label_map import ConceptMask, Found, LabelMap, Size
-from model.method import Method, Support, VideoState
+from model.instances import LEAST_SCORE, FoundObject, found_objects
+from model.label_map import ConceptMask, LabelMap, Size
+from model.method_in_use import Frames, MethodInUse, checked
 from model.pictures import Picture, binary_mask, picture_pixels
 from model.reference import LearnedConcept, Reference, read_references
 from model.registry import METHODS
-from model.sam.clicks import PromptedPicture
-from model.sam.sam2 import ABSENT_LOGIT
-from model.sam.video_predictor import VideoPredictor
-from model.tracking import ObjectTracker, TrackedFrame
-
-Frames = Path | str | Iterable[Picture]
-"""A video file, a folder of frames, or the frames themselves."""
+from model.tracking import TrackedFrame
 
 
-class InContextSegmenter:
+class InContextSegmenter(MethodInUse):
     """Segments in any picture or video what reference pictures showed. Threads may share one."""
-
-    def __init__(self, method: Method, precision: str = "fp32") -> None:
-        """Use a method that is in evaluation mode and on its device.
-
-        Args:
-            precision: of the forward pass: fp32, bf16 or fp16.
-
-        Raises:
-            ValueError: there is no such precision.
-        """
-        if precision not in PRECISIONS:
-            raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, not {precision}")
-        self.method, self.geometry, self.precision = method, method.geometry, precision
-        self.device = next(method.parameters()).device
-        self.sams = SamsBeside(method, self.device, precision)
-        """For marks that the method does not take, and for videos where it has no memory."""
-
-    @property
-    def is_calibrated(self) -> bool:
-        """Whether presence scores are probabilities; else they only rank pictures."""
-        return self.method.presence_scale is not None
-
-    @property
-    def caution(self) -> str | None:
-        """What whoever has photographs must know before using it; None: nothing."""
-        if self.method.untrained:
-            return "what draws its masks was never trained: expect nothing of them"
-        if self.method.knows_drawings_only or self.method.domain == "drawings":
-            return "it learned from drawings alone: expect no useful masks on photographs"
-        return None
 
     @classmethod
     def from_checkpoint(
@@ -156,7 +117,7 @@ class InContextSegmenter:
             Reference(picture_pixels(image), binary_mask(mask), kind)
             for image, mask, kind in zip(images, masks, kinds, strict=True)
         ]
-        return self._learn(references, name)
+        return self.learn_references(references, name)
 
     def load(self, path: Path | str) -> LearnedConcept:
         """Read a concept that was saved, and learn it again with this model.
@@ -165,7 +126,7 @@ class InContextSegmenter:
             UsageError: the file is missing, broken or no concept.
         """
         name, references = read_references(Path(path))
-        return self._learn(references, name)
+        return self.learn_references(references, name)
 
     def segment(
         self, picture: Picture, concept: LearnedConcept, threshold: float = 0.0
@@ -204,7 +165,7 @@ class InContextSegmenter:
             UsageError: a file is missing or broken.
             ValueError: no concept, or too many, or a path in the place of several pictures.
         """
-        _checked(concepts)
+        checked(concepts)
         if isinstance(pictures, Path | str):
             raise ValueError(f"pictures is a list: for one, {pictures}, there is `segment`")
         if not pictures:
@@ -285,23 +246,6 @@ class InContextSegmenter:
         maps = (one.label_map(size, threshold) for one, size in found)
         return (ConceptMask(one.labels == 1, one.scores[0]) for one in maps) if alone else maps
 
-    def predict_video(
-        self, frames: Frames, concepts: Sequence[LearnedConcept], prompt_every: int = 0
-    ) -> Iterator[tuple[Found, Size]]:
-        """What is found in each frame before any threshold, and the frame's height and width.
-
-        The arguments and errors are those of `segment_video`. Where a concept is absent its logits
-        are far below 0.
-        """
-        self.require_memory()
-        supports = [concept.support for concept in _checked(concepts)]
-        if self.method.has_memory:
-            video = self.method.video(supports, prompt_every)
-        else:
-            video = FirstFrameVideo(self.method, supports, self.sams.for_videos(), prompt_every)
-        opened = FrameReader(Path(frames)) if isinstance(frames, Path | str) else frames
-        return self._predict_frames(video, opened)
-
     @torch.no_grad()
     def track_instances(
         self,
@@ -326,8 +270,8 @@ class InContextSegmenter:
         """
         if look_every < 0:
             raise ValueError(f"look_every is 0 or more frames, not {look_every}")
-        wanted = _checked([concepts] if isinstance(concepts, LearnedConcept) else concepts)
-        tracker = self._tracker()
+        wanted = checked([concepts] if isinstance(concepts, LearnedConcept) else concepts)
+        tracker = self.tracker()
         opened = FrameReader(Path(frames)) if isinstance(frames, Path | str) else frames
         for number, frame in enumerate(opened):
             pixels = picture_pixels(frame)
@@ -337,141 +281,3 @@ class InContextSegmenter:
             image = tracker.geometry.image(pixels)[None].to(self.device)
             with autocast(self.device, self.precision):
                 yield tracker.step(image, found, pixels.shape[:2])
-
-    def _tracker(self) -> ObjectTracker:
-        """The method's own way to follow objects, or SAM 2's."""
-        if self.method.takes_given_masks:
-            return ObjectTracker(self.method.video([]), self.method.tracking_geometry)
-        sam2 = self.sams.for_videos()
-        return ObjectTracker(VideoPredictor(sam2), Geometry(sam2.image_size))
-
-    def prompted(self, picture: Picture) -> PromptedPicture:
-        """A picture in which clicks and boxes ask for masks, without any reference.
-
-        The SAM is the method's own, or the best whose official file is there.
-
-        Raises:
-            UsageError: there is none.
-        """
-        return self.sams.prompted(picture_pixels(picture))
-
-    def require_memory(self) -> None:
-        """Check before work begins that videos can be segmented.
-
-        Raises:
-            UsageError: the method has no memory, and no SAM 2 is there to carry its masks on.
-        """
-        if not self.method.has_memory:
-            self.sams.for_videos()
-
-    @torch.no_grad()
-    def _predict_frames(
-        self, video: VideoState, frames: Iterable[Picture]
-    ) -> Iterator[tuple[Found, Size]]:
-        for frame in frames:
-            pixels = picture_pixels(frame)
-            size = pixels.shape[:2]
-            image = self.geometry.image(pixels)[None].to(self.device)
-            with autocast(self.device, self.precision):
-                prediction = video.step(image, sizes=torch.tensor([size]))
-            scores = tuple(prediction.object_logit.float().sigmoid().tolist())
-            absent = (prediction.object_logit <= 0)[:, None, None]
-            logits = prediction.logits.masked_fill(absent, ABSENT_LOGIT)
-            logits = self.geometry.crop(logits, size)
-            yield Found(logits, scores, (None,) * len(scores)), size
-
-    @torch.no_grad()
-    def predict(
-        self,
-        pictures: Sequence[Picture],
-        concepts: Sequence[LearnedConcept],
-        sizes: Sequence[Size] | None = None,
-        instances: bool = False,
-    ) -> list[Found]:
-        """What is found in each picture, before any threshold; each is encoded once.
-
-        Args:
-            sizes: see `segment_classes`.
-            instances: of methods that score objects, the objects too.
-        """
-        pixels = [picture_pixels(picture) for picture in pictures]
-        sizes = sizes or [picture.shape[:2] for picture in pixels]
-        batch = torch.stack([self.geometry.image(image) for image in pixels])
-        with autocast(self.device, self.precision):
-            images = self.method.encode(batch.to(self.device), sizes=torch.tensor(sizes))
-            supports = [concept.support.expand(len(pixels)) for concept in concepts]
-            predictions = self.method.predict_together(images, supports)
-        objects: Sequence[Instances | None] = [None] * len(pixels)
-        if instances and self.method.scores_instances:
-            shown = [self.geometry.content(size) for size in sizes]
-            if self.method.instance_geometry == self.geometry:
-                objects = self.method.find_instances(images, supports, shown)
-            else:
-                objects = self.find_instances(pixels, concepts, shown)
-        logits = torch.stack([prediction.logits for prediction in predictions], dim=1)
-        scores = torch.stack([prediction.presence for prediction in predictions], dim=1)
-        return [
-            Found(
-                self.geometry.crop(logits[row], size),
-                tuple(scores[row].tolist()),
-                tuple(
-                    None if one.objects is None else self.geometry.crop(one.objects[row], size)
-                    for one in predictions
-                ),
-                objects[row],
-            )
-            for row, size in enumerate(sizes)
-        ]
-
-    @torch.no_grad()
-    def find_instances(
-        self,
-        pictures: Sequence[Picture],
-        concepts: Sequence[LearnedConcept],
-        sizes: Sequence[Size] | None = None,
-    ) -> list[Instances]:
-        """The objects in each picture, before any threshold; see `Method.find_instances`.
-
-        Args:
-            sizes: see `segment_classes`; masks have them.
-        """
-        geometry = self.method.instance_geometry
-        pixels = [picture_pixels(picture) for picture in pictures]
-        sizes = sizes or [picture.shape[:2] for picture in pixels]
-        batch = torch.stack([geometry.image(image) for image in pixels])
-        supports = [
-            concept.support
-            if geometry == self.geometry
-            else self._support(concept.references, concept.name, geometry)
-            for concept in _checked(concepts)
-        ]
-        with autocast(self.device, self.precision):
-            images = self.method.encode(batch.to(self.device), sizes=torch.tensor(sizes))
-            wanted = [support.expand(len(pixels)) for support in supports]
-            return self.method.find_instances(images, wanted, sizes)
-
-    def _learn(self, references: Sequence[Reference], name: str) -> LearnedConcept:
-        self.method.refuse_shots(len(references))
-        kept = tuple(reference.reduced() for reference in references)
-        return LearnedConcept(name, kept, self._support(kept, name, self.geometry))
-
-    @torch.no_grad()
-    def _support(self, references: Sequence[Reference], name: str, geometry: Geometry) -> Support:
-        """What the method takes from references that come to a square in some way."""
-        taken = [self.sams.as_taken(reference) for reference in references]
-        images = torch.stack([geometry.image(one.pixels) for one in taken])
-        marks = torch.stack([geometry.mark(one.mark, one.kind) for one in taken])
-        sizes = torch.tensor([one.mark.shape for one in taken])
-        with autocast(self.device, self.precision):
-            encoded = self.method.encode(images.to(self.device), support_only=True, sizes=sizes)
-            return self.method.encode_support(
-                encoded, marks[None].to(self.device), [[one.kind for one in taken]], [name]
-            )
-
-
-def _checked(concepts: Sequence[LearnedConcept]) -> Sequence[LearnedConcept]:
-    if not 0 < len(concepts) < 256:
-        raise ValueError(
-            f"between 1 and 255 concepts can be segmented together, not {len(concepts)}"
-        )
-    return concepts
