@@ -37,6 +37,7 @@ TINY = {
     "persam_f": ("--sam_model", "tiny"),
     "matcher": ("--size", "tiny"),
     "sansa": ("--sam_model", "tiny"),
+    "segic": ("--size", "tiny"),
     "sine": ("--size", "tiny"),
 }
 """Flags with which a method runs on this repository's tiny networks: nothing is said of quality."""
