@@ -61,7 +61,9 @@ def test_every_method_labels_photographs_and_a_video(script, tmp_path, method):
     )
 
     assert outcome.code == 0, outcome.error
-    assert "it learned from drawings alone" in outcome.error
+    assert (
+        "expect no" in outcome.error
+    )  # useful masks of drawings' networks; thing of untrained ones
     masks = tmp_path / "out" / "masks"
     for photograph in photographs:
         [path] = masks.rglob(f"{photograph.stem}.png")

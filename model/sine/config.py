@@ -230,7 +230,9 @@ def build_sine(options: SineOptions) -> Sine:
         UsageError: a file is missing, broken or of another model.
     """
     if options.source is None:
-        return assemble(options, _read_backbone(options))
+        model = assemble(options, _read_backbone(options))
+        model.untrained = True
+        return model
     name = options.source if options.source in OFFICIAL else None
     path = official_path(name) if name else Path(options.source)
     size, queries, weights = import_release(read_weights(path, name), path)

@@ -163,12 +163,12 @@ def test_what_learned_is_saved_and_read_again(model):
         torch.manual_seed(0)
         again = restore_sine(SineOptions(size="s", shrunk=True, queries=6), weights, "last")
     assert torch.equal(again.former.temperature, model.former.temperature + 0.5)
+    assert model.untrained
+    assert not again.untrained
 
 
 def test_an_image_is_segmented_by_the_tiny_network():
     segmenter = InContextSegmenter.from_method("sine", device="cpu", size="tiny")
-    assert segmenter.caution == (
-        "it learned from drawings alone: expect no useful masks on photographs"
-    )
+    assert segmenter.caution == ("what draws its masks was never trained: expect nothing of them")
     concept = segmenter.learn(coloured_cells(9), MASK)
     assert segmenter.segment(coloured_cells(1, (40, 90)), concept).mask.shape == (90, 40)
