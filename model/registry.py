@@ -22,9 +22,9 @@ from model.sansa.export_steps import STEPS as SANSA_STEPS
 from model.sansa.released_names import is_release as is_sansa_release
 from model.segic.config import HYPER_PARAMETERS as SEGIC_HYPER_PARAMETERS
 from model.segic.config import SegicOptions, build_segic, restore_segic
-from model.segic.config import is_release as is_segic_release
 from model.segic.config import read_release as read_segic_release
 from model.segic.export_steps import STEPS as SEGIC_STEPS
+from model.segic.released_names import is_release as is_segic_release
 from model.segic.training import SegicLossOptions
 from model.segic.training import pair_rules as segic_pairs
 from model.sine.config import HYPER_PARAMETERS as SINE_HYPER_PARAMETERS

@@ -1,6 +1,6 @@
 """What SegIC is made of: its flags, its builder, and the files of its published program."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,9 +12,10 @@ from common.errors import UsageError
 from model.backbones.backbone import SHRUNK, Backbone, build_backbone
 from model.backbones.dino import PATCH, POSITIONS, TABLE_SIDE, Dino, vit_14
 from model.method import MethodOptions
-from model.segic.decoder import DecoderSize, SegicDecoder
+from model.segic.decoder import INSTRUCTIONS, DecoderSize, SegicDecoder
 from model.segic.hints import CORRESPONDENCES
 from model.segic.network import Segic
+from model.segic.released_names import import_release
 from model.segic.text import (
     CLIP_FILES,
     TEXTS,
@@ -65,8 +66,6 @@ _TINY_SIDE, _TINY_PATCH = 128, 8
 _SHRUNK_CHANNELS = 48
 _SMALL = {"channels": 64, "hidden": 128, "quality_hidden": 32}
 """Of the decoders of tiny and shrunk networks."""
-_MARKS = ("neck.0.weight", "inst_type_embed.weight", "prompt_proj.weight")
-"""Names of tensors that only the published program's checkpoints have together."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +97,11 @@ class SegicOptions(MethodOptions):
         "of them, as the paper says",
         CORRESPONDENCES,
     )
+    instructions: str = option(
+        ",".join(INSTRUCTIONS),
+        "which hints the decoder is given, joined by commas; none: no hint at all. Released "
+        "decoders know all three",
+    )
     positions: str = option(
         "hub", "how DINOv2's table of positions is resized: hub, as the weights know it", POSITIONS
     )
@@ -128,6 +132,11 @@ class SegicOptions(MethodOptions):
     def random(self) -> bool:
         """Whether the backbone has random weights."""
         return self.random_weights or self.shrunk
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """The instructions by name."""
+        return () if self.instructions == "none" else tuple(self.instructions.split(","))
 
     @property
     def side(self) -> int:
@@ -181,6 +190,11 @@ class SegicOptions(MethodOptions):
                 f"--image_size must be a multiple of {self.patch} and of 4, such as {7 * step}, "
                 f"not {self.side}"
             )
+        if not {*self.told} <= {*INSTRUCTIONS}:
+            found.append(
+                f"--instructions: some of {', '.join(INSTRUCTIONS)} joined by commas, or none, not "
+                f"{self.instructions}"
+            )
         if self.random and self.dino_weights:
             flag = "--shrunk" if self.shrunk else "--random_weights"
             found.append(f"{flag} leaves no use for --dino_weights")
@@ -228,23 +242,6 @@ def decoder_names(model: Segic) -> list[str]:
     return [f"decoder.{name}" for name in model.decoder.state_dict()]
 
 
-def import_release(state: Mapping[str, Tensor], source: object) -> dict[str, Tensor]:
-    """The published program's tensors under our names.
-
-    Raises:
-        UsageError: they are of another program.
-    """
-    names = {name.removeprefix("module."): value for name, value in state.items()}
-    if not is_release(names):
-        raise UsageError(f"{source} is no checkpoint of SegIC's published program")
-    return {f"decoder.{name}": value.float() for name, value in names.items()}
-
-
-def is_release(names: Collection[str]) -> bool:
-    """Whether tensors of these names, without `module.`, are of the published program."""
-    return set(_MARKS) <= set(names)
-
-
 def read_release(path: Path) -> tuple[SegicOptions, dict[str, Tensor]]:
     """Options and weights of a published checkpoint, for `Entry.read_published`.
 
@@ -266,7 +263,7 @@ def _assemble(options: SegicOptions) -> Segic:
         channels = CHANNELS["tiny"]
     return Segic(
         _backbone(options),
-        SegicDecoder(DecoderSize(channels, options.side, options.patch, **small)),
+        SegicDecoder(DecoderSize(channels, options.side, options.patch, **small), options.told),
         _sentences(options),
         options.text,
         options.correspondence,

@@ -7,6 +7,7 @@ Shapes: N entities, C channels of the backbone, S side of its map, M side of the
 of the decoder, T width of a text's vector, V visual tokens.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -14,11 +15,18 @@ from segment_anything.modeling.common import LayerNorm2d
 from torch import Tensor, nn
 
 from model.sam.sam1 import SamDecoder, SamSize
-from model.sam.segmenter import DecodedMasks, SegmenterFeatures
+from model.sam.segmenter import (
+    POINT_NEGATIVE,
+    POINT_POSITIVE,
+    DecodedMasks,
+    SegmenterFeatures,
+)
 from model.segic.hints import Hints
 
 OTHER, OWN = 0, 1
 """Rows of the table that says whose a visual token is."""
+INSTRUCTIONS = ("geometric", "visual", "meta")
+"""What hints are: the map with its click, mean features, and words."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +66,13 @@ class SegicDecoder(SamDecoder):
 
     name = "segic"
 
-    def __init__(self, size: DecoderSize) -> None:
+    def __init__(self, size: DecoderSize, instructions: Collection[str] = INSTRUCTIONS) -> None:
+        """
+        Args:
+            instructions: which of `INSTRUCTIONS` it reads; what it does not read never learns.
+        """
         super().__init__(size.of_sam())
+        self.instructions = frozenset(instructions)
         width, channels = size.backbone_channels, size.channels
         self.neck = nn.Sequential(
             nn.Conv2d(width, channels, 1, bias=False),
@@ -84,7 +97,9 @@ class SegicDecoder(SamDecoder):
         Args:
             embedding: of the image of each of N entities.
         """
-        dense = self.embed_masks(hints.maps.unsqueeze(1))
+        dense = None
+        if "geometric" in self.instructions:
+            dense = self.embed_masks(hints.maps.unsqueeze(1))
         return self.decode_all(embedding, self.sparse_tokens(hints), dense)
 
     def meta_tokens(self, vectors: Tensor) -> Tensor:
@@ -92,9 +107,21 @@ class SegicDecoder(SamDecoder):
         return self.prompt_proj(vectors)
 
     def sparse_tokens(self, hints: Hints) -> Tensor:
-        """Tokens of N entities in the order that the weights know, N x (P + 1 + V) x D."""
-        points = self.point_tokens(hints.points, hints.labels)
+        """Tokens of N entities in the order that the weights know, N x (P + 1 + V) x D, or fewer
+        where some instructions are not read."""
+        points, labels = hints.points, hints.labels
+        if "geometric" not in self.instructions:
+            kept = ~((labels == POINT_POSITIVE) | (labels == POINT_NEGATIVE)).all(0)
+            points, labels = points[:, kept], labels[:, kept]
+        tokens = [self.point_tokens(points, labels)]
+        if "meta" in self.instructions:
+            tokens.append(hints.meta.unsqueeze(1))
+        if "visual" in self.instructions:
+            tokens.append(self._visual_tokens(hints))
+        return torch.cat(tokens, dim=1)
+
+    def _visual_tokens(self, hints: Hints) -> Tensor:
         visual = self.inst_proj(hints.prototypes)
         if hints.own is not None:
             visual = visual + self.inst_type_embed(torch.where(hints.own, OWN, OTHER))
-        return torch.cat([points, hints.meta.unsqueeze(1), visual], dim=1)
+        return visual

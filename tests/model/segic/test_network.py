@@ -6,9 +6,10 @@ import torch
 from torch.nn import functional as F
 
 from model.predictor import InContextSegmenter
+from model.sam.segmenter import NOT_A_POINT, POINT_POSITIVE
 from model.segic.decoder import OTHER, OWN
 from model.segic.features import Entities
-from model.segic.hints import Correspondence
+from model.segic.hints import Correspondence, Hints
 from model.segic.network import Segic, mean_sureness
 from model.segic.text import INSTANCE, NO_TEXT
 from tests.helpers import coloured_cells
@@ -191,3 +192,45 @@ def test_the_hubs_positions_are_others_than_those_by_size(images):
     by_size.backbone.network.load_state_dict(by_size.backbone.network.rename_official(state))
     found, expected = (model.encode(images[:1]).cells for model in (by_size, hub))
     assert 1e-4 < (found - expected).abs().max() < 1
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("told", "tokens", "changes"),
+    [
+        ("geometric", 2, {"maps", "points"}),
+        ("visual", 3, {"prototypes"}),
+        ("meta", 2, {"meta"}),
+        ("none", 1, set()),
+        ("geometric,visual,meta", 5, {"maps", "points", "prototypes", "meta"}),
+    ],
+)
+def test_the_decoder_reads_the_instructions_that_it_is_given_alone(told, tokens, changes):
+    decoder = build(instructions=told).decoder
+    random = torch.Generator().manual_seed(1)
+    side, width = decoder.image_size, decoder.channels
+    channels = decoder.inst_proj.in_features
+
+    def drawn(*shape):
+        return torch.randn(shape, generator=random)
+
+    given = Hints(
+        drawn(1, side, side),
+        torch.tensor([[[30.0, 40.0], [0.0, 0.0]]]),
+        torch.tensor([[POINT_POSITIVE, NOT_A_POINT]]),
+        drawn(1, width),
+        drawn(1, 2, channels),
+        torch.tensor([[True, False]]),
+    )
+    assert decoder.sparse_tokens(given).shape == (1, tokens, width)
+    image = decoder.encode_images(drawn(1, channels, side // 14, side // 14))
+    expected = decoder.decode_hints(image, given).logits
+    others = {
+        "maps": drawn(1, side, side),
+        "points": torch.tensor([[[90.0, 10.0], [0.0, 0.0]]]),
+        "meta": drawn(1, width),
+        "prototypes": drawn(1, 2, channels),
+    }
+    for name, value in others.items():
+        found = decoder.decode_hints(image, replace(given, **{name: value})).logits
+        assert torch.equal(found, expected) == (name not in changes), name
