@@ -38,4 +38,5 @@
     const again = { dataTransfer: rest, bubbles: true, cancelable: true };
     setTimeout(() => event.target.dispatchEvent(new DragEvent("drop", again)));
   }, true);
+  document.documentElement.dataset.ready = "";  // from here on a drop is looked at first
 };

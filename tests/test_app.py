@@ -79,6 +79,7 @@ def opened(served: Served, **window: Any) -> Iterator["playwright.Page"]:
         abroad = []
         tab.on("request", lambda request: abroad.append(request.url))
         tab.goto(served.address)
+        tab.wait_for_selector("html[data-ready]", state="attached")
         yield tab
         browser.close()
     assert not [url for url in abroad if not url.startswith((served.address, "data:", "blob:"))]

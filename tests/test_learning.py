@@ -1,10 +1,13 @@
 import json
 
+import pytest
+
 import eval_image
 import train_image
 from data.synthetic.image_sets import write_voc
 
 
+@pytest.mark.slow
 def test_a_short_training_beats_what_needs_no_training_on_unseen_classes(script, tmp_path):
     write_voc(tmp_path / "VOC2012", {"train": 1400, "val": 260}, seed=0)
     data = ("--datapath", tmp_path, "--fold", 1, "--nworker", 1, "--device", "cpu")

@@ -61,9 +61,7 @@ def test_every_method_labels_photographs_and_a_video(script, tmp_path, method):
     )
 
     assert outcome.code == 0, outcome.error
-    assert (
-        "expect no" in outcome.error
-    )  # useful masks of drawings' networks; thing of untrained ones
+    assert "expect no" in outcome.error  # useful masks; or nothing of untrained networks
     masks = tmp_path / "out" / "masks"
     for photograph in photographs:
         [path] = masks.rglob(f"{photograph.stem}.png")

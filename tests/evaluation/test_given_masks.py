@@ -70,6 +70,8 @@ def test_true_masks_in_a_folder_are_the_oracle(script, given_flags, tmp_path):
         assert outcome.code == 0, outcome.error
     oracle, given = (numbers(tmp_path / name) for name in ("oracle", "folder"))
     assert (oracle[0].pop("first_frame"), given[0].pop("first_frame")) == ("oracle", str(folder))
+    protocols = oracle[0].pop("protocol"), given[0].pop("protocol")
+    assert protocols == ("icvos_oracle", "icvos_masks")
     assert oracle[0] == given[0]
     assert [record.pop("first_mask") for record in oracle[1]] == [None] * 4
     assert all(len(record.pop("first_mask")) == 64 for record in given[1])
