@@ -157,6 +157,7 @@ def test_supports_from_a_file_are_used_again_with_their_seed(script, flags, whol
     assert supports[0] == supports[1]
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_numbers(torchrun, flags, whole, tmp_path):
     torchrun(2, "eval_video.py", *flags, "--output", tmp_path)
     assert numbers(tmp_path) == numbers(whole)

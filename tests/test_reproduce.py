@@ -47,6 +47,7 @@ def test_a_recipe_of_images_runs_and_is_not_run_again(script, work):
     assert "\n$ " not in again.output
 
 
+@pytest.mark.slow
 def test_a_recipe_of_videos_runs(script, work):
     row = ("table13", "--row", "original", "--benchmark", "lvos")
     outcome = script(reproduce, *row, *SMOKE, "--work", work)

@@ -187,7 +187,10 @@ def score_values(masks: Tensor, matched: Matched) -> Tensor:
     return torch.from_numpy(np.stack([*shares, emd], axis=1))
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] if n == "coco_3shot" else []) for n in KINDS],
+)
 def test_from_pictures_to_the_mask(case: MatcherCase, name: str):
     run = Run(case, name)
     assert_close(run.values(), run.golden, TOLERANCES)
