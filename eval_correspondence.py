@@ -32,7 +32,7 @@ from data.spair import LAYOUTS, SPLITS, KeypointPair, SPair71k
 from evaluation.correspondence import RULES, SHARES, Correspondence, summarise
 from evaluation.item_log import ItemLog
 from model.checkpoint import build_method, entry_of, frozen_fingerprint, load_method
-from model.method import MethodOptions
+from model.method_options import MethodOptions
 from model.registry import READY
 
 

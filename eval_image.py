@@ -36,7 +36,8 @@ from evaluation.exposure import Exposure
 from evaluation.image import MethodSegmenter, evaluate
 from evaluation.protocol import Protocol, protocol_names
 from model.checkpoint import build_method, entry_of, frozen_fingerprint, load_method
-from model.method import Method, MethodOptions
+from model.method import Method
+from model.method_options import MethodOptions
 from model.registry import READY
 
 THRESHOLD_EPISODES = 200

@@ -33,7 +33,7 @@ from evaluation.instance import InstanceFinder, find_all, score, summarise
 from evaluation.instance_sheet import instance_sheet
 from evaluation.item_log import ItemLog
 from model.checkpoint import build_method, entry_of, frozen_fingerprint, load_method
-from model.method import MethodOptions
+from model.method_options import MethodOptions
 from model.registry import READY
 
 

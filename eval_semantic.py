@@ -45,7 +45,7 @@ from evaluation.semantic import (
     summarise,
 )
 from model.checkpoint import build_method, entry_of, frozen_fingerprint, load_method
-from model.method import MethodOptions
+from model.method_options import MethodOptions
 from model.registry import READY
 
 _COLOURS = 255

@@ -53,7 +53,7 @@ from evaluation.video_method import (
 )
 from evaluation.video_results import score_table, summarise, video_sheet
 from model.checkpoint import fingerprint, frozen_fingerprint
-from model.method import MethodOptions
+from model.method_options import MethodOptions
 from model.registry import READY
 
 

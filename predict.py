@@ -32,7 +32,7 @@ from labelling.options import Examples, PredictionOptions
 from labelling.references import describe_classes, name_classes, read_marked, wanted_classes
 from labelling.targets import list_targets, tell_left_out
 from model.checkpoint import frozen_fingerprint
-from model.method import MethodOptions
+from model.method_options import MethodOptions
 from model.registry import READY
 
 

@@ -38,7 +38,7 @@ from model.dc_sam.network import DcSam
 from model.dc_sam.video_training import PARTS, TubeLoss, segment_tubes, unfreeze
 from model.feature_store import Encoder, FeatureStore
 from model.layers import drawn_by_episode
-from model.method import LossOptions
+from model.method_options import LossOptions
 from model.sam.adapters import adapter_names, add_adapters, unadapted_name, unfreeze_adapters
 from model.weights import load_strictly
 

@@ -22,7 +22,8 @@ from common.images import IGNORED
 from common.trainer import autocast
 from data.episode import Batch, Episode, EpisodeDataset, Joinable
 from evaluation.iou import EpisodeScores
-from model.method import Method, Prediction
+from model.method import Method
+from model.method_data import Prediction
 
 BATCH = 4
 """Episodes decoded together. It is fixed, so that the same numbers come out in any setting."""

@@ -21,7 +21,8 @@ from common.trainer import autocast
 from data.few_shot_instances import FewShotInstances, ShownObject, TestedPicture
 from evaluation.average_precision import KINDS, AveragePrecision, average_precision, records_of
 from evaluation.item_log import ItemLog, Record
-from model.method import Method, Support
+from model.method import Method
+from model.method_data import Support
 
 
 class OpenPicture(NamedTuple):

@@ -22,7 +22,8 @@ from common.geometry import Geometry
 from common.trainer import autocast
 from data.semantic import References, SemanticImages
 from evaluation.item_log import Record
-from model.method import Features, Method, Support
+from model.method import Method
+from model.method_data import Features, Support
 
 FORMS = ("full", "present")
 SELF_REFERENCES = ("other", "silenced")

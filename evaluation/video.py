@@ -19,7 +19,7 @@ from data.video_items import VideoItem
 from evaluation.item_log import Record
 from evaluation.item_results import Frame, ItemResults, ResultFolder
 from evaluation.video_method import VideoMethod
-from model.method import Support
+from model.method_data import Support
 from model.sam.sam2 import ABSENT_LOGIT
 
 

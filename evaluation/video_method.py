@@ -17,7 +17,9 @@ from data.video_benchmarks import VideoDataOptions
 from data.video_items import VideoItem
 from model.checkpoint import build_method, load_method
 from model.first_frame import FirstFrameVideo
-from model.method import Method, MethodOptions, Support, VideoState
+from model.method import Method
+from model.method_data import Support, VideoState
+from model.method_options import MethodOptions
 from model.sam.sam2 import Sam2
 from model.sam.variants import SAM_MODELS, build_segmenter, segmenter_weights
 from model.sam.video_predictor import (

@@ -12,7 +12,7 @@ from labelling.options import PredictionOptions
 from model.checkpoint import build_method, entry_of, load_method
 from model.choice import CLICK_SAMS, available_methods
 from model.fetching import ensure
-from model.method import MethodOptions
+from model.method_options import MethodOptions
 from model.predictor import InContextSegmenter
 from model.registry import METHODS
 from model.sam.variants import segmenter_weights

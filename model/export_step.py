@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from model.method import Features
+from model.method_data import Features
 
 Values = dict[str, Tensor]
 """Named tensors that a step is given or gives."""

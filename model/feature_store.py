@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from model.method import Features, Method
+from model.method import Method
+from model.method_data import Features
 
 
 class Encoder:

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from common.geometry import Size
-from model.method import Method, Support
+from model.method import Method
+from model.method_data import Support
 from model.sam.sam2 import ABSENT_LOGIT, ObjectMask, Sam2
 from model.sam.segmenter import SegmenterFeatures
 from model.sam.video_predictor import STREAMING, FramePrediction, VideoPredictor, VideoWiring

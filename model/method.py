@@ -6,158 +6,19 @@ Shapes: B batch, K shots, H and W the side of the images.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any
 
 from torch import Tensor, nn
 
-from common.cli import option, to_json
 from common.errors import UsageError
 from common.geometry import Geometry, Size
 from model.backbones.backbone import Backbone
 from model.instances import MOST, Instances, separate_objects
-from model.losses import LOSSES
+from model.method_data import Features, LabelledEpisodes, Prediction, Support, VideoState
+from model.method_options import LossOptions
 from model.presence import PresenceScale
 from model.sam.segmenter import Segmenter
-from model.sam.video_predictor import STREAMING, FramePrediction, VideoWiring
-from model.weights import weights_folder
-
-
-class Features(Protocol):
-    """Images after the frozen networks."""
-
-    def __getitem__(self, rows: slice) -> Self:
-        """The features of some of the images."""
-
-    @classmethod
-    def join(cls, parts: Sequence[Self]) -> Self:
-        """One batch of several."""
-
-
-class Support(Protocol):
-    """What the labelled pictures of B concepts say; it serves any number of queries."""
-
-    def expand(self, batch: int) -> Self:
-        """One concept (B = 1) for each of so many queries, without copies."""
-
-
-class LabelledEpisodes(Protocol):
-    """What a training loss needs to know of a batch of episodes besides encoded images."""
-
-    support_masks: Tensor
-    """B x K x H x W, exactly 0 or 1."""
-    query_mask: Tensor
-    """B x H x W, exactly 0 or 1."""
-    support_kinds: Sequence[Sequence[str]]
-    """What each support mask was drawn of, see `Method.encode_support`."""
-    support_objects: Sequence[Tensor]
-    """Where support masks may be other marks: the masks of each episode, K x H x W; else empty."""
-    query_ignore: Tensor
-    """B x H x W, bool: pixels that do not count."""
-
-
-@dataclass(frozen=True)
-class LossOptions:
-    """What a training minimises."""
-
-    loss: str = option(
-        "paper", "losses on masks: the paper's, or the released program's Dice", LOSSES
-    )
-    pseudo_weight: float = option(
-        0.0, "weight of a loss on the pseudo mask as well; the paper has none"
-    )
-
-    def problems(self) -> list[str]:
-        """Every reason why these options cannot be used."""
-        wrong = self.pseudo_weight < 0
-        return ["--pseudo_weight cannot be negative"] if wrong else []
-
-
-@dataclass(frozen=True)
-class MethodOptions:
-    """What a method is made of: the base of the methods' own flags."""
-
-    method: ClassVar[str]
-    """The name in `model.registry`."""
-
-    def problems(self) -> list[str]:
-        """Every reason why these options cannot be used."""
-        return []
-
-    def files(self) -> tuple[str, ...]:
-        """Names in `model.weights.OFFICIAL` of the official files that building it reads."""
-        return ()
-
-    def lacks(self) -> str | None:
-        """Why what it builds is of no use before a training; None: public weights are enough."""
-        return None
-
-    def trained_on(self) -> dict[str, Any] | None:
-        """Benchmark and fold, as a header's "data", that public weights were trained on for the
-        task itself; empty: not known; None: no training on any class."""
-        return None
-
-    def to_json(self) -> dict[str, Any]:
-        """What a checkpoint's header says; of files it says their names."""
-        values = ((field.name, getattr(self, field.name)) for field in fields(self))
-        names = {name: value.name for name, value in values if isinstance(value, Path)}
-        return to_json(replace(self, **names))
-
-    @classmethod
-    def from_json(cls, stored: Any, source: object) -> Self:
-        """From a header; files are looked up in the folder of weights.
-
-        Raises:
-            UsageError: there are options which this program does not know.
-        """
-        hints = {field.name: field.type for field in fields(cls)}
-        if not isinstance(stored, dict) or not stored.keys() <= hints.keys():
-            raise UsageError(f"{source} does not describe a model that this version can build")
-        files = {
-            name: weights_folder() / Path(stored[name]).name
-            for name, hint in hints.items()
-            if hint == Path | None and stored.get(name)
-        }
-        return cls(**{**stored, **files})
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """A mask for each query image."""
-
-    logits: Tensor
-    """B x H x W, float32; above 0 is the object."""
-    quality: Tensor
-    """B: the method's own estimate of the mask's IoU."""
-    presence: Tensor
-    """B, in [0, 1]: whether the image shows the object at all."""
-    signals: Tensor
-    """B x any number: what the presence was made of, for its calibration."""
-    objects: Sequence[Tensor] | None = None
-    """Of each query the separate objects, N x H x W bool; None: the method has no proposals."""
-
-
-class VideoState(Protocol):
-    """A running video: all that is remembered of it."""
-
-    def step(
-        self, images: Tensor, masks: Tensor | None = None, *, sizes: Tensor | None = None
-    ) -> FramePrediction:
-        """Segment the next frame, 1 x 3 x S x S.
-
-        What comes back has a row for each concept with which the video began, then for each object
-        that was given so far, in the order in which they were given.
-
-        Args:
-            masks: of objects that begin on this frame, N x H x W bool at the frame's own size, none
-                of them empty; for methods that take given masks. A video without supports needs
-                some on its first frame, and more may come on any other.
-            sizes: see `Method.encode`.
-
-        Raises:
-            ValueError: nothing was given yet, or masks where they are not taken.
-        """
+from model.sam.video_predictor import STREAMING, VideoWiring
 
 
 class Method(nn.Module):

@@ -17,7 +17,8 @@ from model.beside import SamsBeside
 from model.first_frame import FirstFrameVideo
 from model.instances import Instances
 from model.label_map import Found, Size
-from model.method import Method, Support, VideoState
+from model.method import Method
+from model.method_data import Support, VideoState
 from model.pictures import Picture, picture_pixels
 from model.reference import LearnedConcept, Reference
 from model.sam.clicks import PromptedPicture

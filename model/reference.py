@@ -17,7 +17,7 @@ from torch import Tensor
 from common.checkpoint import read_facts, read_weights, save_checkpoint
 from common.errors import UsageError
 from common.geometry import KINDS, nearest, touched
-from model.method import Support
+from model.method_data import Support
 
 LONGEST_SIDE = 2048
 """Larger references are made smaller: no method sees more of them, and their file stays small."""

@@ -13,7 +13,8 @@ from model.dc_sam.released_names import is_release, read_release
 from model.insid3.config import Insid3Options, build_insid3
 from model.insid3.export_steps import STEPS as INSID3_STEPS
 from model.matcher.config import MatcherOptions, build_matcher
-from model.method import LossOptions, Method
+from model.method import Method
+from model.method_options import LossOptions
 from model.persam.config import PerSamFOptions, PerSamOptions, build_persam
 from model.sansa.config import HYPER_PARAMETERS as SANSA_HYPER_PARAMETERS
 from model.sansa.config import SansaOptions, build_sansa, restore_sansa
@@ -49,7 +50,7 @@ class Entry:
     title: str
     """What people call it."""
     options: Any
-    """Its flags, a `model.method.MethodOptions`."""
+    """Its flags, a `model.method_options.MethodOptions`."""
     build: Callable[[Any], Method]
     """From options: frozen parts with their weights, the learnable part seeded by torch."""
     ready: bool = False

@@ -13,7 +13,7 @@ from torch import Tensor
 from common.geometry import Geometry, Size
 from model.instances import MOST, Instances
 from model.label_map import label_map
-from model.method import VideoState
+from model.method_data import VideoState
 from model.sam.sam2 import ABSENT_LOGIT
 
 SAME = 0.5

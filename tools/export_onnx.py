@@ -37,7 +37,8 @@ from common.logger import quiet_libraries, write_json
 from common.pixels import IMAGE_MEAN, IMAGE_STD
 from model.checkpoint import build_method, entry_of, load_method
 from model.export_step import ExportStep
-from model.method import Method, MethodOptions
+from model.method import Method
+from model.method_options import MethodOptions
 from model.registry import READY
 from tools.export.graphs import largest_difference, write_graph, write_int8, write_openvino
 from tools.export.measure import PYTORCH, MeasuredData, markdown, measure

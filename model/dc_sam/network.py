@@ -14,7 +14,8 @@ from model.correspondence import prior_mask
 from model.dc_sam.features import EncodedImages, Support
 from model.dc_sam.prompted_sam import PromptedSam
 from model.losses import mask_loss
-from model.method import LabelledEpisodes, LossOptions, Prediction
+from model.method_data import LabelledEpisodes, Prediction
+from model.method_options import LossOptions
 from model.sam.sam2 import ObjectMask, Sam2
 from model.sam.segmenter import POINT_NEGATIVE, POINT_POSITIVE, SegmenterFeatures
 from model.sam.video_predictor import RELEASE_VIDEO, STREAMING, VideoPredictor, VideoWiring

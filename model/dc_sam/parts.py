@@ -10,7 +10,7 @@ from torch import Tensor
 from common.cli import option
 from model.backbones.backbone import BUILDERS, SHRUNK, Backbone, build_backbone
 from model.dc_sam.prompted_sam import PromptedSam
-from model.method import MethodOptions
+from model.method_options import MethodOptions
 from model.sam.adapters import adapter_names, add_adapters
 from model.sam.segmenter import Segmenter
 from model.sam.variants import (

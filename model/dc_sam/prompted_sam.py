@@ -15,7 +15,8 @@ from model.backbones.backbone import Backbone
 from model.dc_sam.features import EncodedImages
 from model.dc_sam.prompt_generator import Positions, PromptGenerator
 from model.layers import sine_position
-from model.method import Method, Prediction
+from model.method import Method
+from model.method_data import Prediction
 from model.presence import PresenceScale, presence_signals
 from model.sam.segmenter import Segmenter, SegmenterFeatures
 

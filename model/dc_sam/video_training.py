@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from model.dc_sam.features import EncodedImages
 from model.dc_sam.network import DcSam
 from model.losses import mask_loss
-from model.method import LossOptions
+from model.method_options import LossOptions
 from model.sam.video_predictor import FramePrediction
 
 PARTS = ("decoder", "memory")

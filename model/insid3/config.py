@@ -13,7 +13,7 @@ from model.insid3.encoder import BackboneCells, CellEncoder
 from model.insid3.network import Insid3
 from model.insid3.positional_basis import refuse_components
 from model.insid3.segmentation import Thresholds
-from model.method import MethodOptions
+from model.method_options import MethodOptions
 from model.weights import load_strictly, official_path, read_weights, weights_folder
 
 

@@ -27,7 +27,8 @@ from model.insid3.positional_basis import (
 )
 from model.insid3.reference_mask import cell_mask
 from model.insid3.segmentation import FoundCells, Thresholds, enlarge, find_object
-from model.method import Method, Prediction
+from model.method import Method
+from model.method_data import Prediction
 from model.presence import PresenceScale
 
 SIGNALS = ("best_score", "seed_similarity", "peak")

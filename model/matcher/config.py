@@ -11,7 +11,7 @@ from model.matcher.frames import WideFrames
 from model.matcher.network import Matcher
 from model.matcher.settings import SETTINGS
 from model.matcher.video import OVERLAPS
-from model.method import MethodOptions
+from model.method_options import MethodOptions
 from model.sam.variants import DEFAULT_SAM_MODEL, SAM_MODELS, build_segmenter, segmenter_weights
 from model.weights import load_strictly, official_path, read_weights
 

@@ -27,7 +27,8 @@ from model.matcher.proposals import Prompts, Proposals, propose, suppress_overla
 from model.matcher.selection import Selection, select_masks
 from model.matcher.settings import SETTINGS, Setting
 from model.matcher.video import MatcherVideo
-from model.method import Method, Prediction
+from model.method import Method
+from model.method_data import Prediction
 from model.presence import PresenceScale, presence_signals
 from model.sam.sam1 import Sam
 from model.sam.segmenter import SegmenterFeatures

@@ -109,7 +109,7 @@ class MatcherVideo:
     def step(
         self, images: Tensor, masks: Tensor | None = None, *, sizes: Tensor | None = None
     ) -> FramePrediction:
-        """Segment the next frame; see `model.method.VideoState`."""
+        """Segment the next frame; see `model.method_data.VideoState`."""
         if not self.begun and masks is None:
             raise ValueError("nothing to segment: no mask was given yet")
         size = tuple(images.shape[-2:]) if sizes is None else tuple(sizes[0].tolist())

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from common.cli import option
-from model.method import MethodOptions
+from model.method_options import MethodOptions
 from model.persam.rules import Rules
 from model.persam.scale_training import Training
 from model.persam.video import PerSam

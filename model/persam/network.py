@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from common.geometry import Geometry
-from model.method import Method, Prediction
+from model.method import Method
+from model.method_data import Prediction
 from model.persam.features import Pictures, Support
 from model.persam.frame import Frame
 from model.persam.guided_decoder import GuidedTransformer

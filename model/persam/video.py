@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.method import Prediction
+from model.method_data import Prediction
 from model.persam.features import Pictures, Support
 from model.persam.frame import mask_box
 from model.persam.location import cosine_map, find_target, highest_places, locate
@@ -54,7 +54,7 @@ class PerSamVideo:
     def step(
         self, images: Tensor, masks: Tensor | None = None, *, sizes: Tensor | None = None
     ) -> FramePrediction:
-        """Segment the next frame; see `model.method.VideoState`.
+        """Segment the next frame; see `model.method_data.VideoState`.
 
         Args:
             images: 1 x 3 x S x S.

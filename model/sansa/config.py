@@ -10,7 +10,7 @@ from torch import Tensor
 
 from common.cli import option
 from common.errors import UsageError
-from model.method import MethodOptions
+from model.method_options import MethodOptions
 from model.sam.sam2 import Sam2, without_object_scores
 from model.sam.variants import segmenter_weights
 from model.sansa.adapters import adapted_blocks, adapter_widths, add_adapters, widths_of

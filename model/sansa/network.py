@@ -13,7 +13,9 @@ from torch.nn import functional as F
 
 from common.errors import UsageError
 from model.losses import mask_loss
-from model.method import LabelledEpisodes, LossOptions, Method, Prediction
+from model.method import Method
+from model.method_data import LabelledEpisodes, Prediction
+from model.method_options import LossOptions
 from model.presence import PresenceScale, mean_inside, presence_signals
 from model.sam.memory_bank import MemoryBank
 from model.sam.sam2 import ObjectMask, Sam2

@@ -64,7 +64,7 @@ class SansaVideo:
     def step(
         self, images: Tensor, masks: Tensor | None = None, *, sizes: Tensor | None = None
     ) -> FramePrediction:
-        """Segment the next frame, 1 x 3 x H x W; see `model.method.VideoState`.
+        """Segment the next frame, 1 x 3 x H x W; see `model.method_data.VideoState`.
 
         Args:
             sizes: of no use, as frames are squashed.

@@ -11,7 +11,7 @@ from common.cli import option
 from common.errors import UsageError
 from model.backbones.backbone import SHRUNK, Backbone, build_backbone
 from model.backbones.dino import PATCH, POSITIONS, TABLE_SIDE, Dino, vit_14
-from model.method import MethodOptions
+from model.method_options import MethodOptions
 from model.segic.decoder import INSTRUCTIONS, DecoderSize, SegicDecoder
 from model.segic.hints import CORRESPONDENCES
 from model.segic.network import Segic

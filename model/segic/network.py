@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from model.backbones.backbone import Backbone
 from model.layers import EpisodeSeeds
-from model.method import Method, Prediction
+from model.method import Method
+from model.method_data import Prediction
 from model.presence import PresenceScale, presence_signals
 from model.sam.sam2 import ABSENT_LOGIT
 from model.sam.segmenter import NOT_A_POINT, POINT_NEGATIVE, POINT_POSITIVE, DecodedMasks

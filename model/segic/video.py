@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from model.method import Prediction
+from model.method_data import Prediction
 from model.presence import object_logit
 from model.sam.segmenter import DecodedMasks
 from model.sam.video_predictor import FramePrediction
@@ -91,7 +91,7 @@ class SegicVideo:
     def step(
         self, images: Tensor, masks: Tensor | None = None, *, sizes: Tensor | None = None
     ) -> FramePrediction:
-        """Segment the next frame, 1 x 3 x M x M; see `model.method.VideoState`."""
+        """Segment the next frame, 1 x 3 x M x M; see `model.method_data.VideoState`."""
         if not self.objects and masks is None:
             raise ValueError("nothing to segment: this video was begun without a support or a mask")
         if self.prompt_every and self.index % self.prompt_every == 0:

@@ -11,7 +11,7 @@ from common.cli import option
 from common.errors import UsageError
 from model.backbones.backbone import SHRUNK, Backbone, build_backbone
 from model.backbones.dino import PATCH, TABLE_SIDE, Dino, vit_14
-from model.method import MethodOptions
+from model.method_options import MethodOptions
 from model.sine.canvas import CHANNEL_ORDERS, FITS, Canvas
 from model.sine.former import PUBLISHED_SIZE, FormerSize, MFormer
 from model.sine.layers import Neck

@@ -15,7 +15,8 @@ from common.geometry import Size
 from model.backbones.backbone import Backbone
 from model.instances import MOST, Instances
 from model.layers import EpisodeSeeds
-from model.method import Method, Prediction
+from model.method import Method
+from model.method_data import Prediction
 from model.presence import PresenceScale
 from model.sam.video_predictor import STREAMING, VideoWiring
 from model.sine.canvas import Canvas

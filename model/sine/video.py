@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from model.method import Prediction
+from model.method_data import Prediction
 from model.sam.sam2 import ABSENT_LOGIT
 from model.sam.video_predictor import GIVEN_LOGIT, FramePrediction
 from model.sine.canvas import Canvas
@@ -117,7 +117,7 @@ class SineVideo:
     def step(
         self, images: Tensor, masks: Tensor | None = None, *, sizes: Tensor | None = None
     ) -> FramePrediction:
-        """Segment the next frame, 1 x 3 x S x S; see `model.method.VideoState`.
+        """Segment the next frame, 1 x 3 x S x S; see `model.method_data.VideoState`.
 
         Args:
             masks: of objects that begin on this frame, N x H x W bool.

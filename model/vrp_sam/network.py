@@ -20,7 +20,8 @@ from model.dc_sam.features import EncodedImages
 from model.dc_sam.prompt_generator import PromptGenerator
 from model.dc_sam.prompted_sam import PromptedSam
 from model.losses import mask_loss
-from model.method import LabelledEpisodes, LossOptions, Prediction
+from model.method_data import LabelledEpisodes, Prediction
+from model.method_options import LossOptions
 from model.sam.segmenter import Segmenter
 
 WIRINGS = ("paper", "release")

@@ -11,7 +11,7 @@ from common.trainer import Trainer, TrainingOptions
 from data.prompts import Draws, draw_mark
 from evaluation.iou import EpisodeScores
 from model.losses import dice, focal
-from model.method import LossOptions
+from model.method_options import LossOptions
 from model.sansa.features import EncodedImages
 from tests.golden.fill import disc, fill
 from tests.golden.golden_set import Weights, assert_close
@@ -25,7 +25,7 @@ LOSSES = LossOptions(loss="focal")
 
 @dataclass(frozen=True)
 class Labels:
-    """What a batch of episodes says; see `model.method.LabelledEpisodes`."""
+    """What a batch of episodes says; see `model.method_data.LabelledEpisodes`."""
 
     support_masks: Tensor
     support_kinds: list[list[str]]

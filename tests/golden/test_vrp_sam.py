@@ -18,7 +18,7 @@ from model.backbones.backbone import build_backbone
 from model.dc_sam.features import EncodedImages
 from model.dc_sam.released_names import released_name
 from model.losses import binary_cross_entropy, mask_loss
-from model.method import LossOptions
+from model.method_options import LossOptions
 from model.sam.sam1 import Sam, SamSize
 from model.sam.segmenter import DecodedMasks, SegmenterFeatures
 from model.vrp_sam.config import HYPER_PARAMETERS, build_generator

@@ -6,7 +6,8 @@ import torch
 
 from common.geometry import Geometry
 from model.first_frame import FirstFrameVideo
-from model.method import Method, Prediction
+from model.method import Method
+from model.method_data import Prediction
 from model.sam.sam2 import ABSENT_LOGIT
 from tests.helpers import tiny_model
 

@@ -18,7 +18,8 @@ from common.pixels import squash_mask
 from model import InContextSegmenter
 from model.dc_sam.network import DcSam
 from model.label_map import label_map, resized_strips
-from model.method import Method, Prediction
+from model.method import Method
+from model.method_data import Prediction
 from tests.helpers import save_tiny_checkpoint, tiny_model
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ from model.dc_sam.features import EncodedImages, Support
 from model.dc_sam.network import DcSam
 from model.layers import drawn_by_episode, sine_position
 from model.losses import mask_loss
-from model.method import LossOptions
+from model.method_options import LossOptions
 from model.sam.segmenter import POINT_NEGATIVE, POINT_POSITIVE
 from tests.helpers import BothSteps, Episodes, both_steps, random_episodes, tiny_model
 

@@ -10,7 +10,7 @@ from model.dc_sam.network import DcSam
 from model.dc_sam.video_training import TubeLoss, segment_tubes, unfreeze
 from model.layers import drawn_by_episode
 from model.losses import mask_loss
-from model.method import LossOptions
+from model.method_options import LossOptions
 from model.sam.sam2 import Sam2
 from model.sam.video_predictor import FramePrediction
 from tests.helpers import random_episodes, tiny_model

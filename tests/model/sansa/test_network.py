@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.method import LossOptions
+from model.method_options import LossOptions
 from model.sam.sam2 import Sam2
 from model.sansa.config import SansaOptions, build_sansa
 from model.sansa.features import EncodedImages, Support

@@ -14,7 +14,7 @@ from data.options import DataOptions
 from data.sampler import training_samplers
 from model.checkpoint import load_method
 from model.layers import drawn_by_episode
-from model.method import LossOptions
+from model.method_options import LossOptions
 from model.sansa.config import HYPER_PARAMETERS, SansaOptions, build_sansa
 from tests.helpers import random_episodes
 from tests.model.sansa.conftest import lively_sansa
