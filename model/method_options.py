@@ -1,0 +1,75 @@
+"""What a method is made of and learns by: the bases of the methods' own flags."""
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from common.cli import option, to_json
+from common.errors import UsageError
+from model.losses import LOSSES
+from model.weights import weights_folder
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """What a training minimises."""
+
+    loss: str = option(
+        "paper", "losses on masks: the paper's, or the released program's Dice", LOSSES
+    )
+    pseudo_weight: float = option(
+        0.0, "weight of a loss on the pseudo mask as well; the paper has none"
+    )
+
+    def problems(self) -> list[str]:
+        """Every reason why these options cannot be used."""
+        wrong = self.pseudo_weight < 0
+        return ["--pseudo_weight cannot be negative"] if wrong else []
+
+
+@dataclass(frozen=True)
+class MethodOptions:
+    """What a method is made of: the base of the methods' own flags."""
+
+    method: ClassVar[str]
+    """The name in `model.registry`."""
+
+    def problems(self) -> list[str]:
+        """Every reason why these options cannot be used."""
+        return []
+
+    def files(self) -> tuple[str, ...]:
+        """Names in `model.weights.OFFICIAL` of the official files that building it reads."""
+        return ()
+
+    def lacks(self) -> str | None:
+        """Why what it builds is of no use before a training; None: public weights are enough."""
+        return None
+
+    def trained_on(self) -> dict[str, Any] | None:
+        """Benchmark and fold, as a header's "data", that public weights were trained on for the
+        task itself; empty: not known; None: no training on any class."""
+        return None
+
+    def to_json(self) -> dict[str, Any]:
+        """What a checkpoint's header says; of files it says their names."""
+        values = ((field.name, getattr(self, field.name)) for field in fields(self))
+        names = {name: value.name for name, value in values if isinstance(value, Path)}
+        return to_json(replace(self, **names))
+
+    @classmethod
+    def from_json(cls, stored: Any, source: object) -> Self:
+        """From a header; files are looked up in the folder of weights.
+
+        Raises:
+            UsageError: there are options which this program does not know.
+        """
+        hints = {field.name: field.type for field in fields(cls)}
+        if not isinstance(stored, dict) or not stored.keys() <= hints.keys():
+            raise UsageError(f"{source} does not describe a model that this version can build")
+        files = {
+            name: weights_folder() / Path(stored[name]).name
+            for name, hint in hints.items()
+            if hint == Path | None and stored.get(name)
+        }
+        return cls(**{**stored, **files})
