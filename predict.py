@@ -15,23 +15,20 @@ processes or machines.
 """
 
 import warnings
-from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
 from common.cli import from_namespace, method_parser, refuse_problems, run_script
 from common.distributed import process_group
 from common.errors import UsageError
-from common.files import digest
 from common.logger import quiet_libraries
-from labelling.choice import Labeller, open_labeller, require_sam
+from labelling.choice import open_labeller, require_sam
 from labelling.label_folder import LabelFolder
+from labelling.learning import as_taken, learn_classes, result_settings
 from labelling.loop import Labelling
 from labelling.options import Examples, PredictionOptions
-from labelling.references import describe_classes, name_classes, read_marked, wanted_classes
+from labelling.references import describe_classes, read_examples
 from labelling.targets import list_targets, tell_left_out
-from model.checkpoint import frozen_fingerprint
 from model.method_options import MethodOptions
 from model.registry import READY
 
@@ -43,10 +40,7 @@ def main() -> int:
     with process_group(options.device) as processes:
         targets = list_targets(examples.target, options.output, options.frames)
         processes.wait()  # all name targets by the same records
-        marked = zip((image for image, _ in examples.reference), examples.marks, strict=True)
-        read = [read_marked(image, mark) for image, mark in marked]
-        references = wanted_classes(examples, read)
-        classes, shots = name_classes(examples, references)
+        references, classes, shots = read_examples(examples)
         labeller = open_labeller(options, method_options, processes)
         segmenter = labeller.segmenter
         if processes.is_main:
@@ -61,27 +55,21 @@ def main() -> int:
             *(options.output, classes, segmenter.is_calibrated),
             *(options.overlays, options.formats, labeller.title, options.instances),
         )
-        folder.claim(settings(examples, options, labeller, threshold))
-        taken = {c: [segmenter.sams.as_taken(shot) for shot in shots[c]] for c in classes}
+        deciding = result_settings(examples, options, labeller, threshold)
+        folder.claim(deciding | {"prompt_every": options.prompt_every})
+        taken = as_taken(segmenter, shots)
         if processes.is_main:
             folder.show_references(taken)
             if not {*kinds} <= {*segmenter.method.prompt_kinds}:
                 print(f"SAM made masks of the marks: see {options.output / 'references'}")
-        concepts = {
-            class_id: segmenter.learn(
-                [shot.pixels for shot in taken[class_id]],
-                [shot.mark for shot in taken[class_id]],
-                name,
-                [shot.kind for shot in taken[class_id]],
-            )
-            for class_id, name in classes.items()
-        }
+        concepts = learn_classes(segmenter, classes, taken)
         first, step = options.part
         part = targets[first::step]
         mine = [part[number] for number in processes.share(len(part))]
         left = [target for target in mine if not folder.is_done(target)]
         labelling = Labelling(
-            segmenter, concepts, folder, options, threshold, silent=not processes.is_main
+            *(segmenter, concepts, folder, options, threshold, options.prompt_every),
+            silent=not processes.is_main,
         )
         failed = labelling.label_pictures([target for target in left if not target.is_video])
         failed += labelling.label_videos([target for target in left if target.is_video])
@@ -98,75 +86,16 @@ def main() -> int:
 
 def parse_options() -> tuple[Examples, PredictionOptions, MethodOptions | None]:
     parser, groups = method_parser(__doc__, (PredictionOptions,), READY)
-    group = parser.add_argument_group(Examples.__doc__)
-    group.add_argument(
-        "--reference",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("IMAGE", "MASK"),
-        help="labelled picture and its mask, or box:LEFT,TOP,RIGHT,BOTTOM, points:X,Y;X,Y or "
-        "scribble:FILE; give it again for more shots or classes",
-    )
-    group.add_argument(
-        "--class_name",
-        action="extend",
-        nargs="+",
-        default=[],
-        metavar="NAME",
-        help="name of all references, or of each in turn, or 3=dog for an id of indexed masks",
-    )
-    group.add_argument(
-        "--target",
-        action="extend",
-        nargs="+",
-        default=[],
-        metavar="PATH",
-        help="pictures and videos to label: files, folders, or glob patterns in quotes",
-    )
-    group.add_argument(
-        "--ids",
-        type=int,
-        nargs="+",
-        default=[],
-        metavar="ID",
-        help="ids of indexed masks that are looked for (default: all)",
+    Examples.add_arguments(
+        parser, "pictures and videos to label: files, folders, or glob patterns in quotes"
     )
     namespace = parser.parse_args()
-    examples = Examples(
-        tuple((Path(image), mark) for image, mark in namespace.reference),
-        tuple(namespace.class_name),
-        tuple(namespace.target),
-        tuple(namespace.ids),
-    )
+    examples = Examples.from_namespace(namespace)
     if namespace.method and namespace.ckpt:
         raise UsageError("give --method or --ckpt, not both")
     chosen = [from_namespace(group, namespace) for group in groups]
     refuse_problems(examples, *chosen)
     return examples, *chosen, *([] if namespace.method else [None])
-
-
-def settings(
-    examples: Examples,
-    options: PredictionOptions,
-    labeller: Labeller,
-    threshold: float,
-) -> dict[str, Any]:
-    """What decides the results, but for the targets themselves."""
-    scored = options.instances and labeller.segmenter.method.scores_instances
-    return {
-        **labeller.settings,
-        "frozen": frozen_fingerprint(labeller.segmenter.method),
-        "references": [
-            [digest(image), digest(mark.path) if mark.path else mark.text, mark.kind]
-            for (image, _), mark in zip(examples.reference, examples.marks, strict=True)
-        ],
-        "presence": threshold,
-        "prompt_every": options.prompt_every,
-        "instances": options.instances,
-        **({"instance_score": options.instance_score} if scored else {}),
-        "precision": options.precision,
-    }
 
 
 if __name__ == "__main__":

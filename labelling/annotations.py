@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from common.coco_masks import annotated_mask, mask_annotation
+from labelling.objects import Labels
 
 SIMPLIFICATION = 0.5
 """How far a polygon may stray from the mask's outline, in pixels."""
@@ -27,6 +28,37 @@ def coco_annotation(mask: np.ndarray, category_id: int, score: float) -> dict[st
     The segmentation is a compressed run-length encoding, area and box are those of the mask.
     """
     return {"category_id": category_id, **mask_annotation(mask), "score": round(score, 4)}
+
+
+def picture_entry(
+    image: Mapping[str, Any],
+    labels: Labels,
+    classes: Mapping[int, str],
+    calibrated: bool,
+    numbered: bool,
+) -> dict[str, Any]:
+    """The part of a COCO file of a picture or frame: "image" and "annotations", without ids.
+
+    Args:
+        image: "file_name", and whatever else is to be said of it.
+        classes: class id -> name.
+        calibrated: whether scores are probabilities.
+        numbered: whether annotations say the numbers of objects.
+    """
+    by_name = {classes[c]: round(score, 4) for c, score in labels.scores.items()}
+    height, width = labels.classes.shape
+    scores = {"presence" if calibrated else "score": by_name}
+    annotations = [
+        {
+            **coco_annotation(one.mask, one.class_id, one.score),
+            **({"instance": one.number} if numbered else {}),
+        }
+        for one in labels.objects
+    ]
+    return {
+        "image": {**image, "height": height, "width": width, **scores},
+        "annotations": annotations,
+    }
 
 
 def coco_file(records: Iterable[Mapping[str, Any]], classes: Mapping[int, str]) -> dict[str, Any]:

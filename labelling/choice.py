@@ -8,7 +8,7 @@ from typing import Any
 from common.distributed import Processes
 from common.errors import UsageError
 from common.files import digest
-from labelling.options import PredictionOptions
+from labelling.options import LabellingOptions
 from model.checkpoint import build_method, entry_of, load_method
 from model.choice import CLICK_SAMS, available_methods
 from model.fetching import ensure
@@ -34,7 +34,7 @@ class Labeller:
 
 
 def open_labeller(
-    options: PredictionOptions, named: MethodOptions | None, processes: Processes
+    options: LabellingOptions, named: MethodOptions | None, processes: Processes
 ) -> Labeller:
     """Build the checkpoint's model, the named method, or the best at hand; say which and why.
 

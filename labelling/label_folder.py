@@ -30,11 +30,12 @@ from common.logger import write_json
 from common.settings import claim_folder
 from common.video_io import VideoWriter, list_frames, write_indexed_mask
 from common.visualize import label_overlay, write_png
-from labelling.annotations import coco_annotation, coco_file, labelme_file, with_polygons
+from labelling.annotations import coco_file, labelme_file, picture_entry, with_polygons
 from labelling.exports import write_label_studio, write_yolo
 from labelling.marks import visible_mark
 from labelling.objects import Labels
 from labelling.records import Record, Source, read_record, read_records, record_path, write_record
+from labelling.results import PictureResults, report
 from labelling.targets import Target
 from model.reference import Reference as Shot
 
@@ -46,7 +47,7 @@ PREVIEW_SIDE = 1600
 
 
 @dataclass(frozen=True)
-class LabelFolder:
+class LabelFolder(PictureResults[Target]):
     """Writes the results of pictures and videos, and knows which are there."""
 
     path: Path
@@ -97,6 +98,12 @@ class LabelFolder:
         """
         _clear(record_path(self.path, target.name))
         return Source.of(target.path)
+
+    def open(self, target: Target) -> tuple[Source, Path]:
+        return self.begin(target), target.path
+
+    def fail(self, target: Target, error: UsageError) -> None:
+        report(error)
 
     def write(
         self,
@@ -167,23 +174,8 @@ class LabelFolder:
             mask: where the labels were written.
             calibrated: whether scores are probabilities.
         """
-        by_name = {self.classes[c]: round(score, 4) for c, score in labels.scores.items()}
-        height, width = labels.classes.shape
-        image = {
-            **image,
-            "mask": mask.relative_to(self.path).as_posix(),
-            "height": height,
-            "width": width,
-            "presence" if calibrated else "score": by_name,
-        }
-        annotations = [
-            {
-                **coco_annotation(one.mask, one.class_id, one.score),
-                **({"instance": one.number} if self.instances else {}),
-            }
-            for one in labels.objects
-        ]
-        return {"image": image, "annotations": annotations}
+        image = {**image, "mask": mask.relative_to(self.path).as_posix()}
+        return picture_entry(image, labels, self.classes, calibrated, self.instances)
 
     def join(self) -> None:
         """Write coco.json from all records in the folder, whoever wrote them.

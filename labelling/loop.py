@@ -1,6 +1,5 @@
 """One target after the other: read it, segment it, write its results; what cannot be is named."""
 
-import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,15 +11,16 @@ from tqdm import tqdm
 from common.errors import UsageError
 from common.images import read_photo
 from common.video_io import FrameReader
-from labelling.label_folder import LabelFolder, VideoResults, preview
+from labelling.label_folder import VideoResults, preview
 from labelling.objects import (
     Labels,
     labels_of_instances,
     labels_of_tracked,
     split_into_objects,
 )
-from labelling.options import PredictionOptions
+from labelling.options import LabellingOptions
 from labelling.records import Source
+from labelling.results import Picture, PictureResults, report
 from labelling.targets import Target
 from model.instances import Instances, enlarged, found_objects
 from model.label_map import Found, Size, label_map
@@ -32,7 +32,6 @@ from model.reference import LearnedConcept
 class OpenPicture:
     """A picture that was read, no larger than needed."""
 
-    target: Target
     source: Source
     size: tuple[int, int]
     """Height and width of the picture."""
@@ -49,22 +48,25 @@ class Labelling:
     segmenter: InContextSegmenter
     concepts: dict[int, LearnedConcept]
     """Class id -> concept."""
-    folder: LabelFolder
-    options: PredictionOptions
+    folder: PictureResults
+    """Takes what is found; for videos a `LabelFolder`."""
+    options: LabellingOptions
     threshold: float
     """Classes with a lower score are left out."""
+    prompt_every: int = 0
+    """Prompt again every so many frames of a video; 0: on the first frame only."""
     silent: bool = False
     """Show no progress."""
 
-    def label_pictures(self, targets: Sequence[Target]) -> int:
+    def label_pictures(self, targets: Sequence[Picture]) -> int:
         """Label pictures, some at a time, while threads read the next."""
         size, failures = self.options.bsz, 0
-        reading: deque[list[Future[OpenPicture]]] = deque()
+        reading: deque[list[tuple[Picture, Future[OpenPicture]]]] = deque()
         bar = tqdm(total=len(targets), desc="pictures", disable=self.silent or not targets)
         with ThreadPoolExecutor(self.options.nworker) as pool, bar:
             for first in range(0, len(targets), size):
                 batch = targets[first : first + size]
-                reading.append([pool.submit(self.open_picture, target) for target in batch])
+                reading.append([(one, pool.submit(self.open_picture, one)) for one in batch])
                 if len(reading) * size > self.options.nworker:
                     failures += self.label_batch(reading.popleft())
                     bar.update(size)
@@ -73,39 +75,41 @@ class Labelling:
                 bar.update(len(batch))
         return failures
 
-    def open_picture(self, target: Target) -> OpenPicture:
+    def open_picture(self, target: Picture) -> OpenPicture:
         """Read a picture as the network and the overlay need it.
 
         Raises:
             UsageError: it is missing or broken.
         """
-        source = self.folder.begin(target)
-        photo = read_photo(target.path)
+        source, file = self.folder.open(target)
+        photo = read_photo(file)
         shown = preview(photo.pixels, photo.size) if self.folder.overlays else None
         method = self.segmenter.method
         geometry = method.instance_geometry if self.scored else method.geometry
         small = geometry.picture(photo.pixels)
-        return OpenPicture(target, source, photo.size, small, shown)
+        return OpenPicture(source, photo.size, small, shown)
 
-    def label_batch(self, reading: Sequence[Future[OpenPicture]]) -> int:
+    def label_batch(self, reading: Sequence[tuple[Picture, Future[OpenPicture]]]) -> int:
         """Label those of some pictures that can be read in one forward pass."""
         failures, pictures = 0, []
-        for future in reading:
+        for target, future in reading:
             try:
-                pictures.append(future.result())
+                pictures.append((target, future.result()))
             except UsageError as error:
-                failures += report(error)
+                self.folder.fail(target, error)
+                failures += 1
         if not pictures:
             return failures
-        given = [picture.small for picture in pictures], list(self.concepts.values())
-        sizes = [picture.size for picture in pictures]
+        given = [picture.small for _, picture in pictures], list(self.concepts.values())
+        sizes = [picture.size for _, picture in pictures]
         look = self.segmenter.find_instances if self.scored else self.segmenter.predict
-        for picture, found in zip(pictures, look(*given, sizes=sizes), strict=True):
+        for (target, picture), found in zip(pictures, look(*given, sizes=sizes), strict=True):
             labels = self.labels_of(found, picture.size)
             try:
-                self.folder.write(picture.target, picture.source, labels, picture.preview)
+                self.folder.write(target, picture.source, labels, picture.preview)
             except UsageError as error:
-                failures += report(error)
+                self.folder.fail(target, error)
+                failures += 1
         return failures
 
     @property
@@ -133,7 +137,8 @@ class Labelling:
             try:
                 self.label_video(target)
             except UsageError as error:
-                failures += report(error)
+                report(error)
+                failures += 1
         return failures
 
     def label_video(self, target: Target) -> None:
@@ -152,7 +157,7 @@ class Labelling:
 
     def video_labels(self, reader: FrameReader) -> Iterator[Labels]:
         """What is found in each frame; objects that the method scores keep their numbers."""
-        concepts, again = list(self.concepts.values()), self.options.prompt_every
+        concepts, again = list(self.concepts.values()), self.prompt_every
         if self.scored:
             least = max(self.threshold, self.options.instance_score)
             for one in self.segmenter.track_instances(reader, concepts, least, again):
@@ -166,9 +171,3 @@ class Labelling:
         """Labels and scores by class id instead of by position."""
         class_ids = np.array([0, *self.concepts], dtype=np.uint8)
         return Labels(class_ids[labels], dict(zip(self.concepts, scores, strict=True)))
-
-
-def report(error: UsageError) -> int:
-    """Tell about one failure, beside any progress bar, and count it."""
-    tqdm.write(f"error: {error}", file=sys.stderr)
-    return 1

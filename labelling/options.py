@@ -1,8 +1,10 @@
 """What a prediction looks for and how it is done."""
 
+import argparse
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from common.cli import option
 from common.distributed import DEVICES
@@ -25,6 +27,53 @@ class Examples:
     """Files, folders and glob patterns."""
     ids: tuple[int, ...] = ()
     """The ids of indexed masks that are classes; none: all."""
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser, targets: str) -> None:
+        """Add their flags to a parser.
+
+        Args:
+            targets: what --target takes.
+        """
+        group = parser.add_argument_group(cls.__doc__)
+        group.add_argument(
+            "--reference",
+            nargs=2,
+            action="append",
+            default=[],
+            metavar=("IMAGE", "MASK"),
+            help="labelled picture and its mask, or box:LEFT,TOP,RIGHT,BOTTOM, points:X,Y;X,Y or "
+            "scribble:FILE; give it again for more shots or classes",
+        )
+        group.add_argument(
+            "--class_name",
+            action="extend",
+            nargs="+",
+            default=[],
+            metavar="NAME",
+            help="name of all references, or of each in turn, or 3=dog for an id of indexed masks",
+        )
+        group.add_argument(
+            "--target", action="extend", nargs="+", default=[], metavar="PATH", help=targets
+        )
+        group.add_argument(
+            "--ids",
+            type=int,
+            nargs="+",
+            default=[],
+            metavar="ID",
+            help="ids of indexed masks that are looked for (default: all)",
+        )
+
+    @classmethod
+    def from_namespace(cls, namespace: argparse.Namespace) -> Self:
+        """Fill them from parsed flags."""
+        return cls(
+            tuple((Path(image), mark) for image, mark in namespace.reference),
+            tuple(namespace.class_name),
+            tuple(namespace.target),
+            tuple(namespace.ids),
+        )
 
     @property
     def marks(self) -> list[Mark]:
@@ -65,8 +114,8 @@ FORMATS = ("polygons", "labelme", "yolo", "label_studio")
 
 
 @dataclass(frozen=True)
-class PredictionOptions:
-    """How targets are labelled, and what is written."""
+class LabellingOptions:
+    """What labels pictures, and how."""
 
     ckpt: Path | None = option(
         None, "checkpoint to label with; or --method; or the best method whose weights are there"
@@ -75,20 +124,11 @@ class PredictionOptions:
         False, "fetch official weights that are missing; size and licence are told first"
     )
     output: Path = option(Path("predictions"), "folder that the results are written to")
-    frames: bool = option(False, "take a folder with pictures for a video, whose frames they are")
-    prompt_every: int = option(
-        0, "prompt again every so many frames of a video; 0: on the first frame only"
-    )
     presence: float | None = option(
         None,
         "leave out classes whose score is lower, 0 to 1; 0 keeps all (default: 0.5 where the "
         "checkpoint's score is calibrated, otherwise 0)",
     )
-    overlays: bool = option(True, "write no overlays", flag="--no_overlays")
-    polygons: bool = option(False, "also write coco_polygons.json")
-    labelme: bool = option(False, "also write a LabelMe file for every picture")
-    yolo: bool = option(False, "also write yolo/, a data set for YOLO segmentation")
-    label_studio: bool = option(False, "also write label_studio.json, to correct the labels there")
     instances: bool = option(
         False,
         "tell the objects of a class apart: by the method, or each connected part is one; also "
@@ -97,22 +137,10 @@ class PredictionOptions:
     instance_score: float = option(
         LEAST_SCORE, "with --instances and a method that scores objects, leave out lower scores"
     )
-    shard: str = option("1/1", "label only one part of the targets: 1/4, 2/4, 3/4 or 4/4")
     bsz: int = option(1, "number of pictures in a forward pass")
     nworker: int = option(2, "number of threads that read pictures ahead")
     device: str = option("auto", "device to compute on", DEVICES)
     precision: str = option("fp32", "number format of the forward pass", tuple(PRECISIONS))
-
-    @property
-    def part(self) -> tuple[int, int]:
-        """Which part of the targets, counted from 0, and of how many."""
-        number, _, count = self.shard.partition("/")
-        return int(number) - 1, int(count)
-
-    @property
-    def formats(self) -> frozenset[str]:
-        """What is written beside coco.json."""
-        return frozenset(name for name in FORMATS if getattr(self, name))
 
     def threshold(self, calibrated: bool) -> float:
         """The score below which a class is left out; a score that is no probability has none."""
@@ -129,10 +157,41 @@ class PredictionOptions:
             found.append(f"--presence must be between 0 and 1, not {self.presence}")
         if not 0 <= self.instance_score <= 1:
             found.append(f"--instance_score must be between 0 and 1, not {self.instance_score}")
-        if not re.fullmatch(r"\d{1,6}/\d{1,6}", self.shard) or not 0 <= self.part[0] < self.part[1]:
-            found.append(f"--shard must be i/n with i from 1 to n, such as 2/4, not {self.shard}")
         if self.bsz < 1 or self.nworker < 1:
             found.append("--bsz and --nworker must be at least 1")
+        return found
+
+
+@dataclass(frozen=True)
+class PredictionOptions(LabellingOptions):
+    """How targets are labelled, and what is written."""
+
+    frames: bool = option(False, "take a folder with pictures for a video, whose frames they are")
+    prompt_every: int = option(
+        0, "prompt again every so many frames of a video; 0: on the first frame only"
+    )
+    overlays: bool = option(True, "write no overlays", flag="--no_overlays")
+    polygons: bool = option(False, "also write coco_polygons.json")
+    labelme: bool = option(False, "also write a LabelMe file for every picture")
+    yolo: bool = option(False, "also write yolo/, a data set for YOLO segmentation")
+    label_studio: bool = option(False, "also write label_studio.json, to correct the labels there")
+    shard: str = option("1/1", "label only one part of the targets: 1/4, 2/4, 3/4 or 4/4")
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """Which part of the targets, counted from 0, and of how many."""
+        number, _, count = self.shard.partition("/")
+        return int(number) - 1, int(count)
+
+    @property
+    def formats(self) -> frozenset[str]:
+        """What is written beside coco.json."""
+        return frozenset(name for name in FORMATS if getattr(self, name))
+
+    def problems(self) -> list[str]:
+        found = super().problems()
+        if not re.fullmatch(r"\d{1,6}/\d{1,6}", self.shard) or not 0 <= self.part[0] < self.part[1]:
+            found.append(f"--shard must be i/n with i from 1 to n, such as 2/4, not {self.shard}")
         if self.prompt_every < 0:
             found.append("--prompt_every cannot be negative")
         return found

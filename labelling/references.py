@@ -83,6 +83,20 @@ def read_marked(image: Path, mark: Mark, largest: int = LARGE) -> Reference:
     return Reference(photo.pixels, {1: marked}, mark.kind)
 
 
+def read_examples(
+    examples: Examples,
+) -> tuple[list[Reference], dict[int, str], dict[int, Shots]]:
+    """The references as wanted, class id -> name, and class id -> its shots.
+
+    Raises:
+        UsageError: a file is missing or broken, or names and ids do not go with the masks.
+    """
+    marked = zip((image for image, _ in examples.reference), examples.marks, strict=True)
+    read = [read_marked(image, mark) for image, mark in marked]
+    references = wanted_classes(examples, read)
+    return references, *name_classes(examples, references)
+
+
 def wanted_classes(examples: Examples, references: Sequence[Reference]) -> list[Reference]:
     """The references without those ids of their masks that were not asked for.
 
