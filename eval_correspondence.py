@@ -20,20 +20,16 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from common.cli import checked_options, method_parser, option, run_script
-from common.distributed import DEVICES, process_group
+from common.cli import option, run_script
+from common.distributed import process_group
 from common.errors import UsageError
-from common.files import digest
 from common.logger import quiet_libraries, write_json
 from common.settings import claim_folder
-from common.trainer import PRECISIONS
 from common.visualize import PREDICTION_COLOUR, TRUTH_COLOUR, SheetRow, contact_sheet, write_png
 from data.spair import LAYOUTS, SPLITS, KeypointPair, SPair71k
 from evaluation.correspondence import RULES, SHARES, Correspondence, summarise
 from evaluation.item_log import ItemLog
-from model.checkpoint import build_method, entry_of, frozen_fingerprint, load_method
-from model.method_options import MethodOptions
-from model.registry import READY
+from evaluation.subject import Subject, SubjectOptions, parse_subject
 
 
 @dataclass(frozen=True)
@@ -46,68 +42,43 @@ class CorrespondenceOptions:
     rule: str = option(
         "nearest", "take the most similar cell, or INSID3's weighted mean around it", RULES
     )
-    ckpt: Path | None = option(None, "checkpoint to evaluate; or give --method")
-    output: Path | None = option(None, "folder for the results (default: beside the checkpoint)")
-    sheet_rows: int = option(8, "number of pairs shown on the contact sheet")
-    fetch: bool = option(
-        False, "fetch official weights that are missing; size and licence are told first"
-    )
-    device: str = option("auto", "device to compute on", DEVICES)
-    precision: str = option("fp32", "precision of the forward pass", tuple(PRECISIONS))
 
     @property
     def protocol(self) -> str:
         """What the results call this way of testing."""
         return f"spair71k_{self.split}_{self.layout}_{self.rule}"
 
-    def folder(self, method: str) -> Path:
-        """Where results go; by default beside the checkpoint, named after what is tested."""
-        tested = self.ckpt.stem if self.ckpt else method
-        beside = self.ckpt.parent if self.ckpt else Path("runs")
-        return self.output or beside / f"eval_{tested}_{self.protocol}"
-
     def problems(self) -> list[str]:
         """Every reason why these options cannot be used."""
-        found = []
-        if self.ckpt and not self.ckpt.is_file():
-            found.append(f"--ckpt: no such file: {self.ckpt}")
-        if not self.datapath.is_dir():
-            found.append(f"--datapath: no such folder: {self.datapath}")
-        if self.sheet_rows < 0:
-            found.append("--sheet_rows cannot be negative")
-        return found
+        found = self.datapath.is_dir()
+        return [] if found else [f"--datapath: no such folder: {self.datapath}"]
 
 
 def main() -> int:
-    options, method_options = parse_options()
+    (options, about), method_options = parse_subject(
+        __doc__, (CorrespondenceOptions, SubjectOptions)
+    )
     quiet_libraries()
     start = time.time()
-    with process_group(options.device) as processes:
-        if method_options:
-            model, facts = build_method(method_options, processes.device, options.fetch)
-        else:
-            model, facts = load_method(options.ckpt, processes.device)
+    with process_group(about.device) as processes:
+        subject = Subject.load(about, method_options, processes.device)
+        model = subject.method
         if not model.compares_places:
             raise UsageError(f"{model.name} has no image features to compare places by")
-        title = entry_of(facts, options.ckpt).title
         data = SPair71k(options.datapath, options.split, options.layout)
         pairs = {s: list(some) for s, some in groupby(data.pairs, lambda pair: pair.source)}
-        folder = options.folder(model.name)
+        folder = about.folder(model.name, options.protocol)
         settings = {
             "benchmark": "spair71k",
             "protocol": options.protocol,
             "data": str(options.datapath.resolve()),
-            "weights": digest(options.ckpt) if options.ckpt else facts["model"],
-            "frozen": frozen_fingerprint(model),
-            "precision": options.precision,
+            **subject.settings,
         }
         log = ItemLog(folder, processes.rank)
         if processes.is_main:
             claim_folder(folder, settings)
-        done = processes.gather(log.join() if processes.is_main else {})[0]
-        left = [source for source in pairs if source not in done]
-        mine = [left[number] for number in processes.share(len(left))]
-        finder = Correspondence(model, data, options.rule, processes.device, options.precision)
+        mine = log.share_left(list(pairs), processes)
+        finder = Correspondence(model, data, options.rule, processes.device, about.precision)
         for source in tqdm(mine, "SPair-71k", disable=not processes.is_main, leave=False):
             log.append([finder.score(pairs[source])])
         processes.wait()
@@ -115,28 +86,18 @@ def main() -> int:
             results = {
                 **summarise(log.join()),
                 **settings,
-                "method": title,
-                "checkpoint": options.ckpt and str(options.ckpt),
-                "trained_on": (facts.get("data") or {}).get("benchmark"),
-                "checkpoint_version": facts["version"],
+                **subject.results,
+                "trained_on": (subject.facts.get("data") or {}).get("benchmark"),
                 "seconds": round(time.time() - start, 1),
             }
             write_json(folder / "results.json", results)
-            rows = [row(finder, pair) for pair in data.pairs[: options.sheet_rows]]
+            rows = [row(finder, pair) for pair in data.pairs[: about.sheet_rows]]
             if rows:
-                heading = f"{options.protocol}, {title}"
+                heading = f"{options.protocol}, {subject.title}"
                 sheet = contact_sheet(("source", "ground truth", "found"), rows, heading)
                 write_png(folder / "contact_sheet.png", sheet)
             print_results(results, folder)
     return 0
-
-
-def parse_options() -> tuple[CorrespondenceOptions, MethodOptions | None]:
-    parser, groups = method_parser(__doc__, (CorrespondenceOptions,), READY)
-    options, *named = checked_options(groups, parser.parse_args())
-    if bool(options.ckpt) == bool(named):
-        raise UsageError("give --ckpt, the checkpoint to evaluate, or --method")
-    return options, named[0] if named else None
 
 
 def row(finder: Correspondence, pair: KeypointPair) -> SheetRow:

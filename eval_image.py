@@ -17,13 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from common.cli import checked_options, method_parser, option, run_script
-from common.distributed import DEVICES, peak_memory, process_group
+from common.cli import option, run_script
+from common.distributed import peak_memory, process_group
 from common.errors import UsageError
-from common.files import digest
 from common.logger import quiet_libraries, write_json
 from common.settings import claim_folder
-from common.trainer import PRECISIONS
 from common.visualize import write_png
 from data.benchmarks import open_benchmark, open_tested
 from data.classes import BENCHMARKS, FOLDS_OF, in_voc_words
@@ -35,10 +33,8 @@ from evaluation.episodes import TestedData, TestedEpisodes
 from evaluation.exposure import Exposure
 from evaluation.image import MethodSegmenter, evaluate
 from evaluation.protocol import Protocol, protocol_names
-from model.checkpoint import build_method, entry_of, frozen_fingerprint, load_method
+from evaluation.subject import Subject, SubjectOptions, parse_subject
 from model.method import Method
-from model.method_options import MethodOptions
-from model.registry import READY
 
 THRESHOLD_EPISODES = 200
 """Training episodes on which the threshold of the prior-mask baseline is chosen."""
@@ -48,7 +44,6 @@ THRESHOLD_EPISODES = 200
 class EvaluationOptions:
     """What is evaluated, and how."""
 
-    ckpt: Path | None = option(None, "checkpoint to evaluate; or give --method")
     protocol: str | None = option(
         None,
         "named way of testing a benchmark, see docs/benchmarks.md (default: the benchmark's own)",
@@ -59,8 +54,6 @@ class EvaluationOptions:
         None, "file of episodes: it is read if it exists, else it is written"
     )
     baselines: bool = option(False, "also score what needs no training, on the same episodes")
-    sheet_rows: int = option(8, "number of episodes shown on the contact sheet")
-    output: Path | None = option(None, "folder for the results (default: beside the checkpoint)")
     prompt: str = option(
         "mask", "what marks the object in references: its mask, or what is drawn from it", PROMPTS
     )
@@ -69,22 +62,15 @@ class EvaluationOptions:
     )
     seed: int = option(0, "seed with which episodes and marks are drawn")
     nworker: int = option(2, "number of processes that read episodes; 0: none but this one")
-    fetch: bool = option(
-        False, "fetch official weights that are missing; size and licence are told first"
-    )
-    device: str = option("auto", "device to compute on", DEVICES)
-    precision: str = option("fp32", "precision of the forward pass", tuple(PRECISIONS))
 
-    def folder(self, data: TestedData, method: str) -> Path:
-        """Where results go; by default beside the checkpoint, named after what is tested."""
+    def test(self, data: TestedData) -> str:
+        """What a folder of results is called after, beside the method."""
         one_fold = data.benchmark == "coco_all" or len(FOLDS_OF[data.benchmark]) == 1
         fold = "" if one_fold else f"_fold{data.fold}"
-        tested = self.ckpt.stem if self.ckpt else method
         marks = "" if self.prompt == "mask" else f"_{self.prompt}"
         marks += "_no_names" if self.no_names else ""
         benchmark = self.protocol or data.benchmark
-        name = f"eval_{tested}_{benchmark}{fold}_{data.nshot}shot{marks}"
-        return self.output or (self.ckpt.parent if self.ckpt else Path("runs")) / name
+        return f"{benchmark}{fold}_{data.nshot}shot{marks}"
 
     def marking(self, method: Method) -> Marking | None:
         """How references are marked; None: by their masks."""
@@ -97,31 +83,30 @@ class EvaluationOptions:
         found = []
         if self.baselines and self.prompt != "mask":
             found.append(f"--baselines need masks, not --prompt {self.prompt}")
-        if self.ckpt and not self.ckpt.is_file():
-            found.append(f"--ckpt: no such file: {self.ckpt}")
-        if (self.test_episodes or 1) < 1 or self.sheet_rows < 1:
-            found.append("--test_episodes and --sheet_rows must be at least 1")
-        if self.nworker < 0 or self.seed < 0:
+        if self.test_episodes is not None and self.test_episodes < 1:
+            found.append("--test_episodes must be at least 1")
+        if min(self.nworker, self.seed) < 0:
             found.append("--nworker and --seed cannot be negative")
         return found
 
 
 def main() -> int:
-    data, options, method_options = parse_options()
+    (data, options, about), method_options = parse_subject(
+        __doc__, (TestedData, EvaluationOptions, SubjectOptions)
+    )
+    if about.sheet_rows < 1:
+        raise UsageError("--sheet_rows must be at least 1")
     quiet_libraries()
     start = time.time()
-    with process_group(options.device) as processes:
-        if method_options:
-            model, facts = build_method(method_options, processes.device, options.fetch)
-        else:
-            model, facts = load_method(options.ckpt, processes.device)
-        title = entry_of(facts, options.ckpt).title
+    with process_group(about.device) as processes:
+        subject = Subject.load(about, method_options, processes.device)
+        model, facts = subject.method, subject.facts
         if options.protocol and data.benchmark is None:
             data = replace(data, benchmark=Protocol.named(options.protocol, None).benchmark)
-        data = data.completed(facts, options.ckpt or title)
+        data = data.completed(facts, about.ckpt or subject.title)
         protocol = Protocol.named(options.protocol, data.benchmark)
         refuse_what_it_cannot(model, data, options)
-        folder = options.folder(data, model.name)
+        folder = about.folder(model.name, options.test(data))
         split = open_tested(
             replace(data, sampler=data.sampler or protocol.sampler),
             processes,
@@ -138,9 +123,7 @@ def main() -> int:
             **tested.facts,
             "prompt": options.prompt,
             **({"names": False} if options.no_names else {}),
-            "weights": digest(options.ckpt) if options.ckpt else facts["model"],
-            "frozen": frozen_fingerprint(model),
-            "precision": options.precision,
+            **subject.settings,
         }
         if processes.is_main:
             place = str(data.datapath.resolve())
@@ -155,7 +138,7 @@ def main() -> int:
             keep_original=True,
             marking=options.marking(model),
         )
-        segmenter = MethodSegmenter(model, options.precision, names=not options.no_names)
+        segmenter = MethodSegmenter(model, about.precision, names=not options.no_names)
         scores = evaluate(segmenter, episodes, processes, options.nworker)
         if data.benchmark in BENCHMARKS:
             exposure = Exposure.of_fold(facts, data.benchmark, data.fold)
@@ -169,13 +152,11 @@ def main() -> int:
             **protocol.results(
                 tested.header.sampler, len(tested.keys), sum(map(len, split.class_lists.values()))
             ),
-            "method": title,
-            "checkpoint": options.ckpt and str(options.ckpt),
+            **subject.results,
             "cost": {
                 "seconds_per_episode": scores.seconds_per_episode,
                 "peak_memory_gib": round(peak_memory(processes.device) / 2**30, 3),
             },
-            "checkpoint_version": facts["version"],
         }
         if options.baselines:
             chosen_from = open_benchmark(data, processes, lambda b: [b.training]).training
@@ -189,7 +170,7 @@ def main() -> int:
         results["seconds"] = round(time.time() - start, 1)
         if processes.is_main:
             heading = f"{protocol.name} fold {data.fold}, {data.nshot}-shot, {exposure}"
-            rows = range(options.sheet_rows)
+            rows = range(about.sheet_rows)
             sheet, masks = episode_sheet(segmenter, episodes, rows, processes, heading)
             write_png(folder / "contact_sheet.png", sheet)
             for number, mask in enumerate(masks):
@@ -211,14 +192,6 @@ def refuse_what_it_cannot(model: Method, data: TestedData, options: EvaluationOp
         raise UsageError(f"--baselines: {data.benchmark} has no training images to choose by")
     if options.baselines and model.image_features is None:
         raise UsageError(f"--baselines: {model.name} has no backbone for them to work on")
-
-
-def parse_options() -> tuple[TestedData, EvaluationOptions, MethodOptions | None]:
-    parser, groups = method_parser(__doc__, (TestedData, EvaluationOptions), READY)
-    data, options, *named = checked_options(groups, parser.parse_args())
-    if bool(options.ckpt) == bool(named):
-        raise UsageError("give --ckpt, the checkpoint to evaluate, or --method")
-    return data, options, named[0] if named else None
 
 
 def print_results(results: dict[str, Any], exposure: Exposure, folder: Path) -> None:

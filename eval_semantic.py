@@ -22,14 +22,12 @@ import numpy as np
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from common.cli import checked_options, method_parser, option, run_script
-from common.distributed import DEVICES, Processes, process_group
+from common.cli import option, run_script
+from common.distributed import Processes, process_group
 from common.errors import UsageError
-from common.files import digest
 from common.images import read_image
 from common.logger import quiet_libraries, write_json
 from common.settings import claim_folder
-from common.trainer import PRECISIONS
 from common.visualize import SheetRow, contact_sheet, label_overlay, write_png
 from data.semantic import LAYOUTS, References, SemanticImages, open_semantic
 from evaluation.exposure import Exposure
@@ -44,9 +42,7 @@ from evaluation.semantic import (
     score_image,
     summarise,
 )
-from model.checkpoint import build_method, entry_of, frozen_fingerprint, load_method
-from model.method_options import MethodOptions
-from model.registry import READY
+from evaluation.subject import Subject, SubjectOptions, parse_subject
 
 _COLOURS = 255
 
@@ -78,16 +74,8 @@ class SemanticOptions:
         None, "ask for at most so many classes at a time, to save memory (default: all)"
     )
     images: int | None = option(None, "test so many images only, evenly among all (default: all)")
-    ckpt: Path | None = option(None, "checkpoint to evaluate; or give --method")
-    output: Path | None = option(None, "folder for the results (default: beside the checkpoint)")
-    sheet_rows: int = option(8, "number of images shown on the contact sheet")
     seed: int = option(0, "seed with which references are drawn")
     nworker: int = option(2, "number of processes that read images; 0: none but this one")
-    fetch: bool = option(
-        False, "fetch official weights that are missing; size and licence are told first"
-    )
-    device: str = option("auto", "device to compute on", DEVICES)
-    precision: str = option("fp32", "precision of the forward pass", tuple(PRECISIONS))
 
     @property
     def protocol(self) -> str:
@@ -97,12 +85,6 @@ class SemanticOptions:
         words += ["shifted_names"] if self.a847_shifted_names else []
         return "_".join(words + (["no_names"] if self.no_names else []))
 
-    def folder(self, method: str) -> Path:
-        """Where results go; by default beside the checkpoint, named after what is tested."""
-        tested = self.ckpt.stem if self.ckpt else method
-        beside = self.ckpt.parent if self.ckpt else Path("runs")
-        return self.output or beside / f"eval_{tested}_semantic_{self.protocol}"
-
     def chosen(self, names: list[str]) -> list[str]:
         """Which of the validation images are tested."""
         count = min(self.images or len(names), len(names))
@@ -111,34 +93,29 @@ class SemanticOptions:
     def problems(self) -> list[str]:
         """Every reason why these options cannot be used."""
         found = []
-        if self.ckpt and not self.ckpt.is_file():
-            found.append(f"--ckpt: no such file: {self.ckpt}")
         if not self.datapath.is_dir():
             found.append(f"--datapath: no such folder: {self.datapath}")
         if self.a847_shifted_names and self.benchmark != "a847":
             found.append(f"--a847_shifted_names is for a847, not for {self.benchmark}")
-        if min(self.together or 1, self.images or 1) < 1:
+        if any(count is not None and count < 1 for count in (self.together, self.images)):
             found.append("--together and --images must be at least 1")
-        if min(self.nworker, self.seed, self.sheet_rows) < 0:
-            found.append("--nworker, --seed and --sheet_rows cannot be negative")
+        if min(self.nworker, self.seed) < 0:
+            found.append("--nworker and --seed cannot be negative")
         return found
 
 
 def main() -> int:
-    options, method_options = parse_options()
+    (options, about), method_options = parse_subject(__doc__, (SemanticOptions, SubjectOptions))
     quiet_libraries()
     start = time.time()
-    with process_group(options.device) as processes:
-        if method_options:
-            model, facts = build_method(method_options, processes.device, options.fetch)
-        else:
-            model, facts = load_method(options.ckpt, processes.device)
+    with process_group(about.device) as processes:
+        subject = Subject.load(about, method_options, processes.device)
+        model, facts = subject.method, subject.facts
         if options.self_reference == "silenced" and not model.can_silence:
             raise UsageError(f"--self_reference silenced: {model.name} cannot be told nothing")
-        title = entry_of(facts, options.ckpt).title
         tested, references = open_images(options, processes)
         names = options.chosen(list(tested.files))
-        folder = options.folder(model.name)
+        folder = about.folder(model.name, f"semantic_{options.protocol}")
         settings = {
             "benchmark": options.benchmark,
             "protocol": options.protocol,
@@ -151,22 +128,18 @@ def main() -> int:
             "images_chosen": len(names),
             "seed": options.seed,
             "data": str(options.datapath.resolve()),
-            "weights": digest(options.ckpt) if options.ckpt else facts["model"],
-            "frozen": frozen_fingerprint(model),
-            "precision": options.precision,
+            **subject.settings,
         }
         log = ItemLog(folder, processes.rank)
         if processes.is_main:
             claim_folder(folder, settings)
-        done = processes.gather(log.join() if processes.is_main else {})[0]
-        left = [name for name in names if name not in done]
-        mine = [left[number] for number in processes.share(len(left))]
+        mine = log.share_left(names, processes)
         segmenter = SemanticSegmenter(
             model,
             references,
             options.form,
             processes.device,
-            options.precision,
+            about.precision,
             names=not options.no_names,
             self_reference=options.self_reference,
             together=options.together,
@@ -176,7 +149,7 @@ def main() -> int:
             batch_size=None,
             num_workers=options.nworker,
         )
-        shown = set(names[: options.sheet_rows])
+        shown = set(names[: about.sheet_rows])
         for image in tqdm(images, options.benchmark, disable=not processes.is_main, leave=False):
             record, found = score_image(segmenter, image, references.images.part == tested.part)
             if image.name in shown:
@@ -190,27 +163,17 @@ def main() -> int:
                 **summarise(records, tested.class_names, references),
                 **exposure.results(facts, tested.class_names),
                 **settings,
-                "method": title,
-                "checkpoint": options.ckpt and str(options.ckpt),
-                "checkpoint_version": facts["version"],
+                **subject.results,
                 "seconds": round(time.time() - start, 1),
             }
             write_json(folder / "results.json", results)
-            rows = sheet_rows(folder, names[: options.sheet_rows])
-            heading = f"{options.protocol}, {title}, {exposure}"
+            rows = sheet_rows(folder, names[: about.sheet_rows])
+            heading = f"{options.protocol}, {subject.title}, {exposure}"
             if rows:
                 sheet = contact_sheet(("image", "ground truth", "prediction"), rows, heading)
                 write_png(folder / "contact_sheet.png", sheet)
             print_results(results, exposure, folder)
     return 0
-
-
-def parse_options() -> tuple[SemanticOptions, MethodOptions | None]:
-    parser, groups = method_parser(__doc__, (SemanticOptions,), READY)
-    options, *named = checked_options(groups, parser.parse_args())
-    if bool(options.ckpt) == bool(named):
-        raise UsageError("give --ckpt, the checkpoint to evaluate, or --method")
-    return options, named[0] if named else None
 
 
 def open_images(

@@ -80,6 +80,7 @@ class InstanceDataOptions:
     nshot: int = option(1, "number of objects that show a class", SHOTS)
     seeds: int = option(DRAWS, "number of draws of these objects, 1 to 10")
     test_images: int | None = option(None, "only so many of the tested images, to try this")
+    nworker: int = option(2, "number of processes that read images; 0: none but this one")
 
     def problems(self) -> list[str]:
         """Every reason why these options cannot be used."""
@@ -88,6 +89,8 @@ class InstanceDataOptions:
             found.append(f"--seeds must be from 1 to {DRAWS}, not {self.seeds}")
         if self.test_images is not None and self.test_images < 1:
             found.append("--test_images must be at least 1")
+        if self.nworker < 0:
+            found.append("--nworker cannot be negative")
         if not self.datapath.is_dir():
             found.append(f"--datapath: no such folder: {self.datapath}. {REMEDY}")
         return found

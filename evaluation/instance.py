@@ -117,18 +117,16 @@ def find_all(
     """Look for objects in all pictures that the log does not have yet.
 
     Args:
-        learn: called where any is left.
+        learn: called where this process has any to do.
         workers: processes that read pictures, beside this one.
 
     Returns:
         The records of all pictures, in the main process; nothing in the others.
     """
-    known = processes.gather([*log.join()] if processes.is_main else [])[0]
-    done = set(known)
-    left = [picture for picture in pictures if item_name(picture) not in done]
-    finder = learn() if left else None
-    mine = [left[number] for number in processes.share(len(left))]
-    if finder and mine:
+    named = {item_name(picture): picture for picture in pictures}
+    mine = [named[name] for name in log.share_left(list(named), processes)]
+    if mine:
+        finder = learn()
         data = TestedPictures(mine, finder.method.instance_geometry)
         loader = DataLoader(data, batch_size=None, num_workers=workers)
         bar = tqdm(loader, title, unit="image", disable=not processes.is_main, leave=False)

@@ -6,9 +6,11 @@ process joins them. Killing the program at any moment loses at most the line tha
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from common.distributed import Processes
 from common.errors import UsageError
 from common.files import write_atomically
 
@@ -38,6 +40,15 @@ class ItemLog:
                 os.fsync(file.fileno())
         except OSError as error:
             raise UsageError(f"cannot write {self.path}: {error.strerror}") from error
+
+    def share_left(self, names: Sequence[str], processes: Processes) -> list[str]:
+        """Of some items, those that this process has to do: none has done them yet.
+
+        All processes must call it.
+        """
+        done = set(processes.gather([*self.join()] if processes.is_main else [])[0])
+        left = [name for name in names if name not in done]
+        return [left[number] for number in processes.share(len(left))]
 
     def join(self) -> dict[str, Record]:
         """Put the records of all processes into `items.jsonl`, sorted; only one process may do it.

@@ -73,3 +73,30 @@ class MethodOptions:
             if hint == Path | None and stored.get(name)
         }
         return cls(**{**stored, **files})
+
+
+@dataclass(frozen=True)
+class OfficialNetworksOptions(MethodOptions):
+    """Of a method on networks with official files, which others can stand in for."""
+
+    random_weights: bool = option(False, "untrained networks, to try things without files")
+    shrunk: bool = option(
+        False,
+        "take the same classes with few layers and random weights, to try things in seconds",
+    )
+
+    @property
+    def random(self) -> bool:
+        """Whether networks have random weights instead of official ones."""
+        return self.random_weights or self.shrunk
+
+    def useless_files(self, **given: object) -> list[str]:
+        """The problem that files were given which random weights leave no use for.
+
+        Args:
+            given: by the name of its flag, whether or which file was given.
+        """
+        if not self.random or not any(given.values()):
+            return []
+        flag = "--shrunk" if self.shrunk else "--random_weights"
+        return [f"{flag} leaves no use for {' or '.join(f'--{name}' for name in given)}"]

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +14,7 @@ from safetensors.torch import load_file
 import train_image
 from common.checkpoint import read_facts
 from data.benchmarks import make_benchmark
+from tests.runs import assert_learned_the_same
 
 SHORT = ("--max_iterations", 2, "--bsz", 2)
 
@@ -63,21 +63,6 @@ def test_ablations_and_variants_train(script, tiny_flags, tmp_path, ablation):
     assert all(
         value.isfinite().all() for value in load_file(tmp_path / "last.safetensors").values()
     )
-
-
-def assert_learned_the_same(one: Path, other: Path) -> None:
-    """Compare two runs' weights up to the rounding of sums.
-
-    AdamW blows up the rounding of gradients that are 0: those of the keys' bias, which shifts all
-    affinities of a prompt alike, and of few others. A wrong gradient would move whole tensors.
-    """
-    other_weights = load_file(other / "last.safetensors")
-    for name, value in load_file(one / "last.safetensors").items():
-        difference = (value - other_weights[name]).abs()
-        if name.endswith(("projection.bias", "in_proj_bias")):
-            queries, _, values = difference.chunk(3)
-            difference = torch.cat([queries, values])
-        assert (difference < 2e-4).float().mean() > 0.99, name
 
 
 def test_two_processes_learn_what_one_learns_from_the_same_global_batch(

@@ -2,15 +2,17 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import load_file
 
 import eval_image
 import train_image
 from common.checkpoint import read_facts
 from data.synthetic.coco_sets import write_coco2017
 from data.synthetic.image_sets import write_coco, write_voc
-from tests.test_train_image import assert_learned_the_same
+from tests.runs import (
+    assert_nothing_depends_on_workers_or_stopping,
+    assert_processes_learn_the_same,
+    weights_of,
+)
 
 TINY = ("--preset", "tiny", "--method", "sine", "--device", "cpu")
 SHORT = (*TINY, "--fold", "1", "--validation_episodes", "2", "--points", "64", "--warmup", "1")
@@ -23,16 +25,6 @@ def drawn(tmp_path_factory) -> Path:
     write_voc(root / "VOC2012", {"train": 40, "val": 40}, seed=3, workers=0)
     write_coco2017(root / "COCO2017", {"train": 12, "val": 1}, seed=3, workers=0)
     return root
-
-
-def weights_of(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "last.safetensors")
-
-
-def assert_equal(one: Path, other: Path) -> None:
-    found, expected = weights_of(one), weights_of(other)
-    assert found.keys() == expected.keys()
-    assert all(torch.equal(value, expected[name]) for name, value in found.items())
 
 
 def test_a_run_on_objects_leaves_a_checkpoint_that_is_evaluated(script, drawn, tmp_path):
@@ -65,34 +57,13 @@ def test_class_masks_are_no_objects(script, drawn, tmp_path):
 @pytest.mark.slow
 def test_two_processes_learn_what_one_learns_from_the_same_objects(torchrun, drawn, tmp_path):
     flags = ("train_image.py", *SHORT, "--datapath", drawn, "--max_iterations", 3, "--nworker", 0)
-    torchrun(1, *flags, "--bsz", 4, "--output", tmp_path / "one")
-    torchrun(2, *flags, "--bsz", 2, "--output", tmp_path / "two")
-    torchrun(2, *flags, "--bsz", 1, "--accumulate", 2, "--output", tmp_path / "four")
-    assert_learned_the_same(tmp_path / "one", tmp_path / "two")
-    assert_learned_the_same(tmp_path / "one", tmp_path / "four")
+    assert_processes_learn_the_same(torchrun, flags, tmp_path)
 
 
 @pytest.mark.slow
 def test_objects_depend_neither_on_workers_nor_on_stopping(script, drawn, tmp_path):
     flags = (*SHORT, "--datapath", drawn, "--bsz", 2, "--epochs", 2, "--episodes_per_epoch", 6)
-    for workers in (0, 2):
-        given = (*flags, "--nworker", workers, "--output", tmp_path / f"workers{workers}")
-        assert script(train_image, *given).code == 0
-    assert_equal(tmp_path / "workers0", tmp_path / "workers2")
-
-    begun = (*flags, "--nworker", 0, "--output", tmp_path / "stopped")
-    finish = train_image.Trainer.finish_epoch
-
-    def stop_after_the_first(self, *arguments: object) -> None:
-        finish(self, *arguments)
-        if self.epoch == 1:
-            raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_image.Trainer, "finish_epoch", stop_after_the_first)
-        assert script(train_image, *begun).code != 0
-    assert script(train_image, *begun, "--resume").code == 0
-    assert_equal(tmp_path / "workers0", tmp_path / "stopped")
+    assert_nothing_depends_on_workers_or_stopping(script, flags, tmp_path)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from torch import Tensor
 from common.cli import option
 from model.backbones.backbone import BUILDERS, SHRUNK, Backbone, build_backbone
 from model.dc_sam.prompted_sam import PromptedSam
-from model.method_options import MethodOptions
+from model.method_options import OfficialNetworksOptions
 from model.sam.adapters import adapter_names, add_adapters
 from model.sam.segmenter import Segmenter
 from model.sam.variants import (
@@ -25,7 +25,7 @@ SomeModel = TypeVar("SomeModel", bound=PromptedSam)
 
 
 @dataclass(frozen=True)
-class PartsOptions(MethodOptions):
+class PartsOptions(OfficialNetworksOptions):
     """Which frozen networks a model is made of, and the size of its pictures and prompts."""
 
     sam_version: ClassVar[int] = 1
@@ -40,11 +40,6 @@ class PartsOptions(MethodOptions):
     sam_weights: Path | None = option(
         None, "file of SAM (default: the official one in the folder of weights)"
     )
-    random_weights: bool = option(False, "untrained frozen parts, to try things without files")
-    shrunk: bool = option(
-        False,
-        "take the same classes with few layers and random weights, to try things in seconds",
-    )
     image_size: int = option(512, "side to which images are squashed")
     num_query: int = option(25, "prompt tokens in each branch")
     position: str = option(
@@ -53,11 +48,6 @@ class PartsOptions(MethodOptions):
     wiring: str = option(
         "paper", "connections as in the paper, or as in the released program", ("paper", "release")
     )
-
-    @property
-    def random(self) -> bool:
-        """Whether frozen parts have random weights."""
-        return self.random_weights or self.shrunk
 
     @property
     def segmenter(self) -> str:
@@ -82,10 +72,9 @@ class PartsOptions(MethodOptions):
             found.append(f"--num_query must be at least 1, not {self.num_query}")
         if self.image_size < 32 or self.image_size % 32:
             found.append(f"--image_size must be a multiple of 32, not {self.image_size}")
-        if self.random and (self.backbone_weights or self.sam_weights):
-            flag = "--shrunk" if self.shrunk else "--random_weights"
-            found.append(f"{flag} leaves no use for --backbone_weights or --sam_weights")
-        return found
+        return found + self.useless_files(
+            backbone_weights=self.backbone_weights, sam_weights=self.sam_weights
+        )
 
 
 def build_parts(

@@ -11,7 +11,7 @@ from model.matcher.frames import WideFrames
 from model.matcher.network import Matcher
 from model.matcher.settings import SETTINGS
 from model.matcher.video import OVERLAPS
-from model.method_options import MethodOptions
+from model.method_options import OfficialNetworksOptions
 from model.sam.variants import DEFAULT_SAM_MODEL, SAM_MODELS, build_segmenter, segmenter_weights
 from model.weights import load_strictly, official_path, read_weights
 
@@ -28,7 +28,7 @@ _TINY_GRID, _TINY_DRAWS = 8, 8
 
 
 @dataclass(frozen=True)
-class MatcherOptions(MethodOptions):
+class MatcherOptions(OfficialNetworksOptions):
     """What the model is made of (Matcher)."""
 
     method: ClassVar[str] = "matcher"
@@ -66,15 +66,6 @@ class MatcherOptions(MethodOptions):
         "(the released program) the one that came last",
         OVERLAPS,
     )
-    random_weights: bool = option(False, "untrained networks, to try things without files")
-    shrunk: bool = option(
-        False,
-        "take the same classes with few layers and random weights, to try things in seconds",
-    )
-
-    @property
-    def random(self) -> bool:
-        return self.random_weights or self.shrunk
 
     @property
     def segmenter(self) -> str:
@@ -91,9 +82,7 @@ class MatcherOptions(MethodOptions):
             found.append(f"--threshold must be from 0 to below 1, not {self.threshold}")
         if self.prompt_seed < 0:
             found.append(f"--prompt_seed cannot be negative, as {self.prompt_seed} is")
-        if self.random and (self.dino_weights or self.sam_weights):
-            flag = "--shrunk" if self.shrunk else "--random_weights"
-            found.append(f"{flag} leaves no use for --dino_weights or --sam_weights")
+        found += self.useless_files(dino_weights=self.dino_weights, sam_weights=self.sam_weights)
         if self.size == "tiny" and self.dino_weights:
             found.append("--size tiny has no DINOv2, so no use for --dino_weights")
         return found

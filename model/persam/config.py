@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from common.cli import option
-from model.method_options import MethodOptions
+from model.method_options import OfficialNetworksOptions
 from model.persam.rules import Rules
 from model.persam.scale_training import Training
 from model.persam.video import PerSam
@@ -13,7 +13,7 @@ from model.sam.variants import SAM_MODELS, build_segmenter, segmenter_weights
 
 
 @dataclass(frozen=True)
-class PerSamOptions(MethodOptions):
+class PerSamOptions(OfficialNetworksOptions):
     """What the method is made of (PerSAM)."""
 
     method: ClassVar[str] = "persam"
@@ -23,10 +23,6 @@ class PerSamOptions(MethodOptions):
     )
     sam_weights: Path | None = option(
         None, "file of SAM (default: the official one in the folder of weights)"
-    )
-    random_weights: bool = option(False, "an untrained SAM, to try things without files")
-    shrunk: bool = option(
-        False, "the same classes with few layers and random weights, to try things in seconds"
     )
     mask: str = option(
         "cells",
@@ -66,11 +62,6 @@ class PerSamOptions(MethodOptions):
     )
 
     @property
-    def random(self) -> bool:
-        """Whether SAM has random weights."""
-        return self.random_weights or self.shrunk
-
-    @property
     def training(self) -> Training | None:
         """How PerSAM-F learns its weights; None: PerSAM."""
         return None
@@ -87,10 +78,7 @@ class PerSamOptions(MethodOptions):
             found.append(f"--mask_value is 1 to 255, not {self.mask_value}")
         if self.video_points < 1:
             found.append(f"--video_points must be at least 1, not {self.video_points}")
-        if self.random and self.sam_weights:
-            flag = "--shrunk" if self.shrunk else "--random_weights"
-            found.append(f"{flag} leaves no use for --sam_weights")
-        return found
+        return found + self.useless_files(sam_weights=self.sam_weights)
 
 
 @dataclass(frozen=True)

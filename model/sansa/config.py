@@ -10,7 +10,7 @@ from torch import Tensor
 
 from common.cli import option
 from common.errors import UsageError
-from model.method_options import MethodOptions
+from model.method_options import OfficialNetworksOptions
 from model.sam.sam2 import Sam2, without_object_scores
 from model.sam.variants import segmenter_weights
 from model.sansa.adapters import adapted_blocks, adapter_widths, add_adapters, widths_of
@@ -51,7 +51,7 @@ HYPER_PARAMETERS: dict[str, dict[str, dict[str, Any]]] = {
 
 
 @dataclass(frozen=True)
-class SansaOptions(MethodOptions):
+class SansaOptions(OfficialNetworksOptions):
     """What the model is made of (SANSA)."""
 
     method: ClassVar[str] = "sansa"
@@ -70,16 +70,6 @@ class SansaOptions(MethodOptions):
     most_points: int | None = option(
         None, "take at most so many points of a reference; as published all pixels of a scribble"
     )
-    random_weights: bool = option(False, "untrained SAM 2, to try things without files")
-    shrunk: bool = option(
-        False,
-        "take the same classes with few layers and random weights, to try things in seconds",
-    )
-
-    @property
-    def random(self) -> bool:
-        """Whether SAM 2 has random weights."""
-        return self.random_weights or self.shrunk
 
     @property
     def released(self) -> str | None:
@@ -117,9 +107,7 @@ class SansaOptions(MethodOptions):
             found.append(f"--image_size must be at least 32, not {self.image_size}")
         if self.most_points is not None and self.most_points < 1:
             found.append(f"--most_points must be at least 1, not {self.most_points}")
-        if self.random and self.sam_weights:
-            flag = "--shrunk" if self.shrunk else "--random_weights"
-            found.append(f"{flag} leaves no use for --sam_weights")
+        found += self.useless_files(sam_weights=self.sam_weights)
         if self.shrunk and self.released:
             found.append("--shrunk leaves no use for released --adapters")
         return found

@@ -11,7 +11,7 @@ from common.cli import option
 from common.errors import UsageError
 from model.backbones.backbone import SHRUNK, Backbone, build_backbone
 from model.backbones.dino import PATCH, POSITIONS, TABLE_SIDE, Dino, vit_14
-from model.method_options import MethodOptions
+from model.method_options import OfficialNetworksOptions
 from model.segic.decoder import INSTRUCTIONS, DecoderSize, SegicDecoder
 from model.segic.hints import CORRESPONDENCES
 from model.segic.network import Segic
@@ -69,7 +69,7 @@ _SMALL = {"channels": 64, "hidden": 128, "quality_hidden": 32}
 
 
 @dataclass(frozen=True)
-class SegicOptions(MethodOptions):
+class SegicOptions(OfficialNetworksOptions):
     """What the model is made of (SegIC)."""
 
     method: ClassVar[str] = "segic"
@@ -122,16 +122,6 @@ class SegicOptions(MethodOptions):
     dino_weights: Path | None = option(
         None, "file of DINOv2 (default: the official one in the folder of weights)"
     )
-    random_weights: bool = option(False, "untrained networks, to try things without files")
-    shrunk: bool = option(
-        False,
-        "take the same classes with few layers and random weights, to try things in seconds",
-    )
-
-    @property
-    def random(self) -> bool:
-        """Whether the backbone has random weights."""
-        return self.random_weights or self.shrunk
 
     @property
     def told(self) -> tuple[str, ...]:
@@ -195,9 +185,7 @@ class SegicOptions(MethodOptions):
                 f"--instructions: some of {', '.join(INSTRUCTIONS)} joined by commas, or none, not "
                 f"{self.instructions}"
             )
-        if self.random and self.dino_weights:
-            flag = "--shrunk" if self.shrunk else "--random_weights"
-            found.append(f"{flag} leaves no use for --dino_weights")
+        found += self.useless_files(dino_weights=self.dino_weights)
         if self.size == "tiny" and self.dino_weights:
             found.append("--size tiny has no DINOv2, so no use for --dino_weights")
         if self.released is not None and (self.shrunk or self.size == "tiny"):

@@ -11,7 +11,7 @@ from common.cli import option
 from common.errors import UsageError
 from model.backbones.backbone import SHRUNK, Backbone, build_backbone
 from model.backbones.dino import PATCH, TABLE_SIDE, Dino, vit_14
-from model.method_options import MethodOptions
+from model.method_options import OfficialNetworksOptions
 from model.sine.canvas import CHANNEL_ORDERS, FITS, Canvas
 from model.sine.former import PUBLISHED_SIZE, FormerSize, MFormer
 from model.sine.layers import Neck
@@ -81,7 +81,7 @@ _SHRUNK = Size(48, 112, 112, PATCH, 10, FormerSize(channels=32, heads=4, hidden=
 
 
 @dataclass(frozen=True)
-class SineOptions(MethodOptions):
+class SineOptions(OfficialNetworksOptions):
     """What the model is made of (SINE)."""
 
     method: ClassVar[str] = "sine"
@@ -145,15 +145,6 @@ class SineOptions(MethodOptions):
         "program does",
         flag="--no_echo_given",
     )
-    random_weights: bool = option(False, "untrained networks, to try things without files")
-    shrunk: bool = option(
-        False,
-        "take the same classes with few layers and random weights, to try things in seconds",
-    )
-
-    @property
-    def random(self) -> bool:
-        return self.random_weights or self.shrunk
 
     @property
     def design(self) -> Size:
@@ -215,9 +206,9 @@ class SineOptions(MethodOptions):
             found.append(f"--queries must be at least 1, not {self.queries}")
         if not self.threshold > 0:
             found.append(f"--threshold must be above 0, not {self.threshold}")
-        if self.random and (self.dino_weights or self.released not in (None, FRESH)):
-            flag = "--shrunk" if self.shrunk else "--random_weights"
-            found.append(f"{flag} leaves no use for --dino_weights or --released")
+        found += self.useless_files(
+            dino_weights=self.dino_weights, released=self.released not in (None, FRESH)
+        )
         if self.size == "tiny" and self.dino_weights:
             found.append("--size tiny has no DINOv2, so no use for --dino_weights")
         return found
