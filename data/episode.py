@@ -5,8 +5,8 @@ own.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import NamedTuple, Self, TypeVar
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from common.geometry import Geometry
 from common.images import IGNORED
 from data.benchmarks import Split
 from data.marking import Marking
+from data.tensor_record import TensorRecord
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class EpisodeKey:
 
 
 @dataclass(frozen=True)
-class Batch:
+class Batch(TensorRecord):
     """Episodes side by side: tensors with B first, and tuples with one entry for each."""
 
     keys: tuple[EpisodeKey, ...]
@@ -56,30 +57,6 @@ class Batch:
     def support_names(self) -> list[str]:
         """Names of the B*K support images."""
         return [name for key in self.keys for name in key.support]
-
-    def to(self, device: torch.device | str) -> Self:
-        """The same batch on a device; tuples stay where they are."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
-
-    def pin_memory(self) -> Self:
-        """The same batch in page-locked memory; `DataLoader` calls this."""
-        return self._map(Tensor.pin_memory)
-
-    @classmethod
-    def join(cls, parts: Sequence[Self]) -> Self:
-        """One batch of several, along B."""
-        columns = {f.name: [getattr(part, f.name) for part in parts] for f in fields(cls)}
-        return cls(
-            **{
-                name: torch.cat(column) if isinstance(column[0], Tensor) else sum(column, ())
-                for name, column in columns.items()
-            }
-        )
-
-    def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        moved = {name: function(v) for name, v in values.items() if isinstance(v, Tensor)}
-        return replace(self, **moved)
 
 
 SomeBatch = TypeVar("SomeBatch", bound=Batch)

@@ -5,9 +5,8 @@ and instead of one mask for each picture all that is kept of its annotations.
 Shapes: B batch, N masks of a view (different for each), M the side of the square.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Self
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from common.pair_rules import PairRules
 from data.annotated.source import Annotation, Kind
 from data.episode import Joinable
 from data.mixture import Mixture, PairKey
+from data.tensor_record import TensorRecord
 from data.views import View, view_of
 
 ATTEMPTS = 100
@@ -25,7 +25,7 @@ ATTEMPTS = 100
 
 
 @dataclass(frozen=True)
-class Objects:
+class Objects(TensorRecord):
     """What is kept of one view's annotations."""
 
     masks: Tensor
@@ -36,18 +36,9 @@ class Objects:
     """N int64; the same id in the other view is the same object only where both views are of one
     picture (see `PairBatch.same_image`). Of semantic sources the class ids."""
 
-    def to(self, device: torch.device | str) -> Self:
-        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
-
-    def pin_memory(self) -> Self:
-        return self._map(Tensor.pin_memory)
-
-    def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
-        return replace(self, **{f.name: function(getattr(self, f.name)) for f in fields(self)})
-
 
 @dataclass(frozen=True)
-class PairBatch:
+class PairBatch(TensorRecord):
     """Pairs side by side: tensors with B first, and tuples with one entry for each."""
 
     keys: tuple[PairKey, ...]
@@ -92,39 +83,6 @@ class PairBatch:
     def same_image(self) -> tuple[bool, ...]:
         """Whether both views are of one picture, so that equal ids are the same object."""
         return tuple(key.query == key.support for key in self.keys)
-
-    def to(self, device: torch.device | str) -> Self:
-        """The same batch on a device; what is no tensor stays where it is."""
-        return self._map(
-            lambda tensor: tensor.to(device, non_blocking=True), lambda one: one.to(device)
-        )
-
-    def pin_memory(self) -> Self:
-        """The same batch in page-locked memory; `DataLoader` calls this."""
-        return self._map(Tensor.pin_memory, Objects.pin_memory)
-
-    @classmethod
-    def join(cls, parts: Sequence[Self]) -> Self:
-        """One batch of several, along B."""
-        columns = {f.name: [getattr(part, f.name) for part in parts] for f in fields(cls)}
-        return cls(
-            **{
-                name: torch.cat(column) if isinstance(column[0], Tensor) else sum(column, ())
-                for name, column in columns.items()
-            }
-        )
-
-    def _map(
-        self, of_tensors: Callable[[Tensor], Tensor], of_objects: Callable[[Objects], Objects]
-    ) -> Self:
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        moved = {name: of_tensors(v) for name, v in values.items() if isinstance(v, Tensor)}
-        return replace(
-            self,
-            **moved,
-            support=tuple(map(of_objects, self.support)),
-            query=tuple(map(of_objects, self.query)),
-        )
 
 
 class PairDataset(Joinable[PairBatch]):
