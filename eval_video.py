@@ -164,7 +164,10 @@ def parse_options() -> tuple[
     namespace = parser.parse_args()
     data, tested, options, last = checked_options(groups, namespace)
     method = namespace.method
-    frames, method_options = (FrameOptions(), last) if method else (last, None)
+    if method:  # a method of few layers hands its masks to a SAM 2 of few layers
+        frames, method_options = FrameOptions(shrunk=getattr(last, "shrunk", False)), last
+    else:
+        frames, method_options = last, None
     if frames.shrunk and tested.sam2_checkpoint:
         raise UsageError("--shrunk leaves no use for --sam2_checkpoint")
     if tested.ckpt and method:

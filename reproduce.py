@@ -76,7 +76,13 @@ def parse_flags() -> argparse.Namespace:
     how.add_argument(
         "--gpus", type=int, default=1, metavar="N", help="number of processes of torchrun"
     )
-    how.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds of evaluations")
+    how.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        default=[*range(5)],
+        help="seeds of evaluations (default: five)",
+    )
     how.add_argument(
         "--folds",
         type=int,

@@ -3,20 +3,25 @@
 from collections.abc import Iterable, Sequence
 
 from model.dc_sam.config import DcSamOptions
-from reproduction import operations
-from reproduction.pair_operations import OPERATIONS
+from reproduction import operations, pair_operations
+from reproduction.baseline_operations import BASELINE_OPERATIONS
 from reproduction.recipe import BENCHMARKS, DC_SAM, TEST_EPISODES, Row, Table, Training
 from reproduction.steps import SAM_2
 
 BACKWARD = 2
 """A backward pass costs about twice its forward pass."""
 TUBE_FRAMES = 5
-TRAINING_IMAGES = {"pascal": (4208, 3726, 2752, 4510), "coco": (82_783,) * 4}
+OPERATIONS = {**pair_operations.OPERATIONS, **BASELINE_OPERATIONS}
+TRAINING_IMAGES = {
+    "pascal": (4208, 3726, 2752, 4510),
+    "coco": (82_783,) * 4,
+    "coco_all": (82_783,),
+}
 """Episodes of an epoch by fold: PASCAL's lists; for COCO at most all images of train2014."""
 TEST_FRAMES = {"icvos": 99_549}
 """Section 3 of the paper; LVOS v2 is left out, as its paper has to be asked."""
 MEMORIES = 7
-SEEDS = 3
+SEEDS = 5
 
 
 def table(chosen: Sequence[tuple[Table, Sequence[Row]]], tera: float) -> str:
@@ -101,10 +106,12 @@ def training_cost(training: Training) -> float:
 def _pair_training_cost(training: Training) -> float:
     """Of pairs: both views are encoded, the query is asked for what the reference shows."""
     part = OPERATIONS[training.method](training.flags)
-    pair = 2 * part.encoder + (1 + BACKWARD) * (2 * part.neck + part.answer_all)
-    numbers = [int(str(training.flags[name])) for name in ("episodes_per_epoch", "epochs")]
+    pair = 2 * part.encoder + part.alone + (1 + BACKWARD) * (2 * part.neck + part.answer_all)
+    epochs = int(str(training.flags["epochs"]))
+    if "episodes_per_epoch" not in training.flags:
+        return pair * sum(TRAINING_IMAGES[training.benchmark]) * epochs
     folds = len(BENCHMARKS[training.benchmark].folds) if training.folds else 1
-    return pair * numbers[0] * numbers[1] * folds
+    return pair * int(str(training.flags["episodes_per_epoch"])) * epochs * folds
 
 
 def _propagated(frames: int, decode: float) -> float:
@@ -128,9 +135,13 @@ def evaluation_cost(row: Row) -> float | None:
     frames = TEST_FRAMES.get(row.benchmark)
     if frames is None:
         return None
+    return _followed(part, frames) * (1 if row.given_masks else SEEDS)
+
+
+def _followed(part: operations.Operations, frames: int) -> float:
+    """GFLOP of SAM 2 for so many frames of videos."""
     frame = part.segmenter + part.decode + operations.memory_attention(SAM_2, MEMORIES)
-    frame += operations.memory_encoder(SAM_2)
-    return frame * frames * (1 if row.given_masks else SEEDS)
+    return (frame + operations.memory_encoder(SAM_2)) * frames
 
 
 def _pair_evaluation_cost(row: Row, method: str) -> float | None:
@@ -140,7 +151,11 @@ def _pair_evaluation_cost(row: Row, method: str) -> float | None:
     part = OPERATIONS[method](row.model)
     images = 1 + row.shots * (benchmark.references or 0)
     runs = max(1, len(row.folds)) * (SEEDS if benchmark.drawn else 1)
-    return (images * (part.encoder + part.neck) + part.answer) * benchmark.queries * runs
+    query = images * (part.encoder + part.neck) + part.alone + part.answer
+    rest = 0.0
+    if row.carried:
+        rest = _followed(operations.count(options_of(None)), TEST_FRAMES[row.benchmark])
+    return (query * benchmark.queries + rest) * runs
 
 
 def _hours(giga: float, tera: float) -> float:

@@ -9,7 +9,10 @@ from model.dc_sam.config import DcSamOptions, build_generator
 from model.dc_sam.network import DcSam
 from model.dc_sam.video_training import unfreeze
 from model.sam.adapters import add_adapters, unfreeze_adapters
+from model.vrp_sam.config import VrpSamOptions
+from model.vrp_sam.config import build_generator as build_vrp_sam_generator
 from reproduction import operations
+from reproduction.baseline_operations import vrp_sam_parts
 from reproduction.recipe import Training
 
 MILLION = 1_000_000
@@ -28,6 +31,14 @@ def table_14(fusion: str) -> Mapping[str, float]:
     total = 2 * part.backbone + (1 + part.branches) * part.high + part.support + part.query
     parameters = operations.learnable_parameters(options)
     return {"FLOPs (G)": total / 2, "parameters (M)": parameters / MILLION}
+
+
+def table_14_vrp_sam() -> Mapping[str, float]:
+    """The same of VRP-SAM with ResNet-50."""
+    frozen, learned, _ = vrp_sam_parts("resnet50")
+    generator = build_vrp_sam_generator(VrpSamOptions(), middle_channels=1536, channels=256)
+    parameters = sum(parameter.numel() for parameter in generator.parameters())
+    return {"FLOPs (G)": (2 * frozen + learned) / 2, "parameters (M)": parameters / MILLION}
 
 
 def tuned_parameters(training: Training) -> Mapping[str, float]:

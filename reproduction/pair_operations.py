@@ -30,6 +30,8 @@ class PairOperations:
     """What learns, a target with its references."""
     answer_all: float
     """The same with the answers of every layer, as training needs them."""
+    alone: float = 0.0
+    """Frozen networks that see a target only."""
 
 
 @cache

@@ -65,6 +65,7 @@ def _episodes(title: str) -> Benchmark:
         folds=FOLDS,
         flags={"test_episodes": TEST_EPISODES},
         smoke={"test_episodes": SMOKE_EPISODES},
+        queries=TEST_EPISODES,
     )
 
 
@@ -125,6 +126,8 @@ def _objects(title: str, path: str, folder: str, data: str = "", **flags: object
     )
 
 
+ICVOS_VIDEOS = 369
+"""One first frame in each; a video of several classes is looked at for each of them."""
 LVIS_FOLDS = tuple(range(10))
 OWN_SIZE = "miou_original_size"
 """Entry of the results: at the images' own sizes."""
@@ -135,7 +138,7 @@ BENCHMARKS = {
     "pascal": _episodes("PASCAL-5i"),
     "coco": _episodes("COCO-20i"),
     "coco2pascal": _episodes("COCO-20i to PASCAL-5i"),
-    "icvos": Benchmark("IC-VOS", "eval_video.py", values=VIDEO_VALUES),
+    "icvos": Benchmark("IC-VOS", "eval_video.py", values=VIDEO_VALUES, queries=ICVOS_VIDEOS),
     "lvos": Benchmark("LVOS v2", "eval_video.py", values=VIDEO_VALUES),
     "coco_legacy": _protocol("COCO-20i", "coco", "coco_legacy", FOLDS, 1000),
     "pascal_legacy": _protocol("PASCAL-5i", "pascal", "pascal_legacy", FOLDS, 1000),
@@ -200,6 +203,8 @@ class Released:
     """Of the folder of its results."""
     flags: Mapping[str, object]
     """What names them on the command line of an evaluation."""
+    smoke: Mapping[str, object] = field(default_factory=dict)
+    """Further flags that make a smoke run short."""
 
 
 @dataclass(frozen=True)
@@ -220,6 +225,8 @@ class Row:
     masks_of: str = ""
     """The other method whose masks of the first frame are given; empty: the true ones, so that
     nothing but SAM 2's tracking is tested."""
+    carried: bool = False
+    """The original SAM 2 carries on the masks that the model finds on a video's first frame."""
     released: Released | None = None
     """What is tested where there is no training; None: the original SAM 2."""
     flags: Mapping[str, object] = field(default_factory=dict)

@@ -71,7 +71,7 @@ class Settings:
     work: Path
     datapath: Path
     gpus: int = 1
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     """Of the evaluation's episodes or supports."""
     folds: tuple[int, ...] | None = None
     """Only these folds; None: all of a benchmark."""
@@ -192,7 +192,7 @@ def evaluation_step(row: Row, fold: int | None, seed: int | None, settings: Sett
         trained = training_folder(row.training, fold, settings) / "last.safetensors"
         machine += ("--ckpt", trained)
     elif row.released:
-        shrunk = {"shrunk": True} if settings.smoke else {}
+        shrunk = {"shrunk": True, **row.released.smoke} if settings.smoke else {}
         recipe += as_flags({**row.released.flags, **shrunk})
     recipe += as_flags(row.flags)
     return Step(
@@ -208,6 +208,7 @@ def evaluation_folder(row: Row, fold: int | None, seed: int | None, settings: Se
     """Where the evaluation of a row on one fold with one seed writes."""
     test = f"{row.benchmark}-{row.shots}shot" + ("-given" if row.given_masks else "")
     test += f"-{row.masks_of}" if row.masks_of else ""
+    test += "-carried" if row.carried else ""
     test += "".join(f"-{word.removeprefix('--')}" for word in as_flags(row.flags))
     tested = row.released.name if row.released else _name_of(row.training, settings)
     folder = settings.work / "evaluate" / tested / test
@@ -245,8 +246,9 @@ def _video_evaluation(
     else:
         machine = ("--icvos_path", settings.data / "IC-VOS", "--coco_path", settings.data)
         recipe += ("--nshot", row.shots, "--seed", seed)
-    if row.training is None and row.released is None:
-        recipe += ("--sam2_cfg", SAM_2, *(["--shrunk"] if settings.smoke else []))
+    if row.carried or not row.model:
+        shrunk = settings.smoke and not row.released  # public weights are shrunk by a flag already
+        recipe += ("--sam2_cfg", SAM_2, *(["--shrunk"] if shrunk else []))
     return words(*recipe), machine
 
 

@@ -88,7 +88,7 @@ def test_print_shows_every_command_and_runs_none(script, tmp_path):
     outcome = script(reproduce, *row, "--print", "--gpus", 4, "--work", tmp_path / "work")
     commands = [line for line in outcome.output.splitlines() if not line.startswith("#")]
     assert outcome.code == 0
-    assert len(commands) == 4 * (1 + 3)
+    assert len(commands) == 4 * (1 + 5)
     assert commands[0].startswith("torchrun --standalone --nproc_per_node=4 train_image.py ")
     assert commands[1].startswith("torchrun --standalone --nproc_per_node=4 eval_image.py ")
     assert not (tmp_path / "work").exists()
@@ -118,4 +118,4 @@ def test_a_failing_step_is_named_and_the_table_is_written(script, tmp_path, monk
     outcome = script(reproduce, "table4", "--work", tmp_path)
     assert outcome.code == 1
     assert outcome.error == "error: exit code 3 of: python -c 'exit(3)'\n"
-    assert numbers(tmp_path, "table4")[0]["paper"] == "68.38"
+    assert numbers(tmp_path, "table4")[0]["paper"] == "32.23"

@@ -9,6 +9,7 @@ from model.first_frame import FirstFrameVideo
 from model.method import Method
 from model.method_data import Prediction
 from model.sam.sam2 import ABSENT_LOGIT
+from model.sam.video_predictor import VideoPredictor
 from tests.helpers import tiny_model
 
 SIDE, SIZE = 64, (40, 96)
@@ -76,6 +77,25 @@ def test_sam2_sees_padded_frames_squashed(monkeypatch: pytest.MonkeyPatch):
     FirstFrameVideo(method, [mask()], sam2).step(image, sizes=torch.tensor([SIZE]))
     assert shown[0].shape[-2:] == (sam2.image_size, sam2.image_size)
     assert (shown[0] - image[..., :1, :1]).abs().max() < 1e-4  # no padding is left
+
+
+@torch.no_grad()
+def test_what_follows_is_what_follows_the_same_mask_from_anywhere():
+    method, sam2 = Marker(padded=False), tiny_model(2).segmenter
+    random = np.random.default_rng(1)
+    frames = [random.integers(0, 256, (*SIZE, 3), dtype=np.uint8) for _ in range(4)]
+    images = [method.geometry.image(pixels)[None] for pixels in frames]
+    carried = FirstFrameVideo(method, [mask()], sam2)
+    given = VideoPredictor(sam2)
+    found, expected = (
+        carried.step(images[0]),
+        given.step(images[0], method.geometry.mask(mask())[None]),
+    )
+    assert torch.equal(found.masks, expected.masks)
+    for image in images[1:]:
+        found, expected = carried.step(image), given.step(image)
+        torch.testing.assert_close(found.logits, expected.logits, atol=0.05, rtol=0.01)
+        assert torch.equal(found.masks, expected.masks)
 
 
 def test_a_video_needs_a_support():

@@ -139,6 +139,25 @@ def test_masks_of_another_method_are_carried_on_where_they_are_there(parse, tmp_
     assert step.folder == tmp_path / "evaluate" / "original" / "icvos-1shot-given-pfenet"
 
 
+def test_sam2_carries_on_what_a_method_found(parse, tmp_path):
+    rows = {row.name: row for row in BY_NAME["table4"].rows}
+    (step,) = steps_of(rows["persam_f"], settings(tmp_path))
+    parsed = parse(step)
+    assert (parsed["sam2_cfg"], parsed["seed"], parsed["first_frame"]) == (
+        *("sam2.1_hiera_l", 1, "prompt"),
+    )
+    assert ("--method", "persam_f") in list(pairwise(step.words))
+    *_, step = steps_of(rows["vrp_sam"], settings(tmp_path))
+    parsed = parse(step)
+    trained = tmp_path / "train" / "vrp-sam-coco_all-resnet50" / "last.safetensors"
+    assert (parsed["ckpt"], parsed["sam2_cfg"]) == (trained, "sam2.1_hiera_l")
+    smoke = settings(tmp_path, smoke=True)
+    for name in ("persam", "matcher", "vrp_sam"):
+        *_, step = steps_of(rows[name], smoke)
+        assert step.words.count("--shrunk") == 1
+        assert parse(step)["shrunk"]
+
+
 def test_public_weights_are_named_by_their_method(parse, tmp_path):
     row = BY_NAME["sine-images"].rows[1]
     (step,) = steps_of(row, settings(tmp_path))
