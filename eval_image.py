@@ -6,8 +6,9 @@
 The checkpoint's header says which method it is and which classes were kept for testing; --method
 takes one with public weights, with its own flags (--method NAME --help). Results say whether the
 tested classes were seen in training. torchrun spreads the episodes over processes and the numbers
-stay the same. The output folder gets results.json, episodes.jsonl, contact_sheet.png, the masks
-shown there and settings.json; it is refused where it holds results of other settings.
+stay the same. The output folder gets results.json, episodes.jsonl, items.jsonl with the areas of
+each episode, contact_sheet.png, the masks shown there and settings.json; it is refused where it
+holds results of other settings.
 """
 
 import time
@@ -33,6 +34,7 @@ from evaluation.contact_sheet import episode_sheet
 from evaluation.episodes import TestedData, TestedEpisodes
 from evaluation.exposure import Exposure
 from evaluation.image import MethodSegmenter, evaluate
+from evaluation.item_log import ItemLog
 from evaluation.protocol import Protocol, protocol_names
 from evaluation.subject import Subject, SubjectOptions, parse_subject
 from model.method import Method
@@ -169,6 +171,8 @@ def main() -> int:
             )
         results["seconds"] = round(time.time() - start, 1)
         if processes.is_main:
+            results["intervals"] = scores.intervals(tested.keys)
+            ItemLog(folder).write(scores.records(tested.keys))
             heading = f"{protocol.name} fold {data.fold}, {data.nshot}-shot, {exposure}"
             rows = range(about.sheet_rows)
             sheet, masks = episode_sheet(segmenter, episodes, rows, processes, heading)
