@@ -6,10 +6,13 @@ RUN := $(VENV)/bin/python
 # Waiting threads sleep: without this, several processes on few cores slow each other down.
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: app demo demo-folds demo-video demo-instances demo-pairs test test-slow lint format install clean
+.PHONY: app benchmark demo demo-folds demo-video demo-instances demo-pairs test test-slow lint format install clean
 
 app: install
 	$(RUN) app.py
+
+benchmark: install
+	$(RUN) -m tools.benchmark
 
 demo: install
 	$(RUN) -m tools.demo images

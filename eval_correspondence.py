@@ -58,10 +58,12 @@ def main() -> int:
     (options, about), method_options = parse_subject(
         __doc__, (CorrespondenceOptions, SubjectOptions)
     )
+    if about.feature_cache:
+        raise UsageError("--feature_cache: places are compared by features that it does not hold")
     quiet_libraries()
     start = time.time()
     with process_group(about.device) as processes:
-        subject = Subject.load(about, method_options, processes.device)
+        subject = Subject.load(about, method_options, processes.device, processes.is_main)
         model = subject.method
         if not model.compares_places:
             raise UsageError(f"{model.name} has no image features to compare places by")

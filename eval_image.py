@@ -6,9 +6,8 @@
 The checkpoint's header says which method it is and which classes were kept for testing; --method
 takes one with public weights, with its own flags (--method NAME --help). Results say whether the
 tested classes were seen in training. torchrun spreads the episodes over processes and the numbers
-stay the same. The output folder gets results.json, episodes.jsonl, items.jsonl with the areas of
-each episode, contact_sheet.png, the masks shown there and settings.json; it is refused where it
-holds results of other settings.
+stay the same. The output folder gets results.json, episodes.jsonl, contact_sheet.png, the masks
+shown there and settings.json; it is refused where it holds results of other settings.
 """
 
 import time
@@ -28,13 +27,11 @@ from data.benchmarks import open_benchmark, open_tested
 from data.classes import BENCHMARKS, FOLDS_OF, in_voc_words
 from data.episode import EpisodeDataset
 from data.marking import PROMPTS, Marking, kinds_of
-from data.sampler import count_queries
 from evaluation.baselines import score_baselines
 from evaluation.contact_sheet import episode_sheet
 from evaluation.episodes import TestedData, TestedEpisodes
 from evaluation.exposure import Exposure
 from evaluation.image import MethodSegmenter, evaluate
-from evaluation.item_log import ItemLog
 from evaluation.protocol import Protocol, protocol_names
 from evaluation.subject import Subject, SubjectOptions, parse_subject
 from model.method import Method
@@ -102,7 +99,7 @@ def main() -> int:
     quiet_libraries()
     start = time.time()
     with process_group(about.device) as processes:
-        subject = Subject.load(about, method_options, processes.device)
+        subject = Subject.load(about, method_options, processes.device, processes.is_main)
         model, facts = subject.method, subject.facts
         if options.protocol and data.benchmark is None:
             data = replace(data, benchmark=Protocol.named(options.protocol, None).benchmark)
@@ -117,11 +114,10 @@ def main() -> int:
         )
         if protocol.voc_words:
             split.class_names = in_voc_words(split.class_names)
-        meant = protocol.count(len(split.class_lists), count_queries(split, data.nshot))
         if options.episodes and options.episodes.is_file():
             tested = TestedEpisodes.read(options.episodes, data)
         else:
-            count = options.test_episodes or meant
+            count = options.test_episodes or protocol.episodes
             tested = TestedEpisodes.draw(split, data.nshot, options.seed, count)
         settings = {
             **tested.facts,
@@ -153,7 +149,9 @@ def main() -> int:
             **scores.results(class_names),
             **exposure.results(facts, class_names),
             **settings,
-            **protocol.results(tested.header.sampler, len(tested.keys), meant),
+            **protocol.results(
+                tested.header.sampler, len(tested.keys), sum(map(len, split.class_lists.values()))
+            ),
             **subject.results,
             "cost": {
                 "seconds_per_episode": scores.seconds_per_episode,
@@ -171,8 +169,6 @@ def main() -> int:
             )
         results["seconds"] = round(time.time() - start, 1)
         if processes.is_main:
-            results["intervals"] = scores.intervals(tested.keys)
-            ItemLog(folder).write(scores.records(tested.keys))
             heading = f"{protocol.name} fold {data.fold}, {data.nshot}-shot, {exposure}"
             rows = range(about.sheet_rows)
             sheet, masks = episode_sheet(segmenter, episodes, rows, processes, heading)

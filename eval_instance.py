@@ -36,7 +36,7 @@ def main() -> int:
     quiet_libraries()
     start = time.time()
     with process_group(about.device) as processes:
-        subject = Subject.load(about, method_options, processes.device)
+        subject = Subject.load(about, method_options, processes.device, processes.is_main)
         method, facts = subject.method, subject.facts
         method.refuse_shots(data.nshot)
         benchmark = FewShotInstances.open(data.benchmark, data.datapath, data.test_images)

@@ -109,7 +109,7 @@ def main() -> int:
     quiet_libraries()
     start = time.time()
     with process_group(about.device) as processes:
-        subject = Subject.load(about, method_options, processes.device)
+        subject = Subject.load(about, method_options, processes.device, processes.is_main)
         model, facts = subject.method, subject.facts
         if options.self_reference == "silenced" and not model.can_silence:
             raise UsageError(f"--self_reference silenced: {model.name} cannot be told nothing")

@@ -39,7 +39,7 @@ from data.training import (
 )
 from evaluation.validation import held_out_images
 from model.checkpoint import frozen_fingerprint, learnable_weights
-from model.feature_store import Encoder, FeatureStore
+from model.feature_store import open_store
 from model.layers import drawn_by_episode
 from model.method import Method
 from model.registry import DEFAULT_METHOD, METHODS
@@ -114,11 +114,11 @@ def main() -> int:
         if run.resume:
             weights = trainer.resume(run.folder)
             load_strictly(model, weights, run.folder, learnable_weights(model))
-        encoder = FeatureStore(model) if run.store_features else Encoder(model)
+        model.store = open_store(model, facts["model"], run, processes.is_main, run.store_features)
         log = RunLogger(run.folder, processes)
         while not trainer.finished:
             start = time.time()
-            loss = train_one_epoch(trainer, items.at(trainer.epoch), encoder, losses)
+            loss = train_one_epoch(trainer, items.at(trainer.epoch), losses)
             scores, sheet = held_out_images(
                 model,
                 validation,
@@ -159,12 +159,12 @@ def refuse_what_it_cannot(
     model.refuse_shots(data.nshot)
     if sources.sources is not None and data.nshot > 1:
         raise UsageError("--nshot: pairs have one reference")
-    if METHODS[model.name].pairs and run.store_features:
-        raise UsageError("--store_features: no two views of a picture are the same in pairs")
+    if METHODS[model.name].pairs and run.stores:
+        raise UsageError("features cannot be kept: no two views of a picture are the same in pairs")
     if METHODS[model.name].pairs and run.prompt != "mask":
         raise UsageError("--prompt: references of pairs are marked by their masks")
-    if run.store_features and model.encoder_learns:
-        raise UsageError(f"--store_features: {model.name} trains the encoder itself")
+    if run.stores and model.encoder_learns:
+        raise UsageError(f"features cannot be kept: {model.name} trains the encoder itself")
     model.refuse_kinds(kinds_of(run.prompt))
 
 
@@ -196,7 +196,7 @@ def say_what_is_left_out(items: TrainingData, processes: Processes) -> None:
         print(f"too few training images for an episode, left out: {name_some(names)}")
 
 
-def train_one_epoch(trainer: Trainer, episodes: Joinable, encoder: Encoder, options: Any) -> float:
+def train_one_epoch(trainer: Trainer, episodes: Joinable, options: Any) -> float:
     """Make this epoch's updates; returns the mean loss of all processes."""
     model, accumulate = trainer.model.train(), trainer.options.accumulate
     totals = []
@@ -206,15 +206,12 @@ def train_one_epoch(trainer: Trainer, episodes: Joinable, encoder: Encoder, opti
         drawn = drawn_by_episode(model, trainer.seeds(batch.indices), batch.shots)
         with trainer.synchronised(last):
             with trainer.autocast(), drawn:
-                support = encoder.encode(
-                    batch.support_names,
+                support = model.features(
                     batch.support_images.flatten(0, 1),
                     support_only=True,
                     sizes=batch.support_sizes.flatten(0, 1),
                 )
-                query = encoder.encode(
-                    batch.query_names, batch.query_image, sizes=batch.query_sizes
-                )
+                query = model.features(batch.query_image, sizes=batch.query_sizes)
                 losses = trainer.losses(query, support, batch, options)
                 loss = sum(weights.get(name, 1) * loss for name, loss in losses.items())
             trainer.scaler.scale(loss / accumulate).backward()

@@ -36,7 +36,7 @@ from model.checkpoint import frozen_fingerprint, options_of, read_checkpoint, re
 from model.dc_sam.config import HYPER_PARAMETERS, DcSamOptions, build_dc_sam
 from model.dc_sam.network import DcSam
 from model.dc_sam.video_training import PARTS, TubeLoss, segment_tubes, unfreeze
-from model.feature_store import Encoder, FeatureStore
+from model.feature_store import open_store
 from model.layers import drawn_by_episode
 from model.method_options import LossOptions
 from model.sam.adapters import adapter_names, add_adapters, unadapted_name, unfreeze_adapters
@@ -154,12 +154,12 @@ def main() -> int:
         claim_run(run.folder, settings, run.resume, processes)
         if run.resume:
             load_strictly(model, trainer.resume(run.folder), run.folder, saved)
-        encoder = FeatureStore(model) if run.store_features else Encoder(model)
+        model.store = open_store(model, facts["model"], run, processes.is_main, run.store_features)
         log = RunLogger(run.folder, processes)
         while not trainer.finished:
             start = time.time()
             episodes = training_data(sampler, stage, trainer, model)
-            loss = train_one_epoch(trainer, episodes, encoder, stage.tubes, losses)
+            loss = train_one_epoch(trainer, episodes, stage.tubes, losses)
             scores, sheet = validate(model, validation, stage, run, training, processes)
             record = {
                 "epoch": trainer.epoch + 1,
@@ -206,8 +206,8 @@ def parse_options() -> tuple[
     parser.set_defaults(sam_version=2, **numbers)
     flags = parser.parse_args()
     options = checked_options(groups, flags)
-    if tubes and flags.store_features:
-        raise UsageError("--store_features: the frames of mask tubes are new each time")
+    if tubes and (flags.store_features or flags.feature_cache):
+        raise UsageError("features cannot be kept: the frames of mask tubes are new each time")
     if flags.sam_version != 2:
         raise UsageError("--sam_version 1 has no memory: videos need SAM 2")
     return options
@@ -259,7 +259,6 @@ def training_data(
 def train_one_epoch(
     trainer: Trainer,
     episodes: EpisodeDataset | MaskTubeDataset,
-    encoder: Encoder,
     tubes: bool,
     options: LossOptions,
 ) -> float:
@@ -275,13 +274,14 @@ def train_one_epoch(
         dropout = drawn_by_episode(model, trainer.seeds(batch.indices), batch.shots)
         with trainer.synchronised(last):
             with trainer.autocast(), dropout:
-                support = encoder.encode(
-                    batch.support_names,
+                support = model.features(
                     batch.support_images.flatten(0, 1),
                     support_only=True,
                     sizes=batch.support_sizes.flatten(0, 1),
                 )
-                queries = [] if tubes else [encoder.encode(batch.query_names, batch.query_image)]
+                queries = (
+                    [] if tubes else [model.features(batch.query_image, sizes=batch.query_sizes)]
+                )
                 losses = trainer.losses(*queries, support, batch, options)
                 loss = sum(losses.values())
             trainer.scaler.scale(loss / accumulate).backward()

@@ -1,4 +1,4 @@
-"""The folder of a training run, and what is watched while it trains."""
+"""The folder of a training run, what is watched while it trains, and where features are kept."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,28 @@ from common.trainer import STATE_FILE
 
 
 @dataclass(frozen=True)
-class RunOptions:
+class CacheOptions:
+    """Where features of images are kept for this and other runs."""
+
+    feature_cache: Path | None = option(
+        None, "folder that keeps frozen features of images for this and other runs"
+    )
+    feature_cache_gb: float = option(
+        50.0, "how many gigabytes that folder may hold; what comes later is not kept"
+    )
+
+    def problems(self) -> list[str]:
+        """Every reason why these options cannot be used."""
+        found = []
+        if not self.feature_cache_gb > 0:
+            found.append(f"--feature_cache_gb must be above 0, not {self.feature_cache_gb}")
+        if self.feature_cache and self.feature_cache.exists() and not self.feature_cache.is_dir():
+            found.append(f"--feature_cache: {self.feature_cache} is no folder")
+        return found
+
+
+@dataclass(frozen=True)
+class RunOptions(CacheOptions):
     """What a run writes, and how it is watched."""
 
     output: Path | None = option(None, "the run's folder (default: runs/LOGPATH)")
@@ -22,8 +43,13 @@ class RunOptions:
         None, "training episodes drawn for an epoch (default: one for each training image)"
     )
     store_features: bool = option(
-        False, "keep frozen features of training images in memory (tiny models: 0.7 MB an image)"
+        False, "keep frozen features of images in memory as well (tiny models: 0.7 MB an image)"
     )
+
+    @property
+    def stores(self) -> bool:
+        """Whether features are kept at all."""
+        return self.store_features or self.feature_cache is not None
 
     @property
     def deciding(self) -> dict[str, Any]:
@@ -38,8 +64,7 @@ class RunOptions:
         return self.output or Path("runs") / self.logpath
 
     def problems(self) -> list[str]:
-        """Every reason why these options cannot be used."""
-        found = []
+        found = super().problems()
         begun = (self.folder / STATE_FILE).is_file()
         if self.resume and not begun:
             found.append(f"--resume: nothing to continue in {self.folder} (no {STATE_FILE})")

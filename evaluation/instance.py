@@ -88,7 +88,7 @@ class InstanceFinder:
             masks = torch.stack([geometry.mark(mask) for _, mask in pairs])[None].to(device)
             sizes = torch.tensor([mask.shape for _, mask in pairs])
             with autocast(device, precision):
-                features = method.encode(images, support_only=True, sizes=sizes)
+                features = method.features(images, support_only=True, sizes=sizes)
                 supports.append(method.encode_support(features, masks, names=[name]))
         return cls(method, supports, benchmark.categories, precision, device)
 
@@ -98,7 +98,9 @@ class InstanceFinder:
         picture, image = opened
         start = time.perf_counter()
         with autocast(self.device, self.precision):
-            features = self.method.encode(image.to(self.device), sizes=torch.tensor([picture.size]))
+            features = self.method.features(
+                image.to(self.device), sizes=torch.tensor([picture.size])
+            )
             [found] = self.method.find_instances(features, self.supports, [picture.size])
         synchronize(self.device)
         seconds = time.perf_counter() - start

@@ -111,7 +111,7 @@ class SemanticSegmenter:
         size = tuple(image.labels.shape)
         result = Segmented(size, self.device)
         with autocast(self.device, self.precision):
-            features = self.method.encode(
+            features = self.method.features(
                 image.pixels.to(self.device), sizes=torch.tensor([size], device=self.device)
             )
         classes = list(asked)
@@ -135,7 +135,7 @@ class SemanticSegmenter:
         geometry = self.method.geometry
         mask = geometry.mask(labels == class_id, keep_small=True)
         size = torch.tensor([labels.shape], device=self.device)
-        features: Features = self.method.encode(
+        features: Features = self.method.features(
             geometry.image(pixels)[None].to(self.device), support_only=True, sizes=size
         )
         names = [self.references.images.class_names[class_id]] if self.names else None

@@ -11,15 +11,17 @@ from common.cli import checked_options, method_parser, option
 from common.distributed import DEVICES
 from common.errors import UsageError
 from common.files import digest
+from common.run_options import CacheOptions
 from common.trainer import PRECISIONS
 from model.checkpoint import build_method, entry_of, frozen_fingerprint, load_method
+from model.feature_store import open_store
 from model.method import Method
 from model.method_options import MethodOptions
 from model.registry import READY
 
 
 @dataclass(frozen=True)
-class SubjectOptions:
+class SubjectOptions(CacheOptions):
     """What is tested, on what, and where results go."""
 
     ckpt: Path | None = option(None, "checkpoint to evaluate; or give --method")
@@ -41,8 +43,7 @@ class SubjectOptions:
         return self.output or (self.ckpt.parent if self.ckpt else Path("runs")) / name
 
     def problems(self) -> list[str]:
-        """Every reason why these options cannot be used."""
-        found = []
+        found = super().problems()
         if self.ckpt and not self.ckpt.is_file():
             found.append(f"--ckpt: no such file: {self.ckpt}")
         if self.sheet_rows < 0:
@@ -60,16 +61,26 @@ class Subject(NamedTuple):
 
     @classmethod
     def load(
-        cls, options: SubjectOptions, method: MethodOptions | None, device: torch.device
+        cls,
+        options: SubjectOptions,
+        method: MethodOptions | None,
+        device: torch.device,
+        announce: bool,
     ) -> Self:
         """Open the checkpoint, or build a method from public weights.
+
+        Args:
+            announce: say where its features are kept, if they are.
 
         Raises:
             UsageError: it cannot be built, see `model.checkpoint`.
         """
         if method:
-            return cls(options, *build_method(method, device, options.fetch))
-        return cls(options, *load_method(options.ckpt, device))
+            opened, facts = build_method(method, device, options.fetch)
+        else:
+            opened, facts = load_method(options.ckpt, device)
+        opened.store = open_store(opened, facts["model"], options, announce)
+        return cls(options, opened, facts)
 
     @property
     def title(self) -> str:
@@ -84,6 +95,7 @@ class Subject(NamedTuple):
             "weights": digest(ckpt) if ckpt else self.facts["model"],
             "frozen": frozen_fingerprint(self.method),
             "precision": self.options.precision,
+            **({"features": "half precision"} if self.options.feature_cache else {}),
         }
 
     @property

@@ -142,7 +142,7 @@ class VideoMethod:
         support = read_supports(split, item.support, self.geometry)
         images = support.images[0].to(self.device)
         with autocast(self.device, self.precision):
-            encoded = self.method.encode(images, support_only=True, sizes=support.sizes[0])
+            encoded = self.method.features(images, support_only=True, sizes=support.sizes[0])
             masks = support.masks.to(self.device)
             return self.method.encode_support(encoded, masks, names=[item.class_name])
 

@@ -9,6 +9,7 @@ from typing import Self
 from common.cli import option
 from common.distributed import DEVICES
 from common.errors import UsageError
+from common.run_options import CacheOptions
 from common.trainer import PRECISIONS
 from labelling.marks import Mark
 from model.instances import LEAST_SCORE
@@ -114,7 +115,7 @@ FORMATS = ("polygons", "labelme", "yolo", "label_studio")
 
 
 @dataclass(frozen=True)
-class LabellingOptions:
+class LabellingOptions(CacheOptions):
     """What labels pictures, and how."""
 
     ckpt: Path | None = option(
@@ -149,8 +150,7 @@ class LabellingOptions:
         return CALIBRATED_THRESHOLD if calibrated else 0.0
 
     def problems(self) -> list[str]:
-        """Every reason why these options cannot be used."""
-        found = []
+        found = super().problems()
         if self.ckpt is not None and not self.ckpt.is_file():
             found.append(f"--ckpt: no such file: {self.ckpt}")
         if self.presence is not None and not 0 <= self.presence <= 1:

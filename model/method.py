@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from common.errors import UsageError
 from common.geometry import Geometry, Size
 from model.backbones.backbone import Backbone
+from model.feature_store import FeatureStore
 from model.instances import MOST, Instances, separate_objects
 from model.method_data import Features, LabelledEpisodes, Prediction, Support, VideoState
 from model.method_options import LossOptions
@@ -51,6 +52,8 @@ class Method(nn.Module):
         """What its checkpoint was trained on, drawings or photographs; None: nothing is known."""
         self.untrained = False
         """Whether what draws masks has random weights, so that they mean nothing."""
+        self.store: FeatureStore | None = None
+        """Where `features` looks first; None: nowhere."""
 
     @property
     def geometry(self) -> Geometry:
@@ -141,6 +144,14 @@ class Method(nn.Module):
                 methods whose square is padded; None: the squares are the images.
         """
         raise NotImplementedError
+
+    def features(
+        self, images: Tensor, support_only: bool = False, sizes: Tensor | None = None
+    ) -> Features:
+        """`encode`, or what was stored of the same images, with all that queries need."""
+        if self.store is None:
+            return self.encode(images, support_only, sizes)
+        return self.store.encode(self, images, sizes)
 
     def place_features(self, images: Tensor) -> Tensor:
         """Features by whose cosine places of pictures correspond; B x 3 x H x W to B x C x h x w.

@@ -140,7 +140,7 @@ class MethodInUse:
         sizes = sizes or [picture.shape[:2] for picture in pixels]
         batch = torch.stack([self.geometry.image(image) for image in pixels])
         with autocast(self.device, self.precision):
-            images = self.method.encode(batch.to(self.device), sizes=torch.tensor(sizes))
+            images = self.method.features(batch.to(self.device), sizes=torch.tensor(sizes))
             supports = [concept.support.expand(len(pixels)) for concept in concepts]
             predictions = self.method.predict_together(images, supports)
         objects: Sequence[Instances | None] = [None] * len(pixels)
@@ -188,7 +188,7 @@ class MethodInUse:
             for concept in checked(concepts)
         ]
         with autocast(self.device, self.precision):
-            images = self.method.encode(batch.to(self.device), sizes=torch.tensor(sizes))
+            images = self.method.features(batch.to(self.device), sizes=torch.tensor(sizes))
             wanted = [support.expand(len(pixels)) for support in supports]
             return self.method.find_instances(images, wanted, sizes)
 
@@ -205,7 +205,7 @@ class MethodInUse:
         marks = torch.stack([geometry.mark(one.mark, one.kind) for one in taken])
         sizes = torch.tensor([one.mark.shape for one in taken])
         with autocast(self.device, self.precision):
-            encoded = self.method.encode(images.to(self.device), support_only=True, sizes=sizes)
+            encoded = self.method.features(images.to(self.device), support_only=True, sizes=sizes)
             return self.method.encode_support(
                 encoded, marks[None].to(self.device), [[one.kind for one in taken]], [name]
             )

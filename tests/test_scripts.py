@@ -18,6 +18,7 @@ MODULES = [
     ),
     *("tools.import_checkpoint", "tools.publish"),
     *("tools.calibrate", "tools.demo", "tools.weights", "tools.export_onnx", "tools.compare"),
+    *("tools.benchmark", "tools.cache_features"),
 ]
 
 

@@ -12,6 +12,7 @@ from common.checkpoint import read_facts
 from data.synthetic.image_sets import write_coco
 from model.checkpoint import load_method
 from model.sam.adapters import adapter_names, unadapted_name
+from tools import cache_features
 
 TINY = ("--preset", "tiny", "--random_weights", "--device", "cpu", "--nworker", "0")
 
@@ -256,13 +257,25 @@ def test_two_processes_learn_what_one_learns_from_the_same_global_batch(
         torch.testing.assert_close(value, two[name], atol=2e-4, rtol=1e-3, msg=name)
 
 
-def test_stored_features_give_the_same_training(train):
+def test_kept_features_give_the_same_training(train, script, coco, tmp_path):
+    folder = ("--feature_cache", tmp_path / "features")
+    flags = ("--benchmark", "coco_all", "--datapath", coco, *folder)
+    filled = script(cache_features, "--sam_version", 2, *TINY, *flags)
+    assert filled.code == 0, filled.error
+    assert "200 images encoded, 0 were there" in filled.output
+
     one, plain = train("plain", "--benchmark", "coco_all")
-    other, stored = train("stored", "--benchmark", "coco_all", "--store_features")
-    assert one.code == other.code == 0, other.error
+    two, stored = train("stored", "--benchmark", "coco_all", "--store_features")
+    other, cached = train("cached", "--benchmark", "coco_all", *folder)
+
+    assert one.code == two.code == other.code == 0, two.error + other.error
     expected = load_file(plain)
     for name, value in load_file(stored).items():
         torch.testing.assert_close(value, expected[name], rtol=1e-3, atol=2e-4, msg=name)
+    assert f"{tmp_path / 'features'}: 200 images" in other.output
+    assert len(list((tmp_path / "features").rglob("*.safetensors"))) == 200  # no new ones
+    losses = [json.loads((p.parent / "log.jsonl").read_text())["loss"] for p in (plain, cached)]
+    assert losses[1] == pytest.approx(losses[0], rel=2e-3)
 
 
 def test_sams_weights_learn_at_their_own_rate(train):

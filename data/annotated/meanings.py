@@ -137,8 +137,6 @@ def _words(coco_name: str) -> set[str]:
     return {plain(name) for name in (coco_name, *_OTHER_NAMES[coco_name].split(","))}
 
 
-_ANYTHING = {"object", "thing"}
-"""Names of classes whose objects may be of any category."""
 _WORDS = {number: _words(name) for number, name in COCO_CLASSES.items()}
 
 
@@ -154,12 +152,11 @@ def coco_meanings(names: Mapping[int, str | Iterable[str]]) -> dict[int, frozens
     found = {}
     for class_id, given in names.items():
         several = given.split(",") if isinstance(given, str) else list(given)
-        # a part, bottle:cap or cap of bottle, shows the object that it is of
-        whole = [one for n in several for one in (n.partition(":")[0], n.rpartition(" of ")[2])]
+        whole = [
+            name.partition(":")[0] for name in several
+        ]  # a part shows the object that it is of
         spoken = {plain(part) for name in whole for part in (name, *name.split("/"))}
-        meant = frozenset(
-            number for number, words in _WORDS.items() if words & spoken or _ANYTHING & spoken
-        )
+        meant = frozenset(number for number, words in _WORDS.items() if words & spoken)
         if meant:
             found[class_id] = meant
     return found

@@ -13,6 +13,7 @@ from segment_anything.modeling.image_encoder import Attention, get_rel_pos
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from common.distributed import bound_by_cache
 from model.sam.segmenter import DecodedMasks, Segmenter, SegmenterFeatures
 from model.sam.tiny_vit import TinyViT
 
@@ -116,6 +117,11 @@ _SHRUNK = {
 """What a shrunk variant has in the place of its own sizes."""
 
 
+BIAS_NUMBERS = 4 * 2**20
+"""How many numbers of a bias are made at once where caches matter: more would be written to memory
+that the system has to hand out anew each time, and read back from there."""
+
+
 class FusedAttention(Attention):
     """The package's attention computed by `scaled_dot_product_attention`.
 
@@ -130,16 +136,47 @@ class FusedAttention(Attention):
             .view(batch, height * width, 3, self.num_heads, channels // self.num_heads)
             .permute(2, 0, 3, 1, 4)
         )  # each B heads H*W channels/heads
-        bias = None
         if self.use_rel_pos:
-            grid = q.unflatten(2, (height, width))
-            rows = get_rel_pos(height, height, self.rel_pos_h)
-            columns = get_rel_pos(width, width, self.rel_pos_w)
-            along_y = torch.einsum("bnhwc,hkc->bnhwk", grid, rows)
-            along_x = torch.einsum("bnhwc,wkc->bnhwk", grid, columns)
-            bias = (along_y.unsqueeze(-1) + along_x.unsqueeze(-2)).flatten(4).flatten(2, 3)
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=self.scale)
+            attended = self._attend(q, k, v, height, width)
+        else:
+            attended = F.scaled_dot_product_attention(q, k, v, scale=self.scale)
         return self.proj(attended.transpose(1, 2).reshape(batch, height, width, channels))
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, height: int, width: int) -> Tensor:
+        """With the bias, some heads and rows of queries at a time; B x heads x H*W x D."""
+        grid = q.unflatten(2, (height, width))
+        rows = get_rel_pos(height, height, self.rel_pos_h)
+        columns = get_rel_pos(width, width, self.rel_pos_w)
+        # contiguous: else the sum has another order, and each kernel copies the whole bias
+        along_y = torch.einsum("bnhwc,hkc->bnhwk", grid, rows).contiguous().flatten(0, 1)
+        along_x = torch.einsum("bnhwc,wkc->bnhwk", grid, columns).contiguous().flatten(0, 1)
+        queries, keys, values = (tensor.flatten(0, 1) for tensor in (grid, k, v))
+        heads, lines = self._at_once(q.device, len(keys), height, width)
+
+        def part(some: slice, line: int) -> Tensor:
+            lot = (some, slice(line, line + lines))
+            bias = along_y[lot].unsqueeze(-1) + along_x[lot].unsqueeze(-2)
+            return F.scaled_dot_product_attention(
+                queries[lot].flatten(1, 2)[None],
+                keys[None, some],
+                values[None, some],
+                attn_mask=bias.flatten(3).flatten(1, 2)[None],
+                scale=self.scale,
+            )[0]
+
+        parts = []
+        for head in range(0, len(keys), heads):
+            some = slice(head, head + heads)
+            parts.append(torch.cat([part(some, line) for line in range(0, height, lines)], dim=1))
+        return torch.cat(parts).unflatten(0, q.shape[:2])
+
+    @staticmethod
+    def _at_once(device: torch.device, heads: int, height: int, width: int) -> tuple[int, int]:
+        """How many heads, and how many rows of their queries."""
+        if not bound_by_cache(device) or torch.compiler.is_exporting():
+            return heads, height
+        line = width * height * width
+        return max(1, BIAS_NUMBERS // (height * line)), min(height, max(1, BIAS_NUMBERS // line))
 
 
 class SamDecoder(Segmenter):

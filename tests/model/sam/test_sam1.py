@@ -3,6 +3,7 @@ import segment_anything
 import torch
 from segment_anything.modeling.image_encoder import Attention
 
+from model.sam import sam1
 from model.sam.sam1 import FusedAttention, Sam
 
 
@@ -17,10 +18,12 @@ from model.sam.sam1 import FusedAttention, Sam
     ],
     ids=["window", "full window", "global", "interpolated positions", "no relative positions"],
 )
+@pytest.mark.parametrize("numbers", [2**22, 1500], ids=["whole", "some rows at a time"])
 @torch.no_grad()
 def test_fused_attention_equals_the_explicit_one(
-    images: int, size: tuple[int, int], stored: tuple[int, int] | None
+    images: int, size: tuple[int, int], stored: tuple[int, int] | None, numbers: int, monkeypatch
 ):
+    monkeypatch.setattr(sam1, "BIAS_NUMBERS", numbers)
     options = {"num_heads": 3, "use_rel_pos": stored is not None, "input_size": stored}
     explicit, fused = Attention(24, **options), FusedAttention(24, **options)
     generator = torch.Generator().manual_seed(size[0])

@@ -93,7 +93,7 @@ def test_it_trains_with_any_references_and_goes_on(script, flags, tmp_path):
 def test_what_learns_is_not_kept(script, flags, tmp_path):
     outcome = script(train_image, *flags, "--output", tmp_path / "run", "--store_features")
     assert outcome.code == 2
-    assert "--store_features: sansa trains the encoder itself" in outcome.error
+    assert "features cannot be kept: sansa trains the encoder itself" in outcome.error
 
 
 def test_methods_that_take_masks_alone_say_so(script, tiny_flags, tmp_path):

@@ -1,0 +1,126 @@
+"""Encode every image of a benchmark once, for trainings and evaluations that follow.
+
+    python -m tools.cache_features --benchmark pascal --fold 0 --feature_cache features
+    torchrun --nproc_per_node=8 -m tools.cache_features --method vrp_sam --feature_cache features
+
+Give the flags of the model that train_image.py will get, or --ckpt to evaluate one. What is there
+is not encoded again, and any number of these programs may fill one folder at the same time.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Subset
+from tqdm import tqdm
+
+from common.cli import checked_options, early_flags, option, run_script, script_parser
+from common.distributed import DEVICES, process_group
+from common.errors import UsageError
+from common.geometry import Geometry
+from common.logger import quiet_libraries
+from common.run_options import CacheOptions
+from common.trainer import PRECISIONS, autocast
+from data.benchmarks import Benchmark, Split, open_benchmark
+from data.options import BENCHMARKS, DataOptions
+from model.checkpoint import load_method
+from model.feature_store import open_store
+from model.method import Method
+from model.registry import DEFAULT_METHOD, METHODS
+
+PRESETS = ("paper", "tiny")
+FROZEN = tuple(name for name, entry in METHODS.items() if entry.hyper_parameters)
+
+
+@dataclass(frozen=True)
+class CachingOptions(CacheOptions):
+    """What is encoded."""
+
+    ckpt: Path | None = option(None, "checkpoint that encodes, instead of --method")
+    seed: int = option(0, "seed of random weights, as in the training")
+    nworker: int = option(2, "number of processes that read images; 0: none but this one")
+    device: str = option("auto", "device to compute on", DEVICES)
+    precision: str = option("fp32", "precision of the forward pass", tuple(PRECISIONS))
+
+    def problems(self) -> list[str]:
+        """Every reason why these options cannot be used."""
+        found = super().problems()
+        if self.feature_cache is None:
+            found.append("--feature_cache is required: the folder to fill")
+        if self.ckpt and not self.ckpt.is_file():
+            found.append(f"--ckpt: no such file: {self.ckpt}")
+        if self.nworker < 0 or self.seed < 0:
+            found.append("--nworker and --seed cannot be negative")
+        return found
+
+
+class Images(Dataset):
+    """Every image of a benchmark once, as episodes show it."""
+
+    def __init__(self, benchmark: Benchmark, geometry: Geometry) -> None:
+        self.geometry = geometry
+        places: dict[tuple[str, str], tuple[Split, str]] = {}
+        for split in (benchmark.training, benchmark.held_out, benchmark.validation):
+            for name in sorted(split.class_lists):
+                places.setdefault((split.benchmark, name), (split, name))
+        self.places = list(places.values())
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        split, name = self.places[index]
+        image, mask = split.read_class(name, next(iter(split.class_lists[name])))
+        return self.geometry.image(image)[None], torch.tensor([mask.shape])
+
+
+def main() -> int:
+    early = early_flags(
+        method=(FROZEN, DEFAULT_METHOD),
+        preset=(PRESETS, "paper"),
+        benchmark=(BENCHMARKS, "pascal"),
+    )
+    method = METHODS[early["method"]]
+    groups = (DataOptions, CachingOptions, method.options)
+    choices = {
+        "method": (FROZEN, DEFAULT_METHOD, "method that encodes"),
+        "preset": (PRESETS, "paper", "defaults of the paper, or of tiny models for a laptop"),
+    }
+    parser = script_parser(__doc__, groups, choices)
+    parser.set_defaults(**method.hyper_parameters[early["preset"]][early["benchmark"]])
+    data, options, built_from = checked_options(groups, parser.parse_args())
+    quiet_libraries()
+    with process_group(options.device) as processes:
+        benchmark = open_benchmark(data, processes, lambda b: [b.training, b.held_out])
+        if options.ckpt:
+            model, facts = load_method(options.ckpt, processes.device)
+        else:
+            torch.manual_seed(options.seed)
+            model = method.build(built_from).eval().to(processes.device)
+            facts = {"model": built_from.to_json()}
+            if model.encoder_learns:
+                raise UsageError(f"{model.name} trains the encoder itself: give a --ckpt of it")
+        model.store = open_store(model, facts["model"], options, processes.is_main)
+        images = Images(benchmark, model.geometry)
+        mine = Subset(images, processes.share(len(images)))
+        fill(model, mine, options, processes.is_main)
+        counts = processes.gather((model.store.misses, model.store.hits))
+        encoded, there = (sum(column) for column in zip(*counts, strict=True))
+        if processes.is_main:
+            print(f"{encoded} images encoded, {there} were there; in {options.feature_cache}")
+    return 0
+
+
+@torch.no_grad()
+def fill(model: Method, images: Dataset, options: CachingOptions, show: bool) -> None:
+    """Ask for the features of some images, which keeps them."""
+    device = next(model.parameters()).device
+    loader = DataLoader(images, None, num_workers=options.nworker)
+    for image, size in tqdm(loader, "encoding", unit="image", disable=not show):
+        with autocast(device, options.precision):
+            model.features(image.to(device), sizes=size)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_script(main))
