@@ -6,8 +6,9 @@
 The checkpoint's header says which method it is and which classes were kept for testing; --method
 takes one with public weights, with its own flags (--method NAME --help). Results say whether the
 tested classes were seen in training. torchrun spreads the episodes over processes and the numbers
-stay the same. The output folder gets results.json, episodes.jsonl, contact_sheet.png, the masks
-shown there and settings.json; it is refused where it holds results of other settings.
+stay the same. The output folder gets results.json, episodes.jsonl, items.jsonl with the areas of
+each episode, contact_sheet.png, the masks shown there and settings.json; it is refused where it
+holds results of other settings.
 """
 
 import time
@@ -27,11 +28,13 @@ from data.benchmarks import open_benchmark, open_tested
 from data.classes import BENCHMARKS, FOLDS_OF, in_voc_words
 from data.episode import EpisodeDataset
 from data.marking import PROMPTS, Marking, kinds_of
+from data.sampler import count_queries
 from evaluation.baselines import score_baselines
 from evaluation.contact_sheet import episode_sheet
 from evaluation.episodes import TestedData, TestedEpisodes
 from evaluation.exposure import Exposure
 from evaluation.image import MethodSegmenter, evaluate
+from evaluation.item_log import ItemLog
 from evaluation.protocol import Protocol, protocol_names
 from evaluation.subject import Subject, SubjectOptions, parse_subject
 from model.method import Method
@@ -114,10 +117,11 @@ def main() -> int:
         )
         if protocol.voc_words:
             split.class_names = in_voc_words(split.class_names)
+        meant = protocol.count(len(split.class_lists), count_queries(split, data.nshot))
         if options.episodes and options.episodes.is_file():
             tested = TestedEpisodes.read(options.episodes, data)
         else:
-            count = options.test_episodes or protocol.episodes
+            count = options.test_episodes or meant
             tested = TestedEpisodes.draw(split, data.nshot, options.seed, count)
         settings = {
             **tested.facts,
@@ -149,9 +153,7 @@ def main() -> int:
             **scores.results(class_names),
             **exposure.results(facts, class_names),
             **settings,
-            **protocol.results(
-                tested.header.sampler, len(tested.keys), sum(map(len, split.class_lists.values()))
-            ),
+            **protocol.results(tested.header.sampler, len(tested.keys), meant),
             **subject.results,
             "cost": {
                 "seconds_per_episode": scores.seconds_per_episode,
@@ -169,6 +171,8 @@ def main() -> int:
             )
         results["seconds"] = round(time.time() - start, 1)
         if processes.is_main:
+            results["intervals"] = scores.intervals(tested.keys)
+            ItemLog(folder).write(scores.records(tested.keys))
             heading = f"{protocol.name} fold {data.fold}, {data.nshot}-shot, {exposure}"
             rows = range(about.sheet_rows)
             sheet, masks = episode_sheet(segmenter, episodes, rows, processes, heading)

@@ -10,21 +10,32 @@ import numpy as np
 
 from common.distributed import Processes
 from common.errors import UsageError
+from data.binary_masks import ChestXray, Isic, PerMis, PerSeg
 from data.class_index import ClassLists, fingerprint
 from data.classes import BENCHMARKS, Role, fold_classes
 from data.coco import Coco
 from data.fss1000 import Fss1000
 from data.lvis import Lvis
 from data.options import DataOptions
-from data.paco import PacoPart
+from data.parts import PacoPart, PascalPart
 from data.pascal import Pascal
+from data.pixel_classes import DeepGlobe, Isaid, Suim
 from data.reader import Reader
 
-_TESTED_ONLY: Mapping[str, type[Reader]] = {
+TESTED_ONLY: Mapping[str, type[Reader]] = {
     "fss1000": Fss1000,
     "lvis92i": Lvis,
     "paco_part": PacoPart,
+    "pascal_part": PascalPart,
+    "perseg": PerSeg,
+    "permis": PerMis,
+    "isaid5i": Isaid,
+    "isic2018": Isic,
+    "chest_xray": ChestXray,
+    "suim": Suim,
+    "deepglobe": DeepGlobe,
 }
+"""The readers of benchmarks that are never trained on."""
 
 
 class Split:
@@ -152,7 +163,7 @@ def open_tested(
     given = {"--lists": data.lists, "--training_list": data.training_list}
     if useless := [flag for flag, value in given.items() if value is not None]:
         raise UsageError(f"{data.benchmark} takes no {useless[0]}")
-    opener = _TESTED_ONLY[data.benchmark]
+    opener = TESTED_ONLY[data.benchmark]
     reader = opener(opener.folder_in(data.datapath), fold=data.fold, **(reader_options or {}))
     split = Split(reader, images="test", classes="test", sampler=data.sampler)
     if processes.is_main:

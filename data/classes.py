@@ -12,11 +12,15 @@ Role = Literal["train", "test"]
 
 BENCHMARKS = ("pascal", "coco", "coco_all", "coco2pascal")
 """Those that are trained on, too."""
-TESTED = (*BENCHMARKS, "fss1000", "lvis92i", "paco_part")
+TESTED = (
+    *(*BENCHMARKS, "fss1000", "lvis92i", "paco_part", "pascal_part", "perseg", "permis"),
+    *("isaid5i", "isic2018", "chest_xray", "suim", "deepglobe"),
+)
 FOLDS = (0, 1, 2, 3)
 FOLDS_OF: Mapping[str, tuple[int, ...]] = {
-    **dict.fromkeys(TESTED, FOLDS),
-    "fss1000": (0,),
+    **dict.fromkeys(TESTED, (0,)),
+    **dict.fromkeys((*BENCHMARKS, "paco_part", "pascal_part"), FOLDS),
+    "isaid5i": (0, 1, 2),
     "lvis92i": tuple(range(10)),
 }
 SAMPLERS = ("class", "image")
@@ -38,13 +42,14 @@ _COCO = """
 """
 
 
-def _numbered(names: str) -> dict[int, str]:
+def numbered(names: str) -> dict[int, str]:
+    """Names between commas by their numbers, from 1 on."""
     return {number: name.strip() for number, name in enumerate(names.split(","), start=1)}
 
 
-VOC_CLASSES: dict[int, str] = _numbered(_VOC)
+VOC_CLASSES: dict[int, str] = numbered(_VOC)
 """The 20 classes of PASCAL VOC by id."""
-COCO_CLASSES: dict[int, str] = _numbered(_COCO)
+COCO_CLASSES: dict[int, str] = numbered(_COCO)
 """The 80 categories of COCO, numbered 1 to 80 without the gaps of `COCO_CATEGORY_IDS`."""
 
 _UNUSED_CATEGORY_IDS = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
@@ -68,6 +73,14 @@ VOC_TO_COCO: dict[int, int] = {
 """VOC class id -> id of the COCO category that means the same."""
 _VOC_WORDS = {coco: voc for voc, coco in _RENAMED.items()}
 COCO_TO_VOC: dict[int, int] = {coco: voc for voc, coco in VOC_TO_COCO.items()}
+
+
+def in_words(name: str) -> str:
+    """A class's name as people say it: no underscores, and a part is one of its object.
+
+    Data sets write wine_glass, and bottle:cap for the cap of a bottle.
+    """
+    return " of ".join(reversed(name.replace("_", " ").split(":")))
 
 
 def refuse_fold(benchmark: str, fold: int) -> None:

@@ -7,23 +7,19 @@ fewshot_data holds them, and a list of the tested classes, one a line: test.txt 
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from common.errors import UsageError
-from common.images import read_image
+from data.binary_masks import BinaryMasks, MaskedImage
 from data.class_index import ImageFiles, name_some
-from data.classes import Role
-from data.reader import Reader
+from data.classes import in_words
 
 TEST_LISTS = ("test.txt", "fss_test_set.txt")
 """What the list of tested classes is called in copies of the data."""
 FIRST_TESTED = 760
 """Class id of the first tested class: 520 training and 240 validation classes come before it."""
-_WHITE = 128
 
 
 @dataclass
-class Fss1000(Reader):
+class Fss1000(BinaryMasks):
     """Reads an FSS-1000 folder: what is tested of it."""
 
     name = "fss1000"
@@ -45,43 +41,28 @@ class Fss1000(Reader):
         self._folders = {
             FIRST_TESTED + place: name for place, name in enumerate(tested_classes(self.root))
         }
-        between = "_" if self.folder_names else " "
-        return {c: name.replace("_", between) for c, name in self._folders.items()}
+        spoken = str if self.folder_names else in_words
+        return {c: spoken(name) for c, name in self._folders.items()}
 
-    def classes_of(self, role: Role) -> tuple[int, ...]:
-        return tuple(self._folders) if role == "test" else ()
+    def find_images(self) -> dict[str, MaskedImage]:
+        """See `BinaryMasks`; of a class they are in the order of their names as text: 1, 10, 2.
 
-    def class_lists(self, images: Role, role: Role) -> dict[str, tuple[int, ...]]:
-        """See `Reader`; the images of a class are in the order of their names as text: 1, 10, 2."""
-        if images != "test" or role != "test":
-            raise UsageError("fss1000 is tested on here, not trained on")
+        Raises:
+            UsageError: a tested class has no images.
+        """
         found, without = {}, []
-        for class_id in self.classes_of(role):
-            folder = self._folders[class_id]
-            names = sorted(path.stem for path in (self.root / folder).glob("[!.]*.jpg"))
-            without += [folder][: not names]
-            found |= {f"{folder}/{name}": (class_id,) for name in names}
+        for class_id, folder in self._folders.items():
+            paths = sorted((self.root / folder).glob("[!.]*.jpg"), key=lambda path: path.stem)
+            without += [folder][: not paths]
+            for path in paths:
+                files = ImageFiles(path, path.with_suffix(".png"))
+                found[f"{folder}/{path.stem}"] = MaskedImage(class_id, files)
         if without:
             raise UsageError(
                 f"{self.root} has no images of {len(without)} tested classes: "
                 f"{name_some(without)}. {self.remedy()}"
             )
         return found
-
-    def files_of(self, name: str) -> ImageFiles:
-        return ImageFiles(image=self.root / f"{name}.jpg", mask=self.root / f"{name}.png")
-
-    def read_class(self, name: str, class_id: int) -> tuple[np.ndarray, np.ndarray]:
-        files = self.files_of(name)
-        image = read_image(files.image, upright=False)
-        mask = read_image(files.mask, upright=False)[..., 1] >= _WHITE
-        if image.shape[:2] != mask.shape:
-            raise UsageError(
-                f"sizes differ (height, width): {files.mask} {mask.shape}, "
-                f"{files.image} {image.shape[:2]}"
-            )
-        shown = self._folders.get(class_id) == Path(name).parent.name
-        return image, (mask & shown).astype(np.uint8)
 
 
 def tested_classes(root: Path) -> list[str]:

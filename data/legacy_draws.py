@@ -16,9 +16,13 @@ from data.episode import EpisodeKey
 
 Item = TypeVar("Item")
 
-LEGACY_SAMPLERS = ("class_legacy", "turns_legacy", "image_legacy", "queries_legacy")
-"""The class drawn uniformly (COCO-20i, PACO-Part); the classes in turn (LVIS-92i, PASCAL-Part);
-the pairs of image and class in turn (PASCAL-5i); every image once, by class (FSS-1000)."""
+LEGACY_SAMPLERS = (
+    *("class_legacy", "turns_legacy", "turns_apart_legacy", "image_legacy"),
+    "queries_legacy",
+)
+"""The class drawn uniformly (COCO-20i, PACO-Part); the classes in turn (LVIS-92i, ISIC, SUIM); the
+same, and no support twice (PASCAL-Part); the pairs of image and class in turn (PASCAL-5i,
+iSAID-5i); every image once, by class (FSS-1000)."""
 
 
 def legacy_keys(
@@ -43,9 +47,9 @@ def legacy_keys(
             keys.append(EpisodeKey(c, query, _supports(random, pools[c], query, shots)))
         return keys
     for index in range(count):
-        c = classes[index % len(classes)] if sampler == "turns_legacy" else _one(random, classes)
-        query = _one(random, images[c])
-        keys.append(EpisodeKey(c, query, _supports(random, images[c], query, shots)))
+        c = _one(random, classes) if sampler == "class_legacy" else classes[index % len(classes)]
+        query, again = _one(random, images[c]), sampler != "turns_apart_legacy"
+        keys.append(EpisodeKey(c, query, _supports(random, images[c], query, shots, again)))
     return keys
 
 
@@ -54,11 +58,12 @@ def _one(random: np.random.RandomState, items: Sequence[Item]) -> Item:
 
 
 def _supports(
-    random: np.random.RandomState, pool: Sequence[str], query: str, shots: int
+    random: np.random.RandomState, pool: Sequence[str], query: str, shots: int, again: bool = True
 ) -> tuple[str, ...]:
+    """again: the same support may come twice."""
     found: list[str] = []
     while len(found) < shots:
-        if (name := _one(random, pool)) != query:
+        if (name := _one(random, pool)) != query and (again or name not in found):
             found.append(name)
     return tuple(found)
 

@@ -16,7 +16,7 @@ from common.errors import UsageError
 from common.images import read_image
 from data.annotated.instances import InstanceIndex, open_instances
 from data.class_index import ImageFiles
-from data.classes import FOLDS_OF, Role
+from data.classes import FOLDS_OF, Role, in_words
 from data.reader import Reader
 
 ANNOTATIONS = "lvis_v1_val.json"
@@ -59,7 +59,7 @@ class Lvis(Reader):
         return f"is not in the layout of LVIS: it lacks {ANNOTATIONS}"
 
     def known_classes(self) -> dict[int, str]:
-        return {c: name.replace("_", " ") for c, name in self.index.categories.items()}
+        return {c: in_words(name) for c, name in self.index.categories.items()}
 
     @cached_property
     def index(self) -> InstanceIndex:

@@ -2,7 +2,7 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -176,6 +176,10 @@ class MaskReader(Reader):
     def cache(self, role: Role) -> Path:
         """Where the counts of the mask scan are kept."""
 
+    def mask_values(self) -> Callable[[Path], np.ndarray]:
+        """A module-level function that reads a mask as class ids, H x W uint8."""
+        return read_mask
+
     def class_lists(self, images: Role, role: Role) -> dict[str, tuple[int, ...]]:
         """See `Reader`; a class counts from `min_pixels` pixels on.
 
@@ -193,7 +197,11 @@ class MaskReader(Reader):
                 )
             return found
         pixels = scan_class_pixels(
-            self.files(images), self.cache(images), max(self.class_names), self.workers
+            self.files(images),
+            self.cache(images),
+            max(self.class_names),
+            self.workers,
+            self.mask_values(),
         )
         dropped = set(self.class_names) - set(classes) if images == "train" else ()
         found = class_lists_from_pixels(pixels, classes, self.min_pixels, dropped)
@@ -211,7 +219,7 @@ class MaskReader(Reader):
             UsageError: a file is missing or corrupt, or the two differ in size.
         """
         files = self.files_of(name)
-        image, mask = read_image(files.image, upright=False), read_mask(files.mask)
+        image, mask = read_image(files.image, upright=False), self.mask_values()(files.mask)
         if image.shape[:2] != mask.shape:
             raise UsageError(
                 f"sizes differ (height, width): {files.mask} {mask.shape}, "

@@ -1,8 +1,9 @@
 """Which episodes there are: every random choice is a pure function of (seed, epoch, index).
 
 Samplers are known by name. "class" draws the class uniformly, so that every class is trained and
-tested as often as any other. "image" goes through the images, so that frequent classes rule. Two
-only test: with "turns" the classes take turns, with "queries" every image is a query once.
+tested as often as any other. "image" goes through the images, so that frequent classes rule. Three
+only test: with "turns" the classes take turns, with "queries" every image is a query once, with
+"first" every image but the first of its folder, which is its support.
 """
 
 import hashlib
@@ -20,7 +21,7 @@ from data.benchmarks import Benchmark, Split
 from data.episode import EpisodeKey
 from data.legacy_draws import LEGACY_SAMPLERS, legacy_keys
 
-SAMPLERS = ("class", "image", "turns", "queries", "class_self", *LEGACY_SAMPLERS)
+SAMPLERS = ("class", "image", "turns", "queries", "first", "class_self", *LEGACY_SAMPLERS)
 """All that evaluation knows; training has the first two."""
 _EVALUATION = 2**31
 """Stands in the place of the epoch, so that evaluation never repeats a training epoch's numbers."""
@@ -34,7 +35,9 @@ class EpisodeSampler:
     cycle, and the class is drawn uniformly among the query's.
     Sampler "turns": the classes in turn, and the query uniformly among the class's images.
     Sampler "queries": all first images of the classes, then all second ones, ..., then again.
-    In all of them the K supports are drawn uniformly among the class's other images.
+    Sampler "first": all images but the first K of their folder, which are their supports; nothing
+    is drawn.
+    In all others the K supports are drawn uniformly among the class's other images.
     Sampler "class_self", as SegIC's program tests LVIS: like "class", but where a class has two
     images only, the query is its own support (K = 1). Others: see `data.legacy_draws`.
 
@@ -99,9 +102,16 @@ class EpisodeSampler:
         """The first `count` evaluation episodes; more of them begin with the same ones.
 
         Args:
-            count: None: as many as the classes have images.
+            count: None: as many as there are queries.
         """
-        return self._draw(_EVALUATION, count or sum(map(len, self._images.values())))
+        return self._draw(_EVALUATION, count or self.queries)
+
+    @property
+    def queries(self) -> int:
+        """How many episodes there are if every image of every class is to be a query once."""
+        if self.split.sampler == "first":
+            return len(self._after_the_first())
+        return sum(map(len, self._images.values()))
 
     def _draw(self, epoch: int, count: int) -> list[EpisodeKey]:
         sampler = self.split.sampler
@@ -110,6 +120,9 @@ class EpisodeSampler:
             return legacy_keys(sampler, images, self.shots, self.seed, count)
         if sampler == "queries":
             return self._draw_every_image(epoch, count)
+        if sampler == "first":
+            keys = self._after_the_first()
+            return [keys[index % len(keys)] for index in range(count)]
         if sampler == "image":
             return self._draw_image_first(epoch, count)
         return [self._draw_class_first(epoch, index) for index in range(count)]
@@ -141,6 +154,19 @@ class EpisodeSampler:
             keys.append(self._add_support(*queries[index % len(queries)], random))
         return keys
 
+    def _after_the_first(self) -> list[EpisodeKey]:
+        keys = []
+        for class_id in self._class_ids:
+            folders: dict[str, list[str]] = {}
+            for name in self._images[class_id]:
+                folders.setdefault(name.rpartition("/")[0], []).append(name)
+            for names in folders.values():
+                support = tuple(names[: self.shots])
+                keys += [EpisodeKey(class_id, query, support) for query in names[self.shots :]]
+        if not keys:
+            raise UsageError(f"no folder of {self.split.benchmark} has {self.shots + 1} images")
+        return keys
+
     def _draw_image_first(self, epoch: int, count: int) -> list[EpisodeKey]:
         keys: list[EpisodeKey] = []
         cycle = 0
@@ -164,6 +190,11 @@ class EpisodeSampler:
         chosen = random.choice(len(images) - 1, size=self.shots, replace=False)
         support = tuple(images[i + (i >= own)] for i in chosen)
         return EpisodeKey(class_id, query, support)
+
+
+def count_queries(split: Split, shots: int) -> int:
+    """How many evaluation episodes there are if every image of every class is a query once."""
+    return EpisodeSampler(split, shots, 0, leave_out_rare=True).queries
 
 
 def training_samplers(

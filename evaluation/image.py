@@ -5,7 +5,7 @@ Shapes: B batch, H and W the side of the square that a method takes.
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import mean
 from typing import Any, TypeVar
@@ -20,8 +20,11 @@ from common.distributed import Processes, synchronize
 from common.geometry import Geometry
 from common.images import IGNORED
 from common.trainer import autocast
-from data.episode import Batch, Episode, EpisodeDataset, Joinable
+from data.episode import Batch, Episode, EpisodeDataset, EpisodeKey, Joinable
 from evaluation.iou import EpisodeScores
+from evaluation.item_log import Record
+from evaluation.item_results import ORIGINAL
+from evaluation.significance import SQUARE, EpisodeAreas, interval
 from model.method import Method
 from model.method_data import Prediction
 
@@ -123,6 +126,35 @@ class Evaluation:
             EpisodeScores.merge(processes.gather(self.original.state())),
             [one for some in processes.gather(self.seconds) for one in some],
         )
+
+    def records(self, keys: Sequence[EpisodeKey]) -> list[Record]:
+        """A line for each episode: what it shows and its areas at both sizes.
+
+        Areas are pixels of the object's intersection and union, then of the background's.
+
+        Args:
+            keys: of all episodes, by their index.
+        """
+        sizes = {SQUARE: self.squashed, ORIGINAL: self.original}
+        areas = {name: {row[0]: row[2:] for row in part.state()} for name, part in sizes.items()}
+        return [
+            {
+                "item": f"{index:05d}",
+                "class_id": keys[index].class_id,
+                "query": keys[index].query,
+                "support": list(keys[index].support),
+                **{name: areas[name][index] for name in sizes},
+            }
+            for index in areas[SQUARE]
+        ]
+
+    def intervals(self, keys: Sequence[EpisodeKey]) -> dict[str, Any]:
+        """Between what mIoU at both sizes lies if other episodes are drawn."""
+        records = self.records(keys)
+        return {
+            name: interval([EpisodeAreas.read(records, size)]).to_json()
+            for name, size in (("miou", SQUARE), ("miou_original_size", ORIGINAL))
+        }
 
     def results(self, class_names: dict[int, str]) -> dict[str, Any]:
         """What `results.json` says of it, in percent."""

@@ -6,7 +6,7 @@ process joins them. Killing the program at any moment loses at most the line tha
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from common.distributed import Processes
 from common.errors import UsageError
 from common.files import write_atomically
 
+ITEMS = "items.jsonl"
 Record = dict[str, Any]
 """What is known of an item: JSON values, and under "item" its name."""
 
@@ -23,7 +24,7 @@ class ItemLog:
 
     def __init__(self, folder: Path, rank: int = 0) -> None:
         self.folder = folder
-        self.path = folder / (f"items-{rank}.jsonl" if rank else "items.jsonl")
+        self.path = folder / (f"items-{rank}.jsonl" if rank else ITEMS)
 
     def append(self, records: list[Record]) -> None:
         """Add lines, which are on disk when this returns.
@@ -50,6 +51,11 @@ class ItemLog:
         left = [name for name in names if name not in done]
         return [left[number] for number in processes.share(len(left))]
 
+    def write(self, records: Iterable[Record]) -> None:
+        """Put these records in the place of all that are there."""
+        text = "".join(json.dumps(record) + "\n" for record in records)
+        write_atomically(self.folder / ITEMS, lambda place: place.write_text(text))
+
     def join(self) -> dict[str, Record]:
         """Put the records of all processes into `items.jsonl`, sorted; only one process may do it.
 
@@ -62,21 +68,24 @@ class ItemLog:
         """
         parts = sorted(self.folder.glob("items-*.jsonl"))
         found: dict[str, Record] = {}
-        for path in (self.folder / "items.jsonl", *parts):
-            for record in _read(path):
+        for path in (self.folder / ITEMS, *parts):
+            for record in read_items(path):
                 if "error" not in record or "error" in found.get(record["item"], record):
                     found[record["item"]] = record
         found = dict(sorted(found.items()))
-        text = "".join(json.dumps(record) + "\n" for record in found.values())
         if found or parts:
-            write_atomically(self.folder / "items.jsonl", lambda place: place.write_text(text))
+            self.write(found.values())
         for path in parts:
             path.unlink()
         return found
 
 
-def _read(path: Path) -> list[Record]:
-    """The records in a file; a last line that was cut off is none."""
+def read_items(path: Path) -> list[Record]:
+    """The records in a file; a last line that was cut off is none, and a missing file has none.
+
+    Raises:
+        UsageError: a line is no record.
+    """
     if not path.is_file():
         return []
     *lines, _ = path.read_text().split("\n")

@@ -32,6 +32,8 @@ class Protocol:
     """Who tests so."""
     episodes: int | None = None
     """None: every image of every class is a query once."""
+    at_most_images: bool = False
+    """No more episodes than the fold has images."""
     folds_by_shots: bool = False
     """Divide anew for each number of shots the classes that have images enough."""
     voc_words: bool = False
@@ -60,18 +62,29 @@ class Protocol:
         """What the benchmark's reader is to be told."""
         return {**self.reader, **({"fold_shots": shots} if self.folds_by_shots else {})}
 
-    def results(self, sampler: str | None, episodes: int, all_queries: int) -> dict[str, Any]:
+    def count(self, images: int, queries: int) -> int:
+        """How many episodes are meant.
+
+        Args:
+            images: of the fold.
+            queries: how many episodes there are where every image of every class is a query once.
+        """
+        if self.episodes is None:
+            return queries
+        return min(self.episodes, images) if self.at_most_images else self.episodes
+
+    def results(self, sampler: str | None, episodes: int, meant: int) -> dict[str, Any]:
         """What `results.json` says of it.
 
         Args:
             sampler, episodes: what was tested in truth.
-            all_queries: how many episodes there are where none are chosen.
+            meant: how many episodes are meant, see `count`.
         """
         changes: Sequence[str] = [
             f"{name} {found}"
             for name, found, meant in (
                 ("sampler", sampler, self.sampler),
-                ("episodes", episodes, self.episodes or all_queries),
+                ("episodes", episodes, meant),
             )
             if found != meant
         ]

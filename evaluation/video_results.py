@@ -11,6 +11,7 @@ from data.video_items import ItemSource
 from evaluation.item_log import Record
 from evaluation.item_results import ORIGINAL, SHEET_FRAMES, ResultFolder
 from evaluation.jf import PRESENT, Summary, mean_summary
+from evaluation.significance import VideoScores, interval
 
 
 def summarise(
@@ -24,12 +25,20 @@ def summarise(
     return {
         **dict.fromkeys(("jf", "j", "f")),
         **_mean(good, names),
+        "intervals": _intervals(good, folder),
         "items": len(good),
         "failed": {**items.problems, **errors},
         "per_class": _groups(good, "class", names),
         "per_source": _groups(good, "source", names),
         **_by_training(good, names),
     }
+
+
+def _intervals(records: Sequence[Record], folder: ResultFolder) -> dict[str, Any]:
+    """Between what J&F at each size lies if other videos are drawn; {} where nothing is scored."""
+    if not any(row["jf"] is not None for one in records for row in _rows(one)):
+        return {}
+    return {size: interval([VideoScores.read(records, size)]).to_json() for size in folder.sizes}
 
 
 def _by_training(records: Sequence[Record], names: Sequence[str]) -> dict[str, Any]:
@@ -67,8 +76,13 @@ def _groups(records: Sequence[Record], by: str, names: Sequence[str]) -> dict[st
 
 def _mean(records: Sequence[Record], names: Sequence[str]) -> Summary:
     """The means over all objects of some items."""
-    rows = [row for record in records for row in record.get("objects", {"": record}).values()]
+    rows = [row for record in records for row in _rows(record)]
     return mean_summary([{name: row[name] for name in names} for row in rows])
+
+
+def _rows(record: Record) -> list[Summary]:
+    """The scores of an item's objects, or of its class."""
+    return [*record.get("objects", {"": record}).values()]
 
 
 def score_table(results: Mapping[str, Any], folder: ResultFolder) -> str:

@@ -32,6 +32,18 @@ def test_an_evaluation_writes_results_episodes_and_a_sheet(script, flags, tmp_pa
     assert {"miou", "fb_iou", "per_class", "miou_original_size", "episode_hash"} <= results.keys()
     assert cv2.imread(str(tmp_path / "contact_sheet.png")).shape[2] == 3
     assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == ["0000.png", "0001.png"]
+    items = [json.loads(line) for line in (tmp_path / "items.jsonl").read_text().splitlines()]
+    assert [one["item"] for one in items] == [f"{number:05d}" for number in range(9)]
+    for entry, size in (("miou", "square"), ("miou_original_size", "original_size")):
+        sums = {}
+        for one in items:
+            inside, union = sums.get(one["class_id"], (0, 0))
+            sums[one["class_id"]] = inside + one[size][0], union + one[size][1]
+        mean = sum(100 * inside / union for inside, union in sums.values()) / len(sums)
+        assert results[entry] == pytest.approx(mean)
+        interval = results["intervals"][entry]
+        assert interval["value"] == pytest.approx(mean)
+        assert interval["low"] <= mean <= interval["high"]
     assert results["cost"]["seconds_per_episode"] > 0
     assert results["cost"]["peak_memory_gib"] > 0.1
 

@@ -90,6 +90,9 @@ def test_scores_are_those_of_the_masks_that_were_written(whole):
     assert results["failed"] == {}
     mean = np.mean([record["jf"] for record in records.values()])
     assert results["jf"] == pytest.approx(mean)
+    assert results["intervals"]["at_64x64"]["value"] == pytest.approx(mean)
+    interval = results["intervals"]["original_size"]
+    assert interval["low"] <= results["original_size"]["jf"] <= interval["high"]
     people = np.mean([records[name]["jf"] for name in ("a pair/1", "one/1")])
     assert results["per_class"]["person"]["jf"] == pytest.approx(people)
     assert results["per_source"]["DAVIS"]["original_size"] == records["one/1"]["original_size"]

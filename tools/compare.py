@@ -1,17 +1,19 @@
-"""Compare methods on the same episodes: mIoU, seconds and memory, and a sheet to look at.
+"""Compare methods on the same episodes: mIoU, what of it is chance, seconds, memory, and a sheet.
 
     python -m tools.compare --methods insid3 persam matcher --benchmark coco --fold 0
     python -m tools.compare --methods insid3:size=small runs/image/last.safetensors --benchmark coco
 
 A method is one with public weights, with options of its own behind a colon, or a checkpoint. Each
-runs in a process of its own (`eval_image.py`), so that one that fails spares the others and memory
-is its own. The output folder gets comparison.json, comparison.md, comparison.png with a column for
-each method, and a folder of results for each; what is there is not computed again.
+runs in a process of its own (`eval_image.py`), once for each of --seeds seeds of episodes, so that
+one that fails spares the others and memory is its own. Between each two methods stands the interval
+of a paired bootstrap over the episodes. The output folder gets comparison.json, comparison.md,
+comparison.png with a column for each method, and NAME/seed{n}/ with the results of each; what is
+there is not computed again.
 """
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,8 +43,7 @@ from data.episode import EpisodeKey
 from data.options import DataOptions
 from data.sampler import SAMPLERS, read_keys
 from model.registry import READY
-
-COLUMNS = ("method", "mIoU", "FB-IoU", "own size", "s/episode", "GiB", "classes")
+from tools.compared import Compared, Entrant, differences, markdown
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,13 @@ class ComparedData(DataOptions):
 class ComparisonOptions:
     """What is compared, and how."""
 
-    test_episodes: int = option(1000, "number of episodes; the field's protocol has 1,000")
+    test_episodes: int = option(
+        1000, "number of episodes of each seed; the field's protocol has 1,000"
+    )
     sheet_rows: int = option(8, "number of episodes on the sheet")
     output: Path = option(Path("runs/compare"), "folder for the results")
-    seed: int = option(0, "seed with which episodes are drawn")
+    seed: int = option(0, "first seed with which episodes are drawn")
+    seeds: int = option(5, "number of seeds with which episodes are drawn, one after the other")
     nworker: int = option(2, "number of processes that read episodes; 0: none")
     fetch: bool = option(
         False, "fetch official weights that are missing; size and licence are told first"
@@ -75,46 +79,8 @@ class ComparisonOptions:
 
     def problems(self) -> list[str]:
         """Every reason why these options cannot be used."""
-        wrong = self.test_episodes < 1 or self.sheet_rows < 1
-        return ["--test_episodes and --sheet_rows must be at least 1"] if wrong else []
-
-
-@dataclass(frozen=True)
-class Entrant:
-    """A method as it was named."""
-
-    name: str
-
-    @property
-    def folder(self) -> str:
-        """What its results are called."""
-        return "".join(c if c.isalnum() or c in "-_.=" else "_" for c in self.name)
-
-    @property
-    def title(self) -> str:
-        """What its column is called."""
-        return Path(self.name).stem if Path(self.name).is_file() else self.name
-
-    @property
-    def flags(self) -> list[str]:
-        """What `eval_image.py` is to be told of it.
-
-        Raises:
-            UsageError: it is neither a method nor a file.
-        """
-        if Path(self.name).is_file():
-            return ["--ckpt", self.name]
-        method, _, given = self.name.partition(":")
-        if method not in READY:
-            raise UsageError(
-                f"--methods: {self.name} is no checkpoint file, and no method with public "
-                f"weights; there are {', '.join(READY)}"
-            )
-        flags = ["--method", method]
-        for pair in filter(None, given.split(",")):
-            name, equals, value = pair.partition("=")
-            flags += [f"--{name}", value] if equals else [f"--{name}"]
-        return flags
+        wrong = min(self.test_episodes, self.sheet_rows, self.seeds) < 1
+        return ["--test_episodes, --sheet_rows and --seeds must be at least 1"] if wrong else []
 
 
 def main() -> int:
@@ -122,7 +88,7 @@ def main() -> int:
     flags = [(entrant, entrant.flags) for entrant in entrants]
     shared = [
         *("--benchmark", data.benchmark, "--fold", data.fold, "--nshot", data.nshot),
-        *("--datapath", data.datapath, "--seed", options.seed, "--nworker", options.nworker),
+        *("--datapath", data.datapath, "--nworker", options.nworker),
         *("--test_episodes", options.test_episodes, "--sheet_rows", options.sheet_rows),
         *("--device", options.device, "--precision", options.precision),
     ]
@@ -130,27 +96,45 @@ def main() -> int:
     for name in ("sampler", "lists"):
         if value := getattr(data, name):
             shared += [f"--{name}", value]
-    results: dict[str, dict[str, Any]] = {}
+    found = []
     for entrant, own in flags:
-        folder = options.output / entrant.folder
-        if not (folder / "results.json").is_file():
-            seen = ["--seen_classes"] if own[0] == "--ckpt" else []
-            try:
-                run_command("eval_image.py", *own, *seen, *shared, "--output", folder)
-            except CommandFailed as error:
-                print(f"error: {error}", file=sys.stderr)
-                continue
-        results[entrant.name] = json.loads((folder / "results.json").read_text())
-    if not results:
+        try:
+            found.append(evaluated(entrant, [*own, *shared], options))
+        except CommandFailed as error:
+            print(f"error: {error}", file=sys.stderr)
+    if not found:
         return 1
-    refuse_other_episodes(results, data, options)
-    table = markdown(results)
+    refuse_other_episodes(found, data, options)
+    between = differences(found)
+    table = markdown(found, between)
+    results = {
+        "methods": {one.entrant.name: one.to_json() for one in found},
+        "differences": [
+            {"method": name, "other": other, **one.to_json()}
+            for (name, other), one in between.items()
+        ],
+    }
     write_json(options.output / "comparison.json", results)
     write_atomically(options.output / "comparison.md", lambda path: path.write_text(table))
-    folders = {name: options.output / Entrant(name).folder for name in results}
-    write_png(options.output / "comparison.png", sheet(folders, data, options))
+    write_png(options.output / "comparison.png", sheet(found, data, options))
     print(f"\n{table}\nwritten to {options.output}: comparison.md, comparison.png")
-    return 0 if len(results) == len(entrants) else 1
+    return 0 if len(found) == len(entrants) else 1
+
+
+def evaluated(entrant: Entrant, flags: list[Any], options: ComparisonOptions) -> Compared:
+    """Evaluate a method with every seed with which it was not evaluated yet.
+
+    Raises:
+        CommandFailed: an evaluation failed.
+    """
+    seeds = range(options.seed, options.seed + options.seeds)
+    folders = [options.output / entrant.folder / f"seed{seed}" for seed in seeds]
+    seen = ["--seen_classes"] if flags[0] == "--ckpt" else []
+    for seed, folder in zip(seeds, folders, strict=True):
+        if not (folder / "results.json").is_file():
+            run_command("eval_image.py", *flags, *seen, "--seed", seed, "--output", folder)
+    runs = [json.loads((folder / "results.json").read_text()) for folder in folders]
+    return Compared(entrant, folders, runs)
 
 
 def parse_options() -> tuple[ComparedData, ComparisonOptions, list[Entrant]]:
@@ -169,7 +153,7 @@ def parse_options() -> tuple[ComparedData, ComparisonOptions, list[Entrant]]:
 
 
 def refuse_other_episodes(
-    results: dict[str, dict[str, Any]], data: DataOptions, options: ComparisonOptions
+    found: Sequence[Compared], data: DataOptions, options: ComparisonOptions
 ) -> None:
     """Compare only what was measured on the same episodes, those that are asked for.
 
@@ -180,46 +164,18 @@ def refuse_other_episodes(
         "benchmark": data.benchmark,
         "fold": data.fold,
         "shots": data.nshot,
-        "seed": options.seed,
         "episodes": options.test_episodes,
     }
-    hashes = {found["episode_hash"] for found in results.values()}
-    same = all(found[name] == wanted[name] for found in results.values() for name in wanted)
+    hashes = {tuple(run["episode_hash"] for run in one.runs) for one in found}
+    same = all(run[name] == wanted[name] for one in found for run in one.runs for name in wanted)
     if len(hashes) > 1 or not same:
         raise UsageError(f"{options.output} holds results on other episodes: name a new --output")
 
 
-def markdown(results: dict[str, dict[str, Any]]) -> str:
-    """The results as a table, the best method first."""
-    first = next(iter(results.values()))
-    rows = [
-        (
-            f"{found['method']} ({Entrant(name).title})",
-            f"{found['miou']:.1f}",
-            f"{found['fb_iou']:.1f}",
-            f"{found['miou_original_size']:.1f}",
-            f"{found['cost']['seconds_per_episode'] or 0:.2f}",
-            f"{found['cost']['peak_memory_gib']:.1f}",
-            found["classes"],
-        )
-        for name, found in sorted(results.items(), key=lambda item: -item[1]["miou"])
-    ]
-    widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
-    lines = [
-        "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |"
-        for row in (COLUMNS, ["-" * width for width in widths], *rows)
-    ]
-    title = (
-        f"{first['benchmark']} fold {first['fold']}, {first['shots']}-shot, "
-        f"{first['episodes']} episodes"
-    )
-    return "\n".join([title, "", *lines, ""])
-
-
-def sheet(folders: dict[str, Path], data: DataOptions, options: ComparisonOptions) -> np.ndarray:
-    """Some episodes, a column for each method; pictures in their own proportions."""
+def sheet(found: Sequence[Compared], data: DataOptions, options: ComparisonOptions) -> np.ndarray:
+    """Some episodes of the first seed, a column for each method; pictures as wide as they are."""
     keys = read_keys(
-        next(iter(folders.values())) / "episodes.jsonl",
+        found[0].folders[0] / "episodes.jsonl",
         benchmark=data.benchmark,
         fold=data.fold,
         shots=data.nshot,
@@ -227,7 +183,8 @@ def sheet(folders: dict[str, Path], data: DataOptions, options: ComparisonOption
     )[: options.sheet_rows]
     alone = Processes(0, 1, choose_device("cpu"))
     split = open_tested(data, alone)
-    header = ["support", "query", "ground truth", *(Entrant(name).title for name in folders)]
+    header = ["support", "query", "ground truth", *(one.entrant.title for one in found)]
+    folders = [one.folders[0] for one in found]
     rows = [
         SheetRow(list(_tiles(key, number, split, folders)), split.class_names[key.class_id])
         for number, key in enumerate(keys)
@@ -237,14 +194,14 @@ def sheet(folders: dict[str, Path], data: DataOptions, options: ComparisonOption
 
 
 def _tiles(
-    key: EpisodeKey, number: int, split: Any, folders: dict[str, Path]
+    key: EpisodeKey, number: int, split: Any, folders: Sequence[Path]
 ) -> Iterator[np.ndarray]:
     support, marked = split.read_class(key.support[0], key.class_id)
     query, truth = split.read_class(key.query, key.class_id)
     yield overlay_tile(support, marked == 1, SUPPORT_COLOUR)
     yield query
     yield overlay_tile(query, truth == 1, TRUTH_COLOUR)
-    for folder in folders.values():
+    for folder in folders:
         with Image.open(folder / "masks" / f"{number:04d}.png") as stored:
             yield overlay_tile(query, np.asarray(stored) > 0, PREDICTION_COLOUR)
 

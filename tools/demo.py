@@ -165,7 +165,7 @@ def compare(flags: Flags, folder: Path, *data: object) -> None:
     """Set methods that need no training beside the trained model, all of tiny networks."""
     run_command(
         *("-m", "tools.compare", "--methods", folder / "last.safetensors", *UNTRAINED, *data),
-        *("--test_episodes", flags.compared_episodes, "--seed", flags.seed),
+        *("--test_episodes", flags.compared_episodes, "--seed", flags.seed, "--seeds", 1),
         *("--output", folder / "compared"),
     )
     shutil.copyfile(folder / "compared" / COMPARISON, folder / COMPARISON)

@@ -28,6 +28,7 @@ from tools.preparation.convert import (
     write_image_list,
 )
 from tools.preparation.few_shot import FEW_SHOT_ADDRESS, prepare_few_shot
+from tools.preparation.image_sets import IMAGE_SETS, prepare_image_set
 from tools.preparation.inventory import (
     COCO_COUNTS,
     COCO_PARTS,
@@ -63,6 +64,7 @@ FOLDERS = {
     "paco_part": "PACO",
     "spair71k": SPAIR,
     **{name: LAYOUTS[name].folder for name in SEMANTIC_ADDRESSES},
+    **{name: images.reader.folder for name, images in IMAGE_SETS.items()},
     **{name: videos.folder for name, videos in VIDEO_SETS.items()},
     **{name: one.folder for name, one in ANNOTATED.items()},
 }
@@ -76,6 +78,7 @@ BY_HAND = {
     "paco_part": PACO_ADDRESS,
     "spair71k": SPAIR_ADDRESS,
     **SEMANTIC_ADDRESSES,
+    **{name: images.address for name, images in IMAGE_SETS.items()},
     **{name: videos.address for name, videos in VIDEO_SETS.items()},
     "objects365": ANNOTATED["objects365"].address,
 }
@@ -177,6 +180,7 @@ def main(arguments: list[str] | None = None) -> int:
             name: lambda options: check_semantic(options.data_set, options.root)
             for name in SEMANTIC_ADDRESSES
         },
+        **dict.fromkeys(IMAGE_SETS, lambda o: prepare_image_set(o.data_set, o.root, o.workers)),
         **dict.fromkeys(VIDEO_SETS, lambda options: check_videos(options.data_set, options.root)),
     }
     problems = prepare[options.data_set](options)

@@ -22,6 +22,7 @@ from data.annotated.object_parts import ObjectParts
 from data.annotated.panoptic import Panoptic, open_panoptic
 from data.annotated.source import AnnotatedImages
 from data.classes import COCO_CATEGORY_IDS
+from data.parts import paco_file
 
 COCO, LVIS, PACO = "COCO2017", "LVIS", "PACO"
 ADE20K, OBJECTS365 = "ADEChallengeData2016", "Objects365"
@@ -94,8 +95,7 @@ def _marked(coco: Path, left_out: LeftOut) -> set[str]:
 
 def _paco_part(datapath: Path, left_out: LeftOut) -> AnnotatedImages:
     root, coco = datapath / PACO, datapath / COCO
-    name = "paco_lvis_v1_train.json"
-    file = root / name if (root / name).is_file() else root / "annotations" / name
+    file = paco_file(root, "train")
     without = classes_meaning(open_instances(file).categories, left_out.classes)
     images = root if (root / "train2017").is_dir() else coco
     return ObjectParts("paco_part", root, file, images, without, _marked(coco, left_out))

@@ -137,6 +137,8 @@ def _words(coco_name: str) -> set[str]:
     return {plain(name) for name in (coco_name, *_OTHER_NAMES[coco_name].split(","))}
 
 
+_ANYTHING = {"object", "thing"}
+"""Names of classes whose objects may be of any category."""
 _WORDS = {number: _words(name) for number, name in COCO_CLASSES.items()}
 
 
@@ -152,11 +154,12 @@ def coco_meanings(names: Mapping[int, str | Iterable[str]]) -> dict[int, frozens
     found = {}
     for class_id, given in names.items():
         several = given.split(",") if isinstance(given, str) else list(given)
-        whole = [
-            name.partition(":")[0] for name in several
-        ]  # a part shows the object that it is of
+        # a part, bottle:cap or cap of bottle, shows the object that it is of
+        whole = [one for n in several for one in (n.partition(":")[0], n.rpartition(" of ")[2])]
         spoken = {plain(part) for name in whole for part in (name, *name.split("/"))}
-        meant = frozenset(number for number, words in _WORDS.items() if words & spoken)
+        meant = frozenset(
+            number for number, words in _WORDS.items() if words & spoken or _ANYTHING & spoken
+        )
         if meant:
             found[class_id] = meant
     return found

@@ -15,6 +15,7 @@ from common.errors import UsageError
 from common.images import read_image
 from data.annotated.array_store import Arrays
 from data.annotated.source import AnnotatedImages, lists_by_class
+from data.classes import in_words
 from data.reader import Description
 
 
@@ -109,7 +110,7 @@ class IndexedImages(AnnotatedImages):
         if not images.is_dir():
             raise UsageError(f"no such folder of images: {images}")
         self.class_names: Mapping[int, str] = {
-            c: n for c, n in sorted(index.categories.items()) if c not in set(without)
+            c: in_words(n) for c, n in sorted(index.categories.items()) if c not in set(without)
         }
         shows = np.zeros(len(index.files), dtype=bool)
         shows[index.positions[~index.crowd]] = True

@@ -22,9 +22,10 @@ from data.spair import FOLDER as SPAIR
 from data.synthetic.ade20k_sets import write_ade20k, write_objects365
 from data.synthetic.coco_sets import write_coco2017, write_lvis
 from data.synthetic.few_shot_sets import write_few_shot_instances
+from data.synthetic.folder_sets import FOLDER_SETS, write_folder_set
 from data.synthetic.fss1000 import write_fss1000
 from data.synthetic.image_sets import write_coco, write_voc
-from data.synthetic.paco import write_paco
+from data.synthetic.paco import write_paco, write_pascal_part
 from data.synthetic.spair import write_spair
 from data.synthetic.style import DEMO_FRAMES, DEMO_IMAGES, DEMO_VIDEOS
 from data.synthetic.video_sets import write_davis, write_icvos, write_youtube_vos
@@ -45,6 +46,8 @@ _FOLDERS = {
     **{name: LAYOUTS[name].folder for name in ("pc459", "a847")},
     "spair71k": SPAIR,
     "paco_part": "PACO",
+    "pascal_part": "PASCAL-Part",
+    **{name: one.folder for name, one in FOLDER_SETS.items()},
 }
 
 
@@ -113,8 +116,12 @@ def main() -> int:
         write_lvis(folder)
     elif flags.layout == "fss1000":
         write_fss1000(folder, flags.classes, flags.seed, flags.workers)
-    elif flags.layout == "paco_part":
-        write_paco(folder, flags.classes, flags.val or 40, flags.seed, flags.workers)
+    elif flags.layout in FOLDER_SETS:
+        images = flags.val or 40
+        write_folder_set(flags.layout, folder, images, flags.classes, flags.seed, flags.workers)
+    elif flags.layout in ("paco_part", "pascal_part"):
+        write = write_paco if flags.layout == "paco_part" else write_pascal_part
+        write(folder, flags.classes, flags.val or 40, flags.seed, flags.workers)
     elif flags.layout == "spair71k":
         write_spair(folder, flags.classes, flags.seed, flags.workers)
     elif flags.layout in ("pc459", "a847"):

@@ -1,7 +1,7 @@
-"""A generated PACO: drawn objects whose parts are their core and their rim."""
+"""A generated PACO and PASCAL-Part: drawn objects whose parts are their core and their rim."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 from common.coco_masks import mask_annotation
 from common.errors import UsageError
 from data.parallel import parallel_map
+from data.parts import ANNOTATIONS, PASCAL_GROUPS
 from data.synthetic.drawing import random_scene
 from data.synthetic.style import (
     BENCHMARK_PAIRS,
@@ -20,8 +21,6 @@ from data.synthetic.style import (
     write_once,
 )
 
-ANNOTATIONS = "paco_lvis_v1_{}.json"
-"""Of "train" or "val"."""
 _PARTS = ("core", "rim")
 _CORE = 0.5
 """How far from an object's middle its core reaches, in radii."""
@@ -66,6 +65,56 @@ def write_paco(
     write_once(folder, description, first, draw)
 
 
+def write_pascal_part(
+    folder: Path, classes: int, images: int, seed: int = 0, workers: int | None = None
+) -> None:
+    """Write a PASCAL-Part folder with pictures of its own; a finished one is kept.
+
+    Args:
+        folder: appears when it is complete.
+        classes: of objects, each of which has two parts and is in one of the four groups; at least
+            4.
+        images: how many training pictures, and how many validation pictures.
+
+    Raises:
+        UsageError: the folder holds something else, or there are too few or too many classes.
+    """
+    if not 4 <= classes <= len(BENCHMARK_PAIRS):
+        raise UsageError(f"number of classes: 4 to {len(BENCHMARK_PAIRS)}, not {classes}")
+
+    def draw(unfinished: Path) -> None:
+        (unfinished / "JPEGImages").mkdir(parents=True)
+        write = partial(
+            _write_picture, folder=unfinished, classes=classes, seed=seed, name=_voc_name
+        )
+        for split, first in _FIRST.items():
+            numbers = range(first, first + images)
+            found = parallel_map(write, numbers, workers=workers, description="drawing PASCAL-Part")
+            for fold, group in enumerate(PASCAL_GROUPS):
+                own = {
+                    number: [(c, some) for c, some in shown if c % len(PASCAL_GROUPS) == fold]
+                    for number, shown in zip(numbers, found, strict=True)
+                }
+                shown = {number: some for number, some in own.items() if some}
+                content = _content(shown, classes, name=lambda n: Path(_voc_name(n)).name)
+                (unfinished / f"{group}_{split}.json").write_text(json.dumps(content))
+
+    description = {
+        "benchmark": "pascal_part",
+        "generated": True,
+        "classes": classes,
+        "images": images,
+        "seed": seed,
+        "side": SIDE,
+    }
+    first = Path(_voc_name(0)), encode_jpeg(_draw(0, classes, seed)[0])
+    write_once(folder, description, first, draw)
+
+
+def _voc_name(number: int) -> str:
+    return f"JPEGImages/2010_{number + 1:06d}.jpg"
+
+
 def _file_name(number: int) -> str:
     split = "train" if number >= _FIRST["train"] else "val"
     return f"{split}2017/{number + 1:012d}.jpg"
@@ -92,11 +141,15 @@ def _draw(number: int, classes: int, seed: int) -> tuple[np.ndarray, list[tuple[
 
 
 def _write_picture(
-    number: int, folder: Path, classes: int, seed: int
+    number: int,
+    folder: Path,
+    classes: int,
+    seed: int,
+    name: Callable[[int], str] = _file_name,
 ) -> list[tuple[int, list[dict[str, Any] | None]]]:
     """Write a picture; return what is said of each object and of its parts that are seen."""
     image, found = _draw(number, classes, seed)
-    (folder / _file_name(number)).write_bytes(encode_jpeg(image))
+    (folder / name(number)).write_bytes(encode_jpeg(image))
     return [
         (class_id, [mask_annotation(mask) if mask.any() else None for mask in masks])
         for class_id, masks in found
@@ -104,7 +157,9 @@ def _write_picture(
 
 
 def _content(
-    found: Mapping[int, list[tuple[int, list[dict[str, Any] | None]]]], classes: int
+    found: Mapping[int, list[tuple[int, list[dict[str, Any] | None]]]],
+    classes: int,
+    name: Callable[[int], str] = _file_name,
 ) -> dict[str, Any]:
     """The annotation file, as PACO's are built: objects first, each with its parts after it."""
     objects = [f"{texture}_{shape}" for shape, texture in BENCHMARK_PAIRS[:classes]]
@@ -125,7 +180,7 @@ def _content(
         "images": [
             {
                 "id": n + 1,
-                "file_name": _file_name(n),
+                "file_name": name(n),
                 "height": SIDE,
                 "width": SIDE,
             }

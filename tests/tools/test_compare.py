@@ -32,26 +32,43 @@ def test_checkpoints_and_methods_meet_on_the_same_episodes(script, commands, gen
     ours = save_tiny_checkpoint(tmp_path / "ours.safetensors")
     sansa = "sansa:sam_model=tiny,image_size=64"
     flags = (*DATA, "--datapath", generated, "--nworker", 0, "--device", "cpu")
-    flags += ("--methods", ours, sansa, "--output", tmp_path / "out")
+    flags += ("--methods", ours, sansa, "--seeds", 2, "--output", tmp_path / "out")
 
     outcome = script(compare, *flags)
 
     assert outcome.code == 0, outcome.error
     results = json.loads((tmp_path / "out" / "comparison.json").read_text())
-    assert list(results) == [str(ours), sansa]
-    assert len({found["episode_hash"] for found in results.values()}) == 1
-    assert results[sansa]["classes"] == "no training"
-    table = (tmp_path / "out" / "comparison.md").read_text()
-    best = max(results.values(), key=lambda found: found["miou"])
-    assert table.splitlines()[4].split("|")[2].strip() == f"{best['miou']:.1f}"
-    assert "SANSA (sansa:sam_model=tiny,image_size=64)" in table
+    methods = results["methods"]
+    assert list(methods) == [str(ours), sansa]
+    hashes = [[run["episode_hash"] for run in one["runs"]] for one in methods.values()]
+    assert hashes[0] == hashes[1]
+    assert len(set(hashes[0])) == 2
+    assert methods[sansa]["runs"][0]["classes"] == "no training"
+    for one in methods.values():
+        first, second = (run["miou"] for run in one["runs"])
+        assert one["miou"]["mean"] == pytest.approx((first + second) / 2)
+        # of two numbers, the deviation of a sample is their distance over the root of 2
+        assert one["miou"]["deviation"] == pytest.approx(abs(first - second) / 2**0.5)
+    best, other = sorted(methods, key=lambda name: -methods[name]["miou"]["mean"])
+    [between] = results["differences"]
+    assert (between["method"], between["other"]) == (best, other)
+    distance = methods[best]["miou"]["mean"] - methods[other]["miou"]["mean"]
+    assert between["value"] == pytest.approx(distance)
+    assert between["low"] <= between["value"] <= between["high"]
+    assert (between["resamples"], between["level"]) == (10_000, 95)
+    lines = (tmp_path / "out" / "comparison.md").read_text().splitlines()
+    assert lines[0].endswith("6 episodes of each seed (0, 1)")
+    mean, deviation = (methods[best]["miou"][name] for name in ("mean", "deviation"))
+    assert lines[4].split("|")[2].strip() == f"{mean:.1f} ± {deviation:.1f}"
+    assert "SANSA (sansa:sam_model=tiny,image_size=64)" in "".join(lines)
+    assert lines[9].split("|")[2].strip() == f"{distance:+.1f}"
     sheet = np.asarray(Image.open(tmp_path / "out" / "comparison.png"))
     assert sheet.shape[1] > 5 * 192
 
     ran = len(commands)
     assert script(compare, *flags).code == 0
     assert len(commands) == ran  # what is there is not computed again
-    other = script(compare, *flags, "--seed", 1)
+    other = script(compare, *flags, "--test_episodes", 5)
     assert other.code == 2
     assert "results on other episodes" in other.error
 
@@ -63,9 +80,13 @@ def test_one_that_fails_spares_the_others(script, commands, generated, tmp_path)
         compare,
         *(*DATA, "--datapath", generated, "--nworker", 0, "--device", "cpu"),
         *("--methods", tmp_path / "broken.safetensors", ours, "--output", tmp_path / "out"),
+        *("--seeds", 1),
     )
     assert outcome.code == 1
-    assert list(json.loads((tmp_path / "out" / "comparison.json").read_text())) == [str(ours)]
+    results = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert list(results["methods"]) == [str(ours)]
+    assert results["methods"][str(ours)]["miou"]["deviation"] is None
+    assert results["differences"] == []
 
 
 def test_what_is_no_method_is_named_before_work(script, commands, generated, tmp_path):

@@ -3,15 +3,17 @@
 from pathlib import Path
 
 from common.errors import UsageError
+from data.annotated.instances import open_instances
 from data.class_index import name_some
 from data.fss1000 import Fss1000
 from data.lvis import Lvis
-from data.paco import PacoPart
+from data.parts import PacoPart, paco_file
 from data.reader import Description
 from data.semantic import LAYOUTS, open_semantic
 from data.spair import FOLDER as SPAIR
 from data.spair import SPLITS, SPair71k
 from tools.preparation.inventory import differences
+from tools.preparation.steps import collected
 
 FSS1000_COUNTS = {"tested classes": 240, "tested images": 2400}
 LVIS_ADDRESS = "https://www.lvisdataset.org/dataset"
@@ -32,8 +34,13 @@ SEMANTIC_ADDRESSES = {
 SPAIR_COUNTS = {"test pairs": 12234, "val pairs": 5384, "trn pairs": 53340, "categories": 18}
 SPAIR_ADDRESS = "https://cvlab.postech.ac.kr/research/SPair-71k"
 
-PACO_COUNTS = {"parts of each fold": 112}
-"""A quarter of the 448 of Matcher."""
+PACO_COUNTS = {
+    "parts of each fold": 112,
+    "val pictures": 2410,
+    "train pictures": 45790,
+    "train parts": 456,
+}
+"""A quarter of the 448 of Matcher; PACO-LVIS's own."""
 PACO_ADDRESS = "https://github.com/facebookresearch/paco"
 
 
@@ -115,18 +122,32 @@ def check_spair(root: Path) -> list[str]:
 
 
 def check_paco(root: Path) -> list[str]:
-    """Print the numbers of PACO-Part and return what is wrong with its files."""
+    """Print the numbers of PACO-Part and return what is wrong with its files.
+
+    Without training pictures there is nothing to say of them: PACO may be there to be tested on.
+    """
     folder = root / PacoPart.folder
     if not folder.is_dir():
         return [f"missing: {folder}, from {PACO_ADDRESS} (by hand)"]
-    try:
+    problems: list[str] = []
+    found: dict[str, int] = {}
+    with collected(problems, "count what is annotated"):
         reader = PacoPart(folder, fold=0)
-        lists, pictures = reader.class_lists("test", "test"), reader.pictures
-    except UsageError as error:
-        return [str(error)]
-    found = {"parts of each fold": len(reader.classes_of("test"))}
-    print(f"  parts of each fold: {found['parts of each fold']}, pictures of fold 0: {len(lists)}")
-    without = [name for name in lists if not (pictures / name).is_file()]
-    problems = [f"{len(without)} pictures are missing: {name_some(without)}"][: len(without)]
+        pictures = reader.pictures
+        found["parts of each fold"] = len(reader.classes_of("test"))
+        for split in ("val", "train"):
+            file = paco_file(folder, split)
+            if split == "train" and not file.is_file():
+                print(f"  no {file.name}: PACO is tested on, not trained on")
+                continue
+            index = open_instances(file)
+            parts = sum(":" in name for name in index.categories.values())
+            found |= {f"{split} pictures": len(index.files), f"{split} parts": parts}
+            names = [index.file(number) for number in range(len(index.files))]
+            without = [name for name in names if not (pictures / name).is_file()]
+            gone = f"{len(without)} {split} pictures are missing: {name_some(without)}"
+            problems += [gone][: len(without)]
+    print("\n".join(f"  {what}: {count}" for what, count in found.items()))
     generated = Description.read(folder).generated
-    return problems + ([] if generated else differences(found, PACO_COUNTS))
+    expected = {what: count for what, count in PACO_COUNTS.items() if what in found}
+    return problems + ([] if generated else differences(found, expected))

@@ -7,7 +7,7 @@ import eval_image
 from common.coco_masks import annotated_mask
 from common.errors import UsageError
 from data.benchmarks import Split
-from data.paco import ANNOTATIONS, PacoPart
+from data.parts import ANNOTATIONS, PacoPart
 from data.synthetic.paco import write_paco
 from tools import prepare
 
@@ -35,7 +35,7 @@ def test_every_fourth_part_is_in_a_fold_and_objects_are_in_none(paco):
 
 
 def test_a_picture_is_cropped_to_an_object_and_shows_that_objects_parts_only(paco):
-    content = json.loads((paco / "PACO" / ANNOTATIONS).read_text())
+    content = json.loads((paco / "PACO" / ANNOTATIONS.format("val")).read_text())
     annotations = content["annotations"]
     boxes = {one["id"]: one["bbox"] for one in annotations}
     numbers = {one["file_name"]: one["id"] for one in content["images"]}
@@ -82,6 +82,6 @@ def test_what_is_wrong_is_told(paco, capsys):
     assert "parts of each fold: 2 instead of 112" in capsys.readouterr().out
     with pytest.raises(UsageError, match="no fold 4 of paco_part"):
         split_of(paco, 4)
-    (paco / "PACO" / ANNOTATIONS).write_text("{}")
-    with pytest.raises(UsageError, match="is no file of PACO"):
+    (paco / "PACO" / ANNOTATIONS.format("val")).write_text("{}")
+    with pytest.raises(UsageError, match="is no file of parts"):
         split_of(paco)

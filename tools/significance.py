@@ -1,0 +1,116 @@
+"""Is one method better than another? A paired bootstrap of finished evaluations.
+
+    python -m tools.significance runs/eval_insid3_coco_fold0 runs/eval_persam_coco_fold0
+    python -m tools.significance runs/reproduction/evaluate/persam/icvos-1shot-carried OTHER
+
+Each is a folder of results of `eval_image.py` or `eval_video.py`, or one that holds such folders
+(folds, seeds), which then have the same names in both: the measure is their mean. Episodes, or
+videos with all their objects, are drawn anew, the same for both; of images the measure is mIoU, of
+videos J&F.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.cli import checked_options, option, run_script, script_parser
+from common.errors import UsageError
+from evaluation.item_log import ITEMS, read_items
+from evaluation.item_results import ORIGINAL
+from evaluation.significance import (
+    LEVEL,
+    RESAMPLES,
+    SQUARE,
+    EpisodeAreas,
+    Interval,
+    Scores,
+    VideoScores,
+    interval,
+    paired_interval,
+)
+
+SIZES = (ORIGINAL, SQUARE)
+MEASURES = ("jf", "j", "f")
+
+
+@dataclass(frozen=True)
+class SignificanceOptions:
+    """What is compared, and how."""
+
+    size: str = option(
+        ORIGINAL,
+        "size at which masks of images were compared: the pictures' own, or the network's square, "
+        "which may be another one for each method; of videos always their own",
+        SIZES,
+    )
+    measure: str = option("jf", "measure of videos", MEASURES)
+    resamples: int = option(RESAMPLES, "number of resamples")
+    seed: int = option(0, "seed with which they are drawn")
+
+    def problems(self) -> list[str]:
+        """Every reason why these options cannot be used."""
+        wrong = self.resamples < 1 or self.seed < 0
+        return ["--resamples must be at least 1, --seed at least 0"] if wrong else []
+
+
+def main() -> int:
+    parser = script_parser(__doc__, (SignificanceOptions,))
+    parser.prog = "python -m tools.significance"
+    parser.add_argument("runs", nargs=2, type=Path, metavar="FOLDER", help="folders of results")
+    namespace = parser.parse_args()
+    [options] = checked_options((SignificanceOptions,), namespace)
+    folders = [parts_of(folder) for folder in namespace.runs]
+    names = [
+        [part.relative_to(folder) for part in parts]
+        for folder, parts in zip(namespace.runs, folders, strict=True)
+    ]
+    if names[0] != names[1]:
+        first, other = (", ".join(map(str, some)) for some in names)
+        raise UsageError(f"the folders hold other parts: {first}; and {other}")
+    scores = [[read_scores(part, options) for part in parts] for parts in folders]
+    drawn = {"resamples": options.resamples, "seed": options.seed}
+    for folder, runs in zip(namespace.runs, scores, strict=True):
+        print(f"{_shown(interval(runs, **drawn))}  {folder}")
+    found = paired_interval(*scores, **drawn)
+    verdict = "more than chance" if found.differs else "no more than chance may be"
+    units = sum(map(len, scores[0]))
+    print(f"{_shown(found, '+')}  difference: {verdict}")
+    print(f"{LEVEL} % intervals of {options.resamples:,} resamples of {units} episodes or videos")
+    return 0
+
+
+def parts_of(folder: Path) -> list[Path]:
+    """The folder of results that this is, or those below it.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found = sorted(path.parent for path in folder.rglob(ITEMS))
+    if not found:
+        raise UsageError(f"{folder} holds no {ITEMS}, which eval_image.py and eval_video.py write")
+    return found
+
+
+def read_scores(folder: Path, options: SignificanceOptions) -> Scores:
+    """What an evaluation scored.
+
+    Raises:
+        UsageError: it was of another kind, or nothing was scored.
+    """
+    records = read_items(folder / ITEMS)
+    try:
+        if any("video" in record for record in records):
+            return VideoScores.read(records, measure=options.measure)
+        return EpisodeAreas.read(records, options.size)
+    except (KeyError, IndexError, TypeError):
+        raise UsageError(f"{folder} holds no results of eval_image.py or eval_video.py") from None
+
+
+def _shown(found: Interval, sign: str = "") -> str:
+    numbers: Sequence[float] = (found.value, found.low, found.high)
+    value, low, high = (f"{number:{sign}.2f}" for number in numbers)
+    return f"{value:>7} [{low:>7}, {high:>7}]"
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_script(main))
