@@ -83,7 +83,8 @@ class VideoObjects:
     asked: frozenset[int] | None = None
     """The frames whose masks the benchmark asks for; None: all."""
     complete: bool = True
-    """Masks show all objects that are there, and not just those that begin."""
+    """Masks show all objects that are there, and not just those that begin: some of the frames that
+    are asked for have masks though nothing begins there."""
 
 
 NeedsMasks = Literal["every frame", "first frame", "no frame"]

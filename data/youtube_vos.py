@@ -84,7 +84,7 @@ class YouTubeVos:
                 for number, one in known.items()
             },
             asked,
-            complete=asked <= opened.masks.keys(),
+            complete=asked <= opened.masks.keys() and bool(asked - {*shown.values()}),
         )
 
     def mask_folder(self, video: str) -> Path:

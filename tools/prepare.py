@@ -20,6 +20,7 @@ from data.coco import Coco
 from data.pascal import LARGEST_LIST, PAPER_LIST, Pascal
 from data.reader import DESCRIPTION_FILE, Reader
 from data.semantic import LAYOUTS
+from tools.preparation import icvos
 from tools.preparation.annotated import ANNOTATED, check_lvis_training, prepare_annotated
 from tools.preparation.convert import (
     PascalNames,
@@ -32,7 +33,6 @@ from tools.preparation.image_sets import IMAGE_SETS, prepare_image_set
 from tools.preparation.inventory import (
     COCO_COUNTS,
     COCO_PARTS,
-    IC_VOS_ADDRESS,
     PASCAL_COUNTS,
     PASCAL_PARTS,
     count_lists,
@@ -57,7 +57,7 @@ from tools.preparation.videos import VIDEO_SETS, check_videos
 FOLDERS = {
     "pascal": "VOC2012",
     "coco": "COCO2014",
-    "icvos": "IC-VOS",
+    "icvos": icvos.FOLDER,
     "fss1000": "FSS-1000",
     "few_shot_instances": "cocosplit",
     "lvis": "LVIS",
@@ -68,10 +68,9 @@ FOLDERS = {
     **{name: videos.folder for name, videos in VIDEO_SETS.items()},
     **{name: one.folder for name, one in ANNOTATED.items()},
 }
-DOWNLOADED = ("pascal", "coco", "coco2017", "ade20k")
+DOWNLOADED = ("pascal", "coco", "coco2017", "ade20k", "davis", "icvos")
 """Data sets of which archives have public addresses; the others are fetched by hand."""
 BY_HAND = {
-    "icvos": IC_VOS_ADDRESS,
     "fss1000": FSS1000_ADDRESS,
     "few_shot_instances": FEW_SHOT_ADDRESS,
     "lvis": LVIS_ADDRESS,
@@ -147,7 +146,7 @@ def parse_options(arguments: list[str] | None = None) -> PrepareOptions:
         "--download",
         action="store_true",
         help="download what is missing (VOC and SBD: 3.4 GB, COCO 2014: 20 GB, COCO 2017: 21 GB, "
-        "ADE20K: 1 GB)",
+        "ADE20K: 1 GB, DAVIS: 0.8 GB, IC-VOS)",
     )
     parser.add_argument(
         "--workers",
@@ -166,7 +165,7 @@ def main(arguments: list[str] | None = None) -> int:
     prepare = {
         "pascal": prepare_pascal,
         "coco": prepare_coco,
-        "icvos": prepare_icvos,
+        "icvos": lambda options: icvos.prepare_icvos(options.root, options.download),
         "fss1000": lambda options: check_fss1000(options.root),
         "few_shot_instances": lambda options: prepare_few_shot(options.root, options.workers),
         "lvis": lambda options: check_lvis(options.root) + check_lvis_training(options.root),
@@ -181,7 +180,7 @@ def main(arguments: list[str] | None = None) -> int:
             for name in SEMANTIC_ADDRESSES
         },
         **dict.fromkeys(IMAGE_SETS, lambda o: prepare_image_set(o.data_set, o.root, o.workers)),
-        **dict.fromkeys(VIDEO_SETS, lambda options: check_videos(options.data_set, options.root)),
+        **dict.fromkeys(VIDEO_SETS, lambda o: check_videos(o.data_set, o.root, o.download)),
     }
     problems = prepare[options.data_set](options)
     if problems:
@@ -239,23 +238,6 @@ def prepare_coco(options: PrepareOptions) -> list[str]:
                 problems += summed_up(make_class_masks(instances, folder, options.workers))
     problems += report(options.root, COCO_PARTS)
     return problems + check_counts(reader, ("test",), COCO_COUNTS)
-
-
-def prepare_icvos(options: PrepareOptions) -> list[str]:
-    """Count what is there of IC-VOS and return what is wrong with it."""
-    from tools.icvos import statistics  # brings PyTorch, which processes that convert go without
-
-    root = options.root / "IC-VOS"
-    if not root.is_dir():
-        return [f"missing: {root}, from {IC_VOS_ADDRESS} (by hand)"]
-    problems: list[str] = []
-    with collected(problems, "count videos"):
-        found, wrong = statistics.count(root)
-        print(statistics.describe(found))
-        problems += [f"{video}: {text}" for video, text in wrong.items()]
-        counted = {key: statistics.PAPER[key] for key in ("videos", "frames", "classes")}
-        problems += differences(found, counted)
-    return problems
 
 
 def check_counts(

@@ -28,7 +28,13 @@ from data.synthetic.image_sets import write_coco, write_voc
 from data.synthetic.paco import write_paco, write_pascal_part
 from data.synthetic.spair import write_spair
 from data.synthetic.style import DEMO_FRAMES, DEMO_IMAGES, DEMO_VIDEOS
-from data.synthetic.video_sets import write_davis, write_icvos, write_youtube_vos
+from data.synthetic.video_sets import (
+    write_davis,
+    write_icvos,
+    write_lvos,
+    write_mose,
+    write_youtube_vos,
+)
 from data.synthetic.wide_sets import write_wide_set
 
 _FOLDERS = {
@@ -36,7 +42,10 @@ _FOLDERS = {
     "coco": "COCO2014",
     "icvos": "IC-VOS",
     "davis": "DAVIS",
+    "lvos": "LVOS",
+    "mose": "MOSE",
     "ytvos": "YouTube-VOS-2018",
+    "ytvos19": "YouTube-VOS-2019",
     "fss1000": "FSS-1000",
     "coco2017": COCO,
     "lvis": LVIS,
@@ -130,7 +139,14 @@ def main() -> int:
     elif flags.layout == "few_shot":
         write_few_shot_instances(flags.root, seed=flags.seed, workers=flags.workers)
     else:
-        videos = {"icvos": write_icvos, "davis": write_davis, "ytvos": write_youtube_vos}
+        videos = {
+            "icvos": write_icvos,
+            "davis": write_davis,
+            "lvos": write_lvos,
+            "mose": write_mose,
+            "ytvos": write_youtube_vos,
+            "ytvos19": write_youtube_vos,
+        }
         write = videos[flags.layout]
         write(folder, flags.videos, flags.frames, flags.seed, flags.workers)
     print(folder)

@@ -1,10 +1,11 @@
-"""Generated videos in the layouts of IC-VOS, DAVIS and YouTube-VOS; see `data.synthetic.clips`.
+"""Generated videos in the layouts of IC-VOS and of those whose first masks are given, from clips.
 
 A video depends on the seed, its number and how many frames there are; all layouts have the same
 videos. IC-VOS gets a binary mask of every class in a video, the others the number of every object.
 """
 
 import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,8 @@ def write_davis(
     """Write a DAVIS folder with one split, val. The arguments and errors are `write_icvos`'s."""
 
     def draw(unfinished: Path) -> None:
-        write = partial(_write_davis_video, folder=unfinished, seed=seed, frames=frames)
+        places = [unfinished / kind / _RESOLUTION for kind in (FRAMES, MASKS)]
+        write = partial(_write_objects_video, places=places, seed=seed, frames=frames)
         parallel_map(write, range(videos), workers=workers, description="drawing DAVIS")
         for year in ("2016", "2017"):
             path = unfinished / LISTS / year / "val.txt"
@@ -94,6 +96,45 @@ def write_davis(
 
     first = Path(FRAMES, _RESOLUTION, video_name(0), "00000.jpg")
     description = _description("DAVIS", videos, frames, seed)
+    write_once(folder, description, (first, _first_frame(frames, seed)), draw)
+
+
+def write_lvos(
+    folder: Path, videos: int, frames: int, seed: int = 0, workers: int | None = None
+) -> None:
+    """Write an LVOS folder with one split, val. The arguments and errors are `write_icvos`'s."""
+    _write_numbered(folder, "LVOS", "val", videos, frames, seed, workers)
+
+
+def write_mose(
+    folder: Path, videos: int, frames: int, seed: int = 0, workers: int | None = None
+) -> None:
+    """Write a MOSE folder with one split, valid: its other masks are its server's.
+
+    The arguments and errors are `write_icvos`'s.
+    """
+    _write_numbered(folder, "MOSE", "valid", videos, frames, seed, workers, masks=1)
+
+
+def _write_numbered(
+    folder: Path,
+    layout: str,
+    split: str,
+    videos: int,
+    frames: int,
+    seed: int,
+    workers: int | None,
+    masks: int | None = None,
+) -> None:
+    """Write a split of LVOS or MOSE; masks: on so many frames (None: on all)."""
+
+    def draw(unfinished: Path) -> None:
+        places = [unfinished / split / kind for kind in (FRAMES, MASKS)]
+        write = partial(_write_objects_video, places=places, seed=seed, frames=frames, masks=masks)
+        parallel_map(write, range(videos), workers=workers, description=f"drawing {layout}")
+
+    first = Path(split, FRAMES, video_name(0), "00000.jpg")
+    description = _description(layout, videos, frames, seed)
     write_once(folder, description, (first, _first_frame(frames, seed)), draw)
 
 
@@ -154,17 +195,25 @@ def _write_icvos_video(number: int, folder: Path, seed: int, frames: int) -> Non
             mask.save(video / MASKS / str(class_id) / f"{index:05d}.png")
 
 
-def _write_davis_video(number: int, folder: Path, seed: int, frames: int) -> None:
+def _write_objects_video(
+    number: int, places: Sequence[Path], seed: int, frames: int, masks: int | None = None
+) -> None:
+    """Write a video of numbered objects.
+
+    Args:
+        places: where the folders of frames and those of masks are.
+        masks: on so many frames; None: on all.
+    """
     clip = generated_clip(seed, number, frames)
-    images = folder / FRAMES / _RESOLUTION / video_name(number)
-    masks = folder / MASKS / _RESOLUTION / video_name(number)
-    images.mkdir(parents=True)
-    masks.mkdir(parents=True)
+    pictures, marked = (place / video_name(number) for place in places)
+    pictures.mkdir(parents=True)
+    marked.mkdir(parents=True)
     for index, frame in enumerate(clip.frames(frames)):
-        (images / f"{index:05d}.jpg").write_bytes(encode_jpeg(frame.image))
-        mask = Image.fromarray(frame.instances.astype(np.uint8))
-        mask.putpalette(davis_palette().tobytes())
-        mask.save(masks / f"{index:05d}.png")
+        (pictures / f"{index:05d}.jpg").write_bytes(encode_jpeg(frame.image))
+        if masks is None or index < masks:
+            mask = Image.fromarray(frame.instances.astype(np.uint8))
+            mask.putpalette(davis_palette().tobytes())
+            mask.save(marked / f"{index:05d}.png")
 
 
 def _write_youtube_video(number: int, part: Path, seed: int, frames: int) -> dict[str, Any]:

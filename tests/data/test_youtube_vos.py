@@ -96,3 +96,13 @@ def test_an_object_without_a_mask_is_named(generated, tmp_path):
 def test_other_folders_are_refused(tmp_path):
     with pytest.raises(UsageError, match="not in the layout of YouTube-VOS"):
         YouTubeVos(tmp_path)
+
+
+def test_masks_of_beginnings_alone_are_no_truth(tmp_path):
+    # every annotated frame is one on which an object begins: masks show only what begins there
+    write_youtube_vos(tmp_path / "drawn", videos=1, frames=6, seed=0, workers=0)
+    objects = YouTubeVos(tmp_path / "drawn").objects("video_0001")
+    assert (
+        objects.asked == set(objects.given.values()) == {0, 1}
+    )  # of the frames there, every fifth
+    assert not objects.complete

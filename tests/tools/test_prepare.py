@@ -245,7 +245,7 @@ def test_a_folder_without_a_video_is_a_problem(tmp_path, capsys):
         (["pascal", "--root", "file"], "not a folder"),
         (["pascal", "--root", "VOC2012"], "the folder that contains VOC2012"),
         (["pascal", "--root", ".", "--workers", "0"], "--workers"),
-        (["icvos", "--root", ".", "--download"], "no single public file"),
+        (["mose", "--root", ".", "--download"], "no single public file"),
     ],
 )
 def test_wrong_use_is_refused(tmp_path, monkeypatch, flags, text):

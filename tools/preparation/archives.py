@@ -57,6 +57,18 @@ def extract(archive: Path, folder: Path, places: Mapping[str, str]) -> None:
         raise UsageError(f"cannot unpack {archive} into {folder}: {error}") from error
 
 
+def member_names(archive: Path) -> list[str]:
+    """The names of all regular files of an archive.
+
+    Raises:
+        UsageError: the archive is broken.
+    """
+    try:
+        return [name for name, _, _ in _members(archive)]
+    except _BROKEN_ARCHIVE as error:
+        raise UsageError(f"{archive} is broken ({error}): delete it and fetch it again") from None
+
+
 def _target(name: str, folder: Path, places: Mapping[str, str]) -> Path | None:
     for beginning, place in places.items():
         if name == beginning or (beginning.endswith("/") and name.startswith(beginning)):

@@ -34,6 +34,8 @@ class Part:
     """Of the files to count in a folder; "" for a single file."""
     counts_names: bool = False
     """Whether the names in a single file are counted."""
+    counts_folders: bool = False
+    """Whether the folders in a folder are counted."""
     needed_for: tuple[str, ...] = ()
     """Paths of parts made from this one; once they are complete it can be deleted."""
 
@@ -79,8 +81,6 @@ COCO_ANNOTATIONS = Archive(
         for name in ("train2014", "val2014")
     },
 )
-IC_VOS_ADDRESS = "https://huggingface.co/datasets/zaplm/IC-VOS"
-
 _AUGMENTED = "VOC2012/SegmentationClassAug"
 _LISTS = "VOC2012/ImageSets/Segmentation"
 _MADE = (_AUGMENTED, f"{_LISTS}/train_sbd.txt", f"{_LISTS}/trainaug.txt")
@@ -141,6 +141,8 @@ def take_stock(root: Path, parts: tuple[Part, ...]) -> list[Presence]:
 
 
 def _count(path: Path, part: Part) -> int:
+    if part.counts_folders:
+        return sum(inner.is_dir() for inner in path.glob("[!.]*"))
     if part.suffix:
         return sum(1 for _ in path.glob(f"[!.]*{part.suffix}"))
     if not path.is_file():
