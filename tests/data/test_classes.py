@@ -8,6 +8,7 @@ from data.classes import (
     VOC_TO_COCO,
     fold_classes,
     in_voc_words,
+    in_words,
 )
 
 
@@ -73,3 +74,9 @@ def test_vocs_words_for_cocos_categories():
         "couch": "sofa",
         "tv": "tvmonitor",
     }
+
+
+def test_names_are_read_as_people_say_them():
+    assert in_words("wine_glass") == "wine glass"
+    assert in_words("wine_glass:inner_side") == "inner side of wine glass"
+    assert in_words("cat") == "cat"

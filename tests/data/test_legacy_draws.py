@@ -50,3 +50,14 @@ def test_the_published_episodes_are_drawn(name, sampler, count, shots):
     found = [[key.class_id, key.query, list(key.support)] for key in keys]
     half = len(expected) // 2  # the file has the first and the last ones
     assert [*found[:half], *found[-half:]] == expected
+
+
+def test_of_pascal_part_no_support_comes_twice():
+    images = {c: [f"{c}_{n}.jpg" for n in range(4)] for c in (3, 5)}
+    again, apart = (
+        legacy_keys(sampler, images, 3, 0, 20) for sampler in ("turns_legacy", "turns_apart_legacy")
+    )
+    assert [key.class_id for key in apart] == [3, 5] * 10
+    assert all(len({key.query, *key.support}) == 4 for key in apart)
+    assert any(len(set(key.support)) < 3 for key in again)
+    assert (apart[0].query, apart[0].support[0]) == (again[0].query, again[0].support[0])

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -73,6 +74,21 @@ def test_it_is_evaluated_under_its_protocols(paco, script, tmp_path):
         results = json.loads((tmp_path / protocol / "results.json").read_text())
         assert results["protocol"] == protocol
         assert results["protocol_changes"] == ["episodes 4"]
+
+
+def test_training_annotations_are_checked_where_they_are_there(paco, tmp_path, capsys):
+    root = tmp_path / "data"
+    shutil.copytree(paco, root)
+    picture = next((root / "PACO" / "train2017").glob("*.jpg"))
+    picture.unlink()
+    assert prepare.main(["paco_part", "--root", str(root)]) == 1
+    assert f"1 train pictures are missing: train2017/{picture.name}" in capsys.readouterr().out
+    (root / "PACO" / ANNOTATIONS.format("train")).write_text("[]")
+    assert prepare.main(["paco_part", "--root", str(root)]) == 1
+    assert "is no instances file in COCO's format" in capsys.readouterr().out
+    (root / "PACO" / ANNOTATIONS.format("train")).unlink()
+    assert prepare.main(["paco_part", "--root", str(root)]) == 0
+    assert "PACO is tested on, not trained on" in capsys.readouterr().out
 
 
 def test_what_is_wrong_is_told(paco, capsys):

@@ -217,6 +217,9 @@ def test_pictures_can_be_left_out_by_name(annotated):
         ("bearded_seal", set()),
         ("pug-dog", {"dog"}),
         ("scissors:blade", {"scissors"}),
+        ("blade of scissors", {"scissors"}),
+        ("dog (2)", {"dog"}),
+        ("object", None),
     ],
 )
 def test_what_names_mean(name, meaning):
