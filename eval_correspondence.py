@@ -26,16 +26,22 @@ from common.errors import UsageError
 from common.logger import quiet_libraries, write_json
 from common.settings import claim_folder
 from common.visualize import PREDICTION_COLOUR, TRUTH_COLOUR, SheetRow, contact_sheet, write_png
+from data.classes import VOC_CLASSES, VOC_TO_COCO
 from data.spair import LAYOUTS, SPLITS, KeypointPair, SPair71k
 from evaluation.correspondence import RULES, SHARES, Correspondence, summarise
+from evaluation.exposure import Exposure
 from evaluation.item_log import ItemLog
+from evaluation.protocol import Followed, Protocol, protocol_option, values_of
 from evaluation.subject import Subject, SubjectOptions, parse_subject
+
+SCRIPT = "eval_correspondence.py"
 
 
 @dataclass(frozen=True)
 class CorrespondenceOptions:
     """What is evaluated, and how."""
 
+    protocol: str | None = protocol_option(SCRIPT)
     datapath: Path = option(Path("Datasets"), "folder that holds SPair-71k/")
     split: str = option("test", "which pairs", SPLITS)
     layout: str = option("large", "all pairs of the split, or a small part of them", LAYOUTS)
@@ -44,8 +50,14 @@ class CorrespondenceOptions:
     )
 
     @property
-    def protocol(self) -> str:
-        """What the results call this way of testing."""
+    def followed(self) -> Followed:
+        """The protocol, and what is not as in it."""
+        found = values_of(self, "split", "layout", "rule")
+        return Protocol.followed(SCRIPT, "spair71k", found, self.protocol)
+
+    @property
+    def test(self) -> str:
+        """What a folder of results is called after, beside the method."""
         return f"spair71k_{self.split}_{self.layout}_{self.rule}"
 
     def problems(self) -> list[str]:
@@ -56,7 +68,7 @@ class CorrespondenceOptions:
 
 def main() -> int:
     (options, about), method_options = parse_subject(
-        __doc__, (CorrespondenceOptions, SubjectOptions)
+        __doc__, (CorrespondenceOptions, SubjectOptions), SCRIPT
     )
     if about.feature_cache:
         raise UsageError("--feature_cache: places are compared by features that it does not hold")
@@ -69,10 +81,13 @@ def main() -> int:
             raise UsageError(f"{model.name} has no image features to compare places by")
         data = SPair71k(options.datapath, options.split, options.layout)
         pairs = {s: list(some) for s, some in groupby(data.pairs, lambda pair: pair.source)}
-        folder = about.folder(model.name, options.protocol)
+        folder = about.folder(model.name, options.test)
         settings = {
             "benchmark": "spair71k",
-            "protocol": options.protocol,
+            "protocol": options.followed.protocol.name,
+            "rule": options.rule,
+            "split": options.split,
+            "layout": options.layout,
             "data": str(options.datapath.resolve()),
             **subject.settings,
         }
@@ -85,20 +100,24 @@ def main() -> int:
             log.append([finder.score(pairs[source])])
         processes.wait()
         if processes.is_main:
+            shown = {pair.category for pair in data.pairs}
+            classes = {c: VOC_TO_COCO[c] for c, name in VOC_CLASSES.items() if name in shown}
+            exposure = Exposure.of(subject.facts, classes)
             results = {
                 **summarise(log.join()),
                 **settings,
+                **options.followed.results(exposure),
+                **exposure.results(subject.facts, VOC_CLASSES),
                 **subject.results,
-                "trained_on": (subject.facts.get("data") or {}).get("benchmark"),
                 "seconds": round(time.time() - start, 1),
             }
             write_json(folder / "results.json", results)
             rows = [row(finder, pair) for pair in data.pairs[: about.sheet_rows]]
             if rows:
-                heading = f"{options.protocol}, {subject.title}"
+                heading = f"{options.followed}, {subject.title}, {exposure}"
                 sheet = contact_sheet(("source", "ground truth", "found"), rows, heading)
                 write_png(folder / "contact_sheet.png", sheet)
-            print_results(results, folder)
+            print_results(results, options.followed, folder)
     return 0
 
 
@@ -123,8 +142,9 @@ def dotted(image: np.ndarray, points: np.ndarray, colour: Sequence[int]) -> np.n
     return result
 
 
-def print_results(results: Mapping[str, Any], folder: Path) -> None:
-    print(f"\n{results['method']}, protocol {results['protocol']}, {results['pairs']} pairs")
+def print_results(results: Mapping[str, Any], followed: Followed, folder: Path) -> None:
+    tested = f"{followed}, {results['exposure']}, {results['pairs']} pairs"
+    print(f"\n{results['method']}, {tested}")
     for title, name in (("mean of pairs", "pck"), ("of all places", "pck_over_points")):
         scores = "".join(f"  @{share} {results[name][str(share)]:5.1f}" for share in SHARES)
         print(f"  PCK {title:<14}{scores}")

@@ -27,7 +27,7 @@ from common.visualize import write_png
 from data.benchmarks import open_benchmark, open_tested
 from data.classes import BENCHMARKS, FOLDS_OF, in_voc_words
 from data.episode import EpisodeDataset
-from data.marking import PROMPTS, Marking, kinds_of
+from data.marking import REFERENCE_KINDS, Marking, kinds_of
 from data.sampler import count_queries
 from evaluation.baselines import score_baselines
 from evaluation.contact_sheet import episode_sheet
@@ -35,7 +35,8 @@ from evaluation.episodes import TestedData, TestedEpisodes
 from evaluation.exposure import Exposure
 from evaluation.image import MethodSegmenter, evaluate
 from evaluation.item_log import ItemLog
-from evaluation.protocol import Protocol, protocol_names
+from evaluation.protocol import Followed, Protocol, protocol_names, values_of
+from evaluation.scoring_size import ORIGINAL, ScoringSize
 from evaluation.subject import Subject, SubjectOptions, parse_subject
 from model.method import Method
 
@@ -54,11 +55,15 @@ class EvaluationOptions:
     )
     test_episodes: int | None = option(None, "number of episodes (default: the protocol's)")
     episodes: Path | None = option(
-        None, "file of episodes: it is read if it exists, else it is written"
+        None,
+        "file of episodes, of this program or a published list (docs/benchmarks.md): it is read if "
+        "it exists, else it is written",
     )
     baselines: bool = option(False, "also score what needs no training, on the same episodes")
-    prompt: str = option(
-        "mask", "what marks the object in references: its mask, or what is drawn from it", PROMPTS
+    reference_kind: str = option(
+        "mask",
+        "what marks the object in references: its mask, or what is drawn from it",
+        tuple(REFERENCE_KINDS),
     )
     no_names: bool = option(
         False, "do not tell the method what the classes are called, even if it reads text"
@@ -70,22 +75,16 @@ class EvaluationOptions:
         """What a folder of results is called after, beside the method."""
         one_fold = data.benchmark == "coco_all" or len(FOLDS_OF[data.benchmark]) == 1
         fold = "" if one_fold else f"_fold{data.fold}"
-        marks = "" if self.prompt == "mask" else f"_{self.prompt}"
+        marks = "" if self.reference_kind == "mask" else f"_{self.reference_kind}"
         marks += "_no_names" if self.no_names else ""
         benchmark = self.protocol or data.benchmark
         return f"{benchmark}{fold}_{data.nshot}shot{marks}"
 
-    def marking(self, method: Method) -> Marking | None:
-        """How references are marked; None: by their masks."""
-        if self.prompt == "mask":
-            return None
-        return Marking(self.prompt, method.box_rule, seed=self.seed)
-
     def problems(self) -> list[str]:
         """Every reason why these options cannot be used."""
         found = []
-        if self.baselines and self.prompt != "mask":
-            found.append(f"--baselines need masks, not --prompt {self.prompt}")
+        if self.baselines and self.reference_kind != "mask":
+            found.append(f"--baselines need masks, not --reference_kind {self.reference_kind}")
         if self.test_episodes is not None and self.test_episodes < 1:
             found.append("--test_episodes must be at least 1")
         if min(self.nworker, self.seed) < 0:
@@ -108,6 +107,7 @@ def main() -> int:
             data = replace(data, benchmark=Protocol.named(options.protocol, None).benchmark)
         data = data.completed(facts, about.ckpt or subject.title)
         protocol = Protocol.named(options.protocol, data.benchmark)
+        size = ScoringSize(protocol.size)
         refuse_what_it_cannot(model, data, options)
         folder = about.folder(model.name, options.test(data))
         split = open_tested(
@@ -119,41 +119,52 @@ def main() -> int:
             split.class_names = in_voc_words(split.class_names)
         meant = protocol.count(len(split.class_lists), count_queries(split, data.nshot))
         if options.episodes and options.episodes.is_file():
-            tested = TestedEpisodes.read(options.episodes, data)
+            given = (options.episodes, data, split, options.seed, options.test_episodes)
+            tested = TestedEpisodes.read(*given)
         else:
             count = options.test_episodes or meant
             tested = TestedEpisodes.draw(split, data.nshot, options.seed, count)
         settings = {
             **tested.facts,
-            "prompt": options.prompt,
+            "protocol": protocol.name,
+            "reference_kind": options.reference_kind,
             **({"names": False} if options.no_names else {}),
             **subject.settings,
         }
         if processes.is_main:
             place = str(data.datapath.resolve())
             claim_folder(folder, {**settings, "data": place, "baselines": options.baselines})
-            tested.write(options.episodes or folder / "episodes.jsonl")
-            for line in tested.left_out:
+            new = options.episodes and not options.episodes.exists()
+            tested.write(options.episodes if new else folder / "episodes.jsonl")
+            for line in tested.remarks:
                 print(line)
         episodes = EpisodeDataset(
             split,
             tested.keys,
             model.geometry,
             keep_original=True,
-            marking=options.marking(model),
+            marking=Marking.of_references(options.reference_kind, model.box_rule, options.seed),
         )
         segmenter = MethodSegmenter(model, about.precision, names=not options.no_names)
-        scores = evaluate(segmenter, episodes, processes, options.nworker)
+        scores = evaluate(segmenter, episodes, processes, options.nworker, size=size)
         if data.benchmark in BENCHMARKS:
             exposure = Exposure.of_fold(facts, data.benchmark, data.fold)
         else:
-            exposure = Exposure.of_names(facts, split.class_names)
+            exposure = Exposure.of_names(facts, split.class_names, data.benchmark, data.fold)
+        found = {
+            "sampler": (tested.header.sampler, protocol.sampler),
+            "episodes": (len(tested.keys), meant),
+            **values_of(options, "reference_kind", "no_names"),
+            **values_of(data, "lists"),
+            "seed": (tested.header.seed, None),
+        }
+        followed = Followed(protocol, protocol.changes(found))
         class_names = split.class_names
         results = {
             **scores.results(class_names),
             **exposure.results(facts, class_names),
             **settings,
-            **protocol.results(tested.header.sampler, len(tested.keys), meant),
+            **followed.results(exposure),
             **subject.results,
             "cost": {
                 "seconds_per_episode": scores.seconds_per_episode,
@@ -173,14 +184,14 @@ def main() -> int:
         if processes.is_main:
             results["intervals"] = scores.intervals(tested.keys)
             ItemLog(folder).write(scores.records(tested.keys))
-            heading = f"{protocol.name} fold {data.fold}, {data.nshot}-shot, {exposure}"
+            heading = f"{followed}, fold {data.fold}, {data.nshot}-shot, {exposure}"
             rows = range(about.sheet_rows)
             sheet, masks = episode_sheet(segmenter, episodes, rows, processes, heading)
             write_png(folder / "contact_sheet.png", sheet)
             for number, mask in enumerate(masks):
                 write_png(folder / "masks" / f"{number:04d}.png", mask.astype(np.uint8) * 255)
             write_json(folder / "results.json", results)
-            print_results(results, exposure, folder)
+            print_results(results, followed, folder)
     return 0
 
 
@@ -191,25 +202,26 @@ def refuse_what_it_cannot(model: Method, data: TestedData, options: EvaluationOp
         UsageError: the flags ask for what the method cannot do.
     """
     model.refuse_shots(data.nshot)
-    model.refuse_kinds(kinds_of(options.prompt))
+    model.refuse_kinds(kinds_of(REFERENCE_KINDS[options.reference_kind]))
     if options.baselines and data.benchmark not in BENCHMARKS:
         raise UsageError(f"--baselines: {data.benchmark} has no training images to choose by")
     if options.baselines and model.image_features is None:
         raise UsageError(f"--baselines: {model.name} has no backbone for them to work on")
 
 
-def print_results(results: dict[str, Any], exposure: Exposure, folder: Path) -> None:
-    lines = [(f"{results['method']}, {results['shots']}-shot", results["miou"])]
-    lines += list(results.get("baselines", {}).items())
-    changed = "".join(f", {change}" for change in results["protocol_changes"])
-    protocol = f"protocol {results['protocol']}{changed}"
-    print(f"\nmIoU on {results['episodes']} episodes, {protocol}, {exposure}")
-    for name, miou in lines:
-        print(f"  {name:<24}{miou:6.1f}")
-    print(
-        f"FB-IoU {results['fb_iou']:.1f}, mIoU at the images' own size "
-        f"{results['miou_original_size']:.1f}"
-    )
+def print_results(results: dict[str, Any], followed: Followed, folder: Path) -> None:
+    shots, tested = f"{results['shots']}-shot", f"{results['episodes']} episodes"
+    print(f"\n{results['method']}, {shots}: {followed}, {tested}, {results['exposure']}")
+    print(f"{'':26}{'mIoU':>6}{'FB-IoU':>9}")
+    sizes = {
+        results["protocol_size"]: ("protocol_miou", "protocol_fb_iou"),
+        "the method's size": ("miou", "fb_iou"),
+        ORIGINAL: ("miou_original_size", "fb_iou_original_size"),
+    }
+    for size, (miou, fb_iou) in sizes.items():
+        print(f"  {size:<24}{results[miou]:6.1f}{results[fb_iou]:9.1f}")
+    for name, miou in results.get("baselines", {}).items():
+        print(f"  {name:<24}{miou:6.1f}  at the method's size")
     if seconds := results["cost"]["seconds_per_episode"]:
         print(f"{seconds:.2f} s an episode, {results['cost']['peak_memory_gib']:.1f} GiB at most")
     if results["classes_without_episodes"]:

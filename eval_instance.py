@@ -13,6 +13,7 @@ settings.
 """
 
 import time
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import mean
@@ -28,11 +29,26 @@ from evaluation.exposure import Exposure
 from evaluation.instance import InstanceFinder, find_all, score, summarise
 from evaluation.instance_sheet import instance_sheet
 from evaluation.item_log import ItemLog
+from evaluation.protocol import Followed, Protocol, protocol_option, values_of
 from evaluation.subject import Subject, SubjectOptions, parse_subject
+
+SCRIPT = "eval_instance.py"
+
+
+@dataclass(frozen=True)
+class TestOptions:
+    """How it is tested."""
+
+    protocol: str | None = protocol_option(SCRIPT)
+
+    def problems(self) -> list[str]:
+        """Every reason why these options cannot be used."""
+        return []
 
 
 def main() -> int:
-    (data, about), method_options = parse_subject(__doc__, (InstanceDataOptions, SubjectOptions))
+    groups = (InstanceDataOptions, TestOptions, SubjectOptions)
+    (data, test, about), method_options = parse_subject(__doc__, groups, SCRIPT)
     quiet_libraries()
     start = time.time()
     with process_group(about.device) as processes:
@@ -51,6 +67,8 @@ def main() -> int:
         if processes.is_main:
             claim_folder(folder, {**settings, "data": str(data.datapath.resolve())})
         exposure = Exposure.of(facts, {one.class_id: one.class_id for one in NOVEL})
+        found = values_of(data, "seeds", "test_images")
+        followed = Protocol.followed(SCRIPT, data.benchmark, found, test.protocol)
         scores = []
         for seed, shown in enumerate(draws):
             place = folder / f"seed{seed}"
@@ -66,7 +84,7 @@ def main() -> int:
             if processes.is_main:
                 scores.append({"seed": seed, **score(benchmark, records)})
             if processes.is_main and seed == 0:
-                heading = f"{data.benchmark}, {data.nshot}-shot, draw 1, {exposure}"
+                heading = f"{followed}, {data.nshot}-shot, draw 1, {exposure}"
                 sheet = instance_sheet(benchmark, records, about.sheet_rows, heading)
                 if sheet is not None:
                     write_png(folder / "contact_sheet.png", sheet)
@@ -76,6 +94,7 @@ def main() -> int:
                 "draws": scores,
                 "images": len(benchmark.pictures),
                 **settings,
+                **followed.results(exposure),
                 **exposure.results(facts, {one.class_id: one.name for one in NOVEL}),
                 **subject.results,
                 "objects": "scored" if method.scores_instances else "parted masks",
@@ -86,13 +105,13 @@ def main() -> int:
                 "seconds": round(time.time() - start, 1),
             }
             write_json(folder / "results.json", results)
-            print_results(results, exposure, folder)
+            print_results(results, followed, folder)
     return 0
 
 
-def print_results(results: dict[str, Any], exposure: Exposure, folder: Path) -> None:
+def print_results(results: dict[str, Any], followed: Followed, folder: Path) -> None:
     count = len(results["draws"])
-    tested = f"{results['benchmark']}, {results['shots']}-shot, {exposure}"
+    tested = f"{followed}, {results['shots']}-shot, {results['exposure']}"
     print(f"\n{results['method']} ({results['objects']}), {tested}")
     print(f"  mean of {count} draws{'AP':>12}{'':8}{'AP50':>6}{'AP75':>8}")
     for kind in ("box", "mask"):

@@ -29,9 +29,10 @@ from common.images import read_image
 from common.logger import quiet_libraries, write_json
 from common.settings import claim_folder
 from common.visualize import SheetRow, contact_sheet, label_overlay, write_png
-from data.semantic import LAYOUTS, References, SemanticImages, open_semantic
+from data.semantic import LAYOUTS, SHIFTED, References, SemanticImages, open_semantic
 from evaluation.exposure import Exposure
 from evaluation.item_log import ItemLog
+from evaluation.protocol import Followed, Protocol, protocol_option, values_of
 from evaluation.semantic import (
     FORMS,
     SELF_REFERENCES,
@@ -44,6 +45,7 @@ from evaluation.semantic import (
 )
 from evaluation.subject import Subject, SubjectOptions, parse_subject
 
+SCRIPT = "eval_semantic.py"
 _COLOURS = 255
 
 
@@ -51,6 +53,7 @@ _COLOURS = 255
 class SemanticOptions:
     """What is evaluated, and how."""
 
+    protocol: str | None = protocol_option(SCRIPT)
     benchmark: str = option("ade20k", "whose images and classes are tested", tuple(LAYOUTS))
     datapath: Path = option(Path("Datasets"), "folder that holds the benchmarks' folders")
     form: str = option(
@@ -78,8 +81,15 @@ class SemanticOptions:
     nworker: int = option(2, "number of processes that read images; 0: none but this one")
 
     @property
-    def protocol(self) -> str:
-        """What the results call this way of testing."""
+    def followed(self) -> Followed:
+        """The protocol, and what is not as in it."""
+        deciding = ("form", "references", "self_reference", SHIFTED, "no_names", "images", "seed")
+        found = values_of(self, *deciding)
+        return Protocol.followed(SCRIPT, self.benchmark, found, self.protocol)
+
+    @property
+    def test(self) -> str:
+        """What a folder of results is called after, beside the method."""
         words = [self.benchmark, self.form, f"references_of_{self.references}"]
         words += ["silenced"] if self.self_reference == "silenced" else []
         words += ["shifted_names"] if self.a847_shifted_names else []
@@ -105,7 +115,9 @@ class SemanticOptions:
 
 
 def main() -> int:
-    (options, about), method_options = parse_subject(__doc__, (SemanticOptions, SubjectOptions))
+    (options, about), method_options = parse_subject(
+        __doc__, (SemanticOptions, SubjectOptions), SCRIPT
+    )
     quiet_libraries()
     start = time.time()
     with process_group(about.device) as processes:
@@ -115,10 +127,10 @@ def main() -> int:
             raise UsageError(f"--self_reference silenced: {model.name} cannot be told nothing")
         tested, references = open_images(options, processes)
         names = options.chosen(list(tested.files))
-        folder = about.folder(model.name, f"semantic_{options.protocol}")
+        folder = about.folder(model.name, f"semantic_{options.test}")
         settings = {
             "benchmark": options.benchmark,
-            "protocol": options.protocol,
+            "protocol": options.followed.protocol.name,
             "form": options.form,
             "references": options.references,
             "reference_images": {str(c): some[0] for c, some in references.names.items()},
@@ -158,21 +170,22 @@ def main() -> int:
         processes.wait()
         if processes.is_main:
             records = log.join()
-            exposure = Exposure.of_names(facts, tested.class_names)
+            exposure = Exposure.of_names(facts, tested.class_names, options.benchmark)
             results = {
                 **summarise(records, tested.class_names, references),
                 **exposure.results(facts, tested.class_names),
                 **settings,
+                **options.followed.results(exposure),
                 **subject.results,
                 "seconds": round(time.time() - start, 1),
             }
             write_json(folder / "results.json", results)
             rows = sheet_rows(folder, names[: about.sheet_rows])
-            heading = f"{options.protocol}, {subject.title}, {exposure}"
+            heading = f"{options.followed}, {subject.title}, {exposure}"
             if rows:
                 sheet = contact_sheet(("image", "ground truth", "prediction"), rows, heading)
                 write_png(folder / "contact_sheet.png", sheet)
-            print_results(results, exposure, folder)
+            print_results(results, options.followed, folder)
     return 0
 
 
@@ -212,8 +225,8 @@ def sheet_rows(folder: Path, names: list[str]) -> list[SheetRow]:
     ]
 
 
-def print_results(results: Mapping[str, Any], exposure: Exposure, folder: Path) -> None:
-    print(f"\n{results['method']}, protocol {results['protocol']}, {exposure}")
+def print_results(results: Mapping[str, Any], followed: Followed, folder: Path) -> None:
+    print(f"\n{results['method']}, {followed}, {results['exposure']}")
     print(
         f"mIoU {results['miou']:.1f} over {results['classes_tested']} classes, "
         f"{results['images']} images"

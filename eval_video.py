@@ -44,6 +44,8 @@ from data.video_benchmarks import (
 from evaluation.exposure import Exposure
 from evaluation.item_log import ItemLog
 from evaluation.item_results import ResultFolder
+from evaluation.protocol import Protocol, protocol_flags, protocol_option
+from evaluation.scoring_size import ORIGINAL
 from evaluation.video import evaluate_items
 from evaluation.video_method import (
     FrameOptions,
@@ -56,11 +58,14 @@ from model.checkpoint import fingerprint, frozen_fingerprint
 from model.method_options import MethodOptions
 from model.registry import READY
 
+SCRIPT = "eval_video.py"
+
 
 @dataclass(frozen=True)
 class OutputOptions:
     """Where results go, and which."""
 
+    protocol: str | None = protocol_option(SCRIPT)
     output: Path | None = option(None, "folder for the results (default: beside the checkpoint)")
     save_masks: bool = option(
         False, "write the masks, in the layout that the benchmark's server takes"
@@ -126,13 +131,15 @@ def main() -> int:
         if processes.is_main:
             records = log.join()
             classes = benchmark.items.class_names
-            exposure = Exposure.of(facts, {class_id: class_id for class_id in classes})
+            exposure, classes = exposure_of(records, classes, facts)
+            found = {**data.deciding, "size": (folder.compared_size, ORIGINAL)}
+            followed = Protocol.followed(SCRIPT, data.benchmark, found, options.protocol)
             supports = [*benchmark.supports.values()]
             results = {
                 **summarise(records, benchmark.items, folder),
-                "protocol": data.protocol,
                 **settings,
-                **(exposure.results(facts, classes) if classes else {}),
+                **followed.results(exposure),
+                **exposure.results(facts, classes),
                 "seed": benchmark.seed,
                 "supports_sha256": episode_hash(supports) if supports else None,
                 "checkpoint": str(tested.ckpt or tested.sam2_checkpoint or tested.variant),
@@ -140,7 +147,7 @@ def main() -> int:
                 "version": code_version(),
                 "seconds": round(time.time() - start, 1),
             }
-            title = f"{data.benchmark}, {exposure}" if classes else data.benchmark
+            title = f"{followed}, {exposure}"
             sheet = video_sheet(records, shown, folder, title)
             if sheet is not None:
                 write_png(folder.path / "contact_sheet.png", sheet)
@@ -160,7 +167,9 @@ def parse_options() -> tuple[
     VideoDataOptions, VideoMethodOptions, OutputOptions, FrameOptions, MethodOptions | None
 ]:
     groups = (VideoDataOptions, VideoMethodOptions, OutputOptions)
-    parser, groups = method_parser(__doc__, groups, READY, otherwise=(FrameOptions,))
+    parser, groups = method_parser(
+        *(__doc__, groups, READY), otherwise=(FrameOptions,), protocols=protocol_flags(SCRIPT)
+    )
     namespace = parser.parse_args()
     data, tested, options, last = checked_options(groups, namespace)
     method = namespace.method
@@ -181,6 +190,22 @@ def parse_options() -> tuple[
     if data.given and tested.prompt_every:
         raise UsageError("--prompt_every needs a support to prompt with, and masks are given here")
     return data, tested, options, frames, method_options
+
+
+def exposure_of(
+    records: Mapping[str, Any], classes: Mapping[int, str], facts: Mapping[str, Any]
+) -> tuple[Exposure, Mapping[int, str]]:
+    """Whether what is looked for was trained on, and what it is called.
+
+    Args:
+        records: of items whose objects may have categories (YouTube-VOS).
+        classes: by COCO's ids, where the benchmark has such.
+    """
+    if classes:
+        return Exposure.of(facts, {class_id: class_id for class_id in classes}), classes
+    objects = [one for record in records.values() for one in record.get("objects", {}).values()]
+    names = dict(enumerate(sorted({one["category"] for one in objects if "category" in one})))
+    return (Exposure.of_names(facts, names) if names else Exposure.unnamed(facts)), names
 
 
 def settings_of(
@@ -207,6 +232,7 @@ def settings_of(
         ],
         "first_frame": data.begins_with,
         "nshot": data.nshot,
+        "reference_kind": data.reference_kind,
         "max_frames": data.frames,
         "void": data.void,
         "image_size": method.geometry.side,

@@ -86,12 +86,14 @@ def method_parser(
     groups: Sequence[type],
     methods: Mapping[str, type],
     otherwise: Sequence[type] = (),
+    protocols: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> tuple[argparse.ArgumentParser, list[type]]:
     """The parser of a script that takes --method NAME, whose own flags come with it.
 
     Args:
         methods: name -> options dataclass.
         otherwise: options dataclasses that take its place where no method is named.
+        protocols: value of --protocol -> the defaults that it gives to other flags.
 
     Returns:
         The parser, and all options dataclasses that it fills: `checked_options` takes both.
@@ -99,7 +101,15 @@ def method_parser(
     name = early_flags(method=(tuple(methods), None))["method"]
     groups = [*groups, *([methods[name]] if name else otherwise)]
     about = "method with public weights; its own flags: --method NAME --help"
-    return script_parser(description, groups, {"method": (tuple(methods), None, about)}), groups
+    parser = script_parser(description, groups, {"method": (tuple(methods), None, about)})
+    preset(parser, protocols or {})
+    return parser, groups
+
+
+def preset(parser: argparse.ArgumentParser, protocols: Mapping[str, Mapping[str, Any]]) -> None:
+    """Let --protocol, one of the parser's flags, give defaults to others: its value -> these."""
+    if protocol := early_flags(protocol=(tuple(protocols), None))["protocol"]:
+        parser.set_defaults(**protocols[protocol])
 
 
 def add_weights_flag(parser: argparse._ActionsContainer) -> None:

@@ -4,6 +4,7 @@ Shapes: K shots, H and W the side of the square that a method takes.
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -13,6 +14,15 @@ from data.prompts import KINDS, Draws, draw_mark
 ANY = "multi"
 PROMPTS = (*KINDS, ANY)
 """Every support has this kind of mark, or each any of them."""
+
+REFERENCE_KINDS = {
+    "mask": "mask",
+    "box": "box",
+    "points": "point",
+    "scribble": "scribble",
+    ANY: ANY,
+}
+"""What references of an evaluation are called, each of which has up to 20 points -> `PROMPTS`."""
 
 
 def kinds_of(prompt: str) -> tuple[str, ...]:
@@ -33,12 +43,22 @@ class Marking:
     seed: int = 0
     epoch: int = 0
 
+    @classmethod
+    def of_references(cls, kind: str, boxes: str, seed: int) -> Self | None:
+        """How an evaluation marks references; None: by their masks.
+
+        Args:
+            kind: one of `REFERENCE_KINDS`.
+        """
+        prompt = REFERENCE_KINDS[kind]
+        return None if prompt == "mask" else cls(prompt, boxes, seed=seed)
+
     def mark(self, masks: Tensor, index: int) -> tuple[Tensor, tuple[str, ...]]:
         """Mark the supports of one episode.
 
         Args:
             masks: K x H x W, exactly 0 or 1.
-            index: the episode's position in its epoch.
+            index: the episode's position in its epoch, or another number that is its own.
 
         Returns:
             The marks, K x H x W, and their kinds.

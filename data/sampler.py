@@ -113,6 +113,19 @@ class EpisodeSampler:
             return len(self._after_the_first())
         return sum(map(len, self._images.values()))
 
+    def keys_of(self, queries: Sequence[tuple[int, str]], count: int) -> list[EpisodeKey]:
+        """Evaluation episodes of given queries in turn, whose supports are drawn.
+
+        Args:
+            queries: class id and name of an image that counts for it.
+
+        Raises:
+            UsageError: a class has too few images for an episode.
+        """
+        if rare := sorted({c for c, _ in queries} & self.left_out.keys()):
+            raise UsageError(f"classes with too few images for an episode: {rare}")
+        return self._in_turn(queries, _EVALUATION, count)
+
     def _draw(self, epoch: int, count: int) -> list[EpisodeKey]:
         sampler = self.split.sampler
         if sampler in LEGACY_SAMPLERS:
@@ -147,6 +160,11 @@ class EpisodeSampler:
             for class_id in self._class_ids
             if number < len(self._images[class_id])
         ]
+        return self._in_turn(queries, epoch, count)
+
+    def _in_turn(
+        self, queries: Sequence[tuple[int, str]], epoch: int, count: int
+    ) -> list[EpisodeKey]:
         keys = []
         for index in range(count):
             # the final 4 keeps these numbers apart from those of the other samplers
@@ -256,6 +274,15 @@ def write_keys(
     facts = {name: value for name, value in asdict(header).items() if value is not None}
     text = "\n".join([json.dumps(facts), *_lines(keys)]) + "\n"
     write_atomically(path, lambda temporary: temporary.write_text(text))
+
+
+def is_episode_file(path: Path) -> bool:
+    """Whether a file says of itself that `write_keys` wrote it."""
+    try:
+        with path.open() as file:
+            return "sha256" in json.loads(file.readline())
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def read_header(path: Path) -> EpisodeHeader:

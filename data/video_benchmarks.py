@@ -13,6 +13,7 @@ from data.class_items import ClassItems
 from data.davis import Davis
 from data.episode import EpisodeKey
 from data.icvos import IcVos, Supports, support_split
+from data.marking import REFERENCE_KINDS
 from data.object_items import ObjectRules, ObjectsItems
 from data.sampler import read_header, read_keys, write_keys
 from data.video_items import ItemSource
@@ -59,7 +60,12 @@ class VideoDataOptions:
         False, "only the objects of a video's first annotated frame, as in SegIC's release"
     )
     nshot: int = option(1, "number of support images of an item, 1 to 10")
-    seed: int = option(0, "seed with which supports are drawn")
+    reference_kind: str = option(
+        "mask",
+        "what marks the object in supports on IC-VOS: its mask, or what is drawn from it",
+        tuple(REFERENCE_KINDS),
+    )
+    seed: int = option(0, "seed with which supports and marks are drawn")
     supports: Path | None = option(
         None, "file of supports: it is read if it exists, else it is written"
     )
@@ -106,19 +112,21 @@ class VideoDataOptions:
         return self.tested_split or SPLITS[self.benchmark]
 
     @property
-    def protocol(self) -> str:
-        """The benchmark's name, with what is not as usual there."""
-        changes = {
-            "oracle": self.benchmark == "icvos" and self.begins_with == ORACLE,
-            "masks": self.given_folder is not None,
-            self.split: self.split != SPLITS[self.benchmark],
-            "all_frames": self.all_frames,
-            "first_objects": self.first_objects,
-            "void": self.void,
-            f"{self.max_frames}_frames": self.max_frames is not None,
-            f"{self.nshot}_shots": self.nshot > 1 and not self.given,
+    def deciding(self) -> dict[str, tuple[Any, Any]]:
+        """What a protocol may say of these options: name -> value here, and what is usual."""
+        frames = ICVOS_FRAMES if self.benchmark == "icvos" else None
+        first = self.first_frame if self.benchmark == "icvos" else PROMPT
+        return {
+            "first_frame": ("masks" if self.given_folder else first, PROMPT),
+            "split": (self.split, SPLITS[self.benchmark]),
+            "all_frames": (self.all_frames, False),
+            "first_objects": (self.first_objects, False),
+            "void": (self.void, False),
+            "max_frames": (self.frames, frames),
+            "reference_kind": (self.reference_kind, "mask"),
+            "nshot": (1 if self.given else self.nshot, 1),
+            "seed": (0 if self.given else self.seed, 0),
         }
-        return "_".join([self.benchmark, *(name for name, is_so in changes.items() if is_so)])
 
     @property
     def frames(self) -> int | None:
@@ -132,6 +140,8 @@ class VideoDataOptions:
             found.append(f"--all_frames is of YouTube-VOS, not of {self.benchmark}")
         if self.first_objects and self.benchmark == "icvos":
             found.append("--first_objects needs a benchmark with numbered objects, not icvos")
+        if self.given and self.reference_kind != "mask":
+            found.append(f"--reference_kind {self.reference_kind}: first masks are given here")
         if not 1 <= self.nshot <= 10:
             found.append(f"--nshot must be from 1 to 10, not {self.nshot}")
         if self.seed < 0:

@@ -10,12 +10,14 @@ from common.errors import UsageError
 from data.benchmarks import Split
 from data.classes import BENCHMARKS, FOLDS_OF, TESTED, class_meanings
 from data.episode import EpisodeKey
+from data.listed_episodes import find_episodes
 from data.options import DataOptions
 from data.sampler import (
     SAMPLERS,
     EpisodeHeader,
     EpisodeSampler,
     episode_hash,
+    is_episode_file,
     read_header,
     read_keys,
     write_keys,
@@ -63,11 +65,12 @@ class TestedData(DataOptions):
                 f"{checkpoint} does not say what it was trained on, so nothing says on what to "
                 "test it: name --benchmark and --fold"
             )
-        if self.benchmark not in (None, *BENCHMARKS) and self.fold is None:
-            raise UsageError(f"name the --fold of {self.benchmark}")
-        if trained is None or self.benchmark not in (None, *BENCHMARKS):
-            return self
         benchmark = self.benchmark or trained.images
+        if trained is None or not trained.is_of_coco or benchmark not in BENCHMARKS:
+            if self.fold is None and (trained is None or benchmark != trained.images):
+                raise UsageError(f"name the --fold of {benchmark}")
+            fold = trained.fold if self.fold is None else self.fold
+            return replace(self, benchmark=benchmark, fold=fold)
         fold = trained.fold if self.fold is None else self.fold
         own = benchmark == trained.images and (fold == trained.fold or benchmark == "coco_all")
         tested = class_meanings(benchmark, fold, "test")
@@ -91,9 +94,9 @@ class TestedEpisodes:
     header: EpisodeHeader
     """Of the file that holds them, or will."""
     file: Path | None = None
-    """Where they were read; None: they were drawn."""
-    left_out: tuple[str, ...] = ()
-    """What is to be said of classes that have too few images for an episode."""
+    """Where they stand in this program's form; None: nowhere yet."""
+    remarks: tuple[str, ...] = ()
+    """What is to be said of a list, or of classes that have too few images for an episode."""
 
     @classmethod
     def draw(cls, split: Split, shots: int, seed: int, count: int | None) -> Self:
@@ -107,20 +110,37 @@ class TestedEpisodes:
         header = EpisodeHeader(
             split.benchmark, split.fold, shots, seed, len(keys), episode_hash(keys), split.sampler
         )
-        left_out = tuple(
+        remarks = tuple(
             f"left out: class {split.class_names[class_id]} has {images} images, too few for an "
             "episode"
             for class_id, images in sampler.left_out.items()
         )
-        return cls(keys, header, None, left_out)
+        return cls(keys, header, None, remarks)
 
     @classmethod
-    def read(cls, file: Path, data: DataOptions) -> Self:
+    def read(
+        cls, file: Path, data: DataOptions, split: Split, seed: int, count: int | None
+    ) -> Self:
         """Read episodes that were drawn for the benchmark, fold and shots of some data.
 
+        Args:
+            split, seed, count: of a published list, see `data.listed_episodes.find_episodes`.
+
         Raises:
-            UsageError: the file is missing, changed or made for something else.
+            UsageError: the file is missing, changed or made for something else, or it is neither
+                one of this program nor a list that can be read.
         """
+        if not is_episode_file(file):
+            found = find_episodes(file, split, data.nshot, seed, count)
+            supports = ", supports drawn" if found.drawn else ""
+            header = EpisodeHeader(
+                *(split.benchmark, split.fold, data.nshot, seed, len(found.keys)),
+                *(episode_hash(found.keys), f"list {file.name}{supports}"),
+            )
+            told = (
+                f"{file}: {len(found.keys)} episodes, classes counted {found.numbering}{supports}"
+            )
+            return cls(found.keys, header, None, (told,))
         keys = read_keys(
             file,
             benchmark=data.benchmark,
@@ -143,7 +163,7 @@ class TestedEpisodes:
         }
 
     def write(self, file: Path) -> None:
-        """Write drawn episodes down; those of a file are there already."""
+        """Write episodes down that stand nowhere yet."""
         if self.file is None:
             header = self.header
             write_keys(

@@ -1,4 +1,4 @@
-"""Score anything that segments episodes: mIoU and FB-IoU at the network's size and the images' own.
+"""Score anything that segments episodes: mIoU and FB-IoU at several sizes.
 
 Shapes: B batch, H and W the side of the square that a method takes.
 """
@@ -12,24 +12,26 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from common.distributed import Processes, synchronize
 from common.geometry import Geometry
-from common.images import IGNORED
 from common.trainer import autocast
 from data.episode import Batch, Episode, EpisodeDataset, EpisodeKey, Joinable
 from evaluation.iou import EpisodeScores
 from evaluation.item_log import Record
 from evaluation.item_results import ORIGINAL
-from evaluation.significance import SQUARE, EpisodeAreas, interval
+from evaluation.scoring_size import ORIGINAL as OWN
+from evaluation.scoring_size import ScoringSize
+from evaluation.significance import PROTOCOL, SQUARE, EpisodeAreas, interval
 from model.method import Method
 from model.method_data import Prediction
 
 BATCH = 4
 """Episodes decoded together. It is fixed, so that the same numbers come out in any setting."""
+
+OWN_SIZE = ScoringSize(OWN)
 
 AnyBatch = TypeVar("AnyBatch", bound=Batch)
 
@@ -88,9 +90,13 @@ class Evaluation:
     geometry: Geometry
     """How images came to the size which the network works at."""
     squashed: EpisodeScores = field(default_factory=EpisodeScores)
-    """At the size which the network works at: the paper's protocol."""
+    """At the size which the network works at."""
     original: EpisodeScores = field(default_factory=EpisodeScores)
     """At each query image's own size."""
+    size: ScoringSize = OWN_SIZE
+    """The protocol's."""
+    protocol: EpisodeScores = field(default_factory=EpisodeScores)
+    """At the protocol's size."""
     seconds: list[float] = field(default_factory=list)
     """Of each episode's encoding and prediction, supports included; not of the first batch, which
     warms up."""
@@ -108,10 +114,8 @@ class Evaluation:
         for index, key, one, truth in zip(
             episodes.indices, episodes.keys, logits, episodes.original_masks, strict=True
         ):
-            truth = truth.to(one.device)[None]
-            shown = self.geometry.crop(one[None, None], truth.shape[-2:])
-            full = F.interpolate(shown, truth.shape[-2:], mode="bilinear", align_corners=False)
-            self.original.add([index], [key.class_id], full[0] > 0, truth == 1, truth == IGNORED)
+            for scores, size in ((self.original, OWN_SIZE), (self.protocol, self.size)):
+                scores.add([index], [key.class_id], *size.compared(self.geometry, one, truth))
 
     @property
     def seconds_per_episode(self) -> float | None:
@@ -124,18 +128,20 @@ class Evaluation:
             self.geometry,
             EpisodeScores.merge(processes.gather(self.squashed.state())),
             EpisodeScores.merge(processes.gather(self.original.state())),
+            self.size,
+            EpisodeScores.merge(processes.gather(self.protocol.state())),
             [one for some in processes.gather(self.seconds) for one in some],
         )
 
     def records(self, keys: Sequence[EpisodeKey]) -> list[Record]:
-        """A line for each episode: what it shows and its areas at both sizes.
+        """A line for each episode: what it shows and its areas at each size.
 
         Areas are pixels of the object's intersection and union, then of the background's.
 
         Args:
             keys: of all episodes, by their index.
         """
-        sizes = {SQUARE: self.squashed, ORIGINAL: self.original}
+        sizes = {PROTOCOL: self.protocol, SQUARE: self.squashed, ORIGINAL: self.original}
         areas = {name: {row[0]: row[2:] for row in part.state()} for name, part in sizes.items()}
         return [
             {
@@ -149,11 +155,15 @@ class Evaluation:
         ]
 
     def intervals(self, keys: Sequence[EpisodeKey]) -> dict[str, Any]:
-        """Between what mIoU at both sizes lies if other episodes are drawn."""
+        """Between what mIoU at each size lies if other episodes are drawn."""
         records = self.records(keys)
         return {
             name: interval([EpisodeAreas.read(records, size)]).to_json()
-            for name, size in (("miou", SQUARE), ("miou_original_size", ORIGINAL))
+            for name, size in (
+                ("protocol_miou", PROTOCOL),
+                ("miou", SQUARE),
+                ("miou_original_size", ORIGINAL),
+            )
         }
 
     def results(self, class_names: dict[int, str]) -> dict[str, Any]:
@@ -161,6 +171,8 @@ class Evaluation:
         classes = sorted(class_names)
         per_class = self.squashed.per_class()
         return {
+            "protocol_miou": self.protocol.miou(classes),
+            "protocol_fb_iou": self.protocol.fb_iou(classes),
             "miou": self.squashed.miou(classes),
             "fb_iou": self.squashed.fb_iou(classes),
             "miou_original_size": self.original.miou(classes),
@@ -192,14 +204,16 @@ def evaluate(
     processes: Processes,
     workers: int = 0,
     title: str = "evaluating",
+    size: ScoringSize = OWN_SIZE,
 ) -> Evaluation:
     """Score a segmenter; every episode counts exactly once.
 
     Args:
         episodes: with masks at their original size.
         workers: processes that read episodes, beside this one.
+        size: at which masks are compared, too.
     """
-    evaluation = Evaluation(episodes.geometry)
+    evaluation = Evaluation(episodes.geometry, size=size)
     for number, batch in enumerate(batches(episodes, processes, workers, title)):
         start = time.perf_counter()
         logits = segmenter.segment(batch)

@@ -23,6 +23,7 @@ from common.visualize import (
 from data.video_items import VideoItem
 from data.videos import AnnotatedVideo
 from evaluation.jf import Summary, TubeScores, mean_summary
+from evaluation.scoring_size import ORIGINAL as OWN_SIZE
 from model.label_map import label_map
 
 ORIGINAL = "original_size"
@@ -49,6 +50,12 @@ class ResultFolder:
         """What the scores at the square size are called."""
         side = self.geometry.side
         return f"at_{side}x{side}" if self.square else None
+
+    @property
+    def compared_size(self) -> str:
+        """The protocol's size as `evaluation.scoring_size` calls it."""
+        how = "padded" if self.geometry.padded else "squashed"
+        return f"{self.geometry.side} {how}" if self.square else OWN_SIZE
 
     @property
     def sizes(self) -> tuple[str, ...]:

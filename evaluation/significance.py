@@ -21,6 +21,8 @@ from evaluation.item_results import ORIGINAL
 RESAMPLES = 10_000
 SQUARE = "square"
 """Masks are compared at the network's size; at the pictures' own: `ORIGINAL`."""
+PROTOCOL = "protocol"
+"""Masks are compared at the protocol's size."""
 LEVEL = 95
 """Percent of the resampled measures that lie within an interval."""
 _AT_ONCE = 200
@@ -62,7 +64,7 @@ class EpisodeAreas:
         """From the lines of `items.jsonl` that `eval_image.py` writes.
 
         Args:
-            size: at which size masks are compared, `SQUARE` or `ORIGINAL`.
+            size: at which size masks are compared, `SQUARE`, `ORIGINAL` or `PROTOCOL`.
         """
         ordered = sorted(records, key=lambda record: record["class_id"])
         classes = np.array([record["class_id"] for record in ordered])

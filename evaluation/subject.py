@@ -13,6 +13,7 @@ from common.errors import UsageError
 from common.files import digest
 from common.run_options import CacheOptions
 from common.trainer import PRECISIONS
+from evaluation.protocol import protocol_flags
 from model.checkpoint import build_method, entry_of, frozen_fingerprint, load_method
 from model.feature_store import open_store
 from model.method import Method
@@ -110,13 +111,14 @@ class Subject(NamedTuple):
 
 
 def parse_subject(
-    description: str | None, groups: Sequence[type]
+    description: str | None, groups: Sequence[type], script: str | None = None
 ) -> tuple[list[Any], MethodOptions | None]:
     """Parse the command line of a script that tests a method.
 
     Args:
         description: the script's docstring.
         groups: options dataclasses, `SubjectOptions` among them.
+        script: whose protocols give defaults to the flags; None: they do not.
 
     Returns:
         The filled groups, and the named method's flags: None where a checkpoint was given.
@@ -124,7 +126,8 @@ def parse_subject(
     Raises:
         UsageError: flags that cannot be used, or neither or both of checkpoint and method.
     """
-    parser, filled = method_parser(description, groups, READY)
+    protocols = protocol_flags(script) if script else {}
+    parser, filled = method_parser(description, groups, READY, protocols=protocols)
     options = list(checked_options(filled, parser.parse_args()))
     named = options.pop() if len(options) > len(groups) else None
     ckpt = next(one.ckpt for one in options if isinstance(one, SubjectOptions))

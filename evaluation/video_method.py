@@ -1,5 +1,6 @@
 """What segments videos: a method from first to last frame, or SAM 2 that carries masks on."""
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from common.geometry import Geometry
 from common.trainer import PRECISIONS, autocast
 from data.benchmarks import Split
 from data.episode import read_supports
+from data.marking import REFERENCE_KINDS, Marking, kinds_of
 from data.video_benchmarks import VideoDataOptions
 from data.video_items import VideoItem
 from model.checkpoint import build_method, load_method
@@ -110,6 +112,8 @@ class VideoMethod:
     prompt_every: int
     precision: str
     device: torch.device
+    marking: Marking | None = None
+    """How supports are marked; None: by their masks."""
 
     @property
     def takes_empty_masks(self) -> bool:
@@ -143,8 +147,13 @@ class VideoMethod:
         images = support.images[0].to(self.device)
         with autocast(self.device, self.precision):
             encoded = self.method.features(images, support_only=True, sizes=support.sizes[0])
-            masks = support.masks.to(self.device)
-            return self.method.encode_support(encoded, masks, names=[item.class_name])
+            marks, kinds = support.masks[0], None
+            if self.marking:  # an item's own number, whichever other items there are
+                marks, drawn = self.marking.mark(marks, zlib.crc32(item.name.encode()))
+                kinds = [drawn]
+            return self.method.encode_support(
+                encoded, marks[None].to(self.device), kinds, [item.class_name]
+            )
 
 
 def load_video_method(
@@ -159,7 +168,7 @@ def load_video_method(
     Raises:
         UsageError: weights are missing or broken, or the method cannot do what is asked.
     """
-    facts, method, carrier = {}, None, None
+    facts, method, carrier = {"untrained": True}, None, None  # SAM 2 alone learned no class
     if method_options:
         method, facts = build_method(method_options, device, options.fetch)
     if options.ckpt:
@@ -187,6 +196,7 @@ def load_video_method(
         )
     if method:
         method.refuse_shots(data.nshot)
+        method.refuse_kinds(kinds_of(REFERENCE_KINDS[data.reference_kind]))
     loaded = VideoMethod(
         method,
         carrier,
@@ -195,6 +205,7 @@ def load_video_method(
         prompt_every=options.prompt_every,
         precision=options.precision,
         device=device,
+        marking=method and Marking.of_references(data.reference_kind, method.box_rule, data.seed),
     )
     return loaded, facts
 

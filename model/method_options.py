@@ -47,8 +47,8 @@ class MethodOptions:
         return None
 
     def trained_on(self) -> dict[str, Any] | None:
-        """Benchmark and fold, as a header's "data", that public weights were trained on for the
-        task itself; empty: not known; None: no training on any class."""
+        """Benchmark, fold and sources, as a header's "data", that public weights were trained on
+        for the task itself; empty: not known; None: no training on any class."""
         return None
 
     def to_json(self) -> dict[str, Any]:
@@ -100,3 +100,13 @@ class OfficialNetworksOptions(MethodOptions):
             return []
         flag = "--shrunk" if self.shrunk else "--random_weights"
         return [f"{flag} leaves no use for {' or '.join(f'--{name}' for name in given)}"]
+
+
+def trained_on_all(*sources: str) -> dict[str, Any]:
+    """What `MethodOptions.trained_on` says of weights that saw all of COCO's classes.
+
+    Args:
+        sources: of `data.sources.SOURCES`, that they saw whole beside them.
+    """
+    data = {"benchmark": "coco_all", "fold": 0}
+    return {**data, "sources": ",".join(sources), "exclusion": "published"}

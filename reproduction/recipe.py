@@ -75,12 +75,11 @@ def _protocol(
     protocol: str,
     folds: tuple[int, ...],
     queries: int,
-    entry: str = "miou",
 ) -> Benchmark:
-    """A benchmark of images under a named protocol, of which an entry of the results is meant."""
+    """A benchmark of images under a named protocol, at whose size masks are compared."""
     return Benchmark(
         title,
-        values={MEAN: entry, MIOU: entry},
+        values=dict.fromkeys((MEAN, MIOU), "protocol_miou"),
         folds=folds,
         flags={"protocol": protocol},
         data=data,
@@ -103,13 +102,13 @@ def _instances(title: str, data: str, images: int) -> Benchmark:
     )
 
 
-def _present(title: str, data: str, images: int, **flags: object) -> Benchmark:
+def _present(title: str, data: str, images: int) -> Benchmark:
     """A benchmark of semantic segmentation where only classes of the ground truth are asked."""
     return Benchmark(
         title,
         "eval_semantic.py",
         values={MIOU: "miou"},
-        flags={"form": "present", **flags},
+        flags={"protocol": f"{data}_present"},
         data=data,
         smoke={"images": SMOKE_EPISODES},
         queries=images,
@@ -129,10 +128,6 @@ def _objects(title: str, path: str, folder: str, data: str = "", **flags: object
 ICVOS_VIDEOS = 369
 """One first frame in each; a video of several classes is looked at for each of them."""
 LVIS_FOLDS = tuple(range(10))
-OWN_SIZE = "miou_original_size"
-"""Entry of the results: at the images' own sizes."""
-OWN_REFERENCES = {"references": "validation", "self_reference": "silenced"}
-"""As SegIC's program tests: references are tested images, too."""
 VIDEO_VALUES = {"J": "j", "F": "f", "J&F": "jf"}
 BENCHMARKS = {
     "pascal": _episodes("PASCAL-5i"),
@@ -143,15 +138,15 @@ BENCHMARKS = {
     "coco_legacy": _protocol("COCO-20i", "coco", "coco_legacy", FOLDS, 1000),
     "pascal_legacy": _protocol("PASCAL-5i", "pascal", "pascal_legacy", FOLDS, 1000),
     "lvis92i_turns": _protocol("LVIS-92i", "lvis92i", "lvis92i_turns", LVIS_FOLDS, 2300),
-    "coco_segic": _protocol("COCO-20i", "coco", "coco_voc_words", FOLDS, 1000, OWN_SIZE),
-    "fss1000_segic": _protocol("FSS-1000", "fss1000", "fss1000_folder_names", (), 2400, OWN_SIZE),
+    "coco_segic": _protocol("COCO-20i", "coco", "coco_voc_words", FOLDS, 1000),
+    "fss1000_segic": _protocol("FSS-1000", "fss1000", "fss1000_folder_names", (), 2400),
     "lvis92i_segic": _protocol(
-        *("LVIS-92i", "lvis92i", "lvis92i_self_reference", LVIS_FOLDS, 2300, OWN_SIZE)
+        *("LVIS-92i", "lvis92i", "lvis92i_self_reference", LVIS_FOLDS, 2300)
     ),
     "coco_present": _present("COCO", "coco", 40_504),
     "ade20k_present": _present("ADE20K", "ade20k", 2000),
-    "pc459_present": _present("PC-459", "pc459", 5105, **OWN_REFERENCES),
-    "a847_present": _present("A-847", "a847", 2000, **OWN_REFERENCES, a847_shifted_names=True),
+    "pc459_present": _present("PC-459", "pc459", 5105),
+    "a847_present": _present("A-847", "a847", 2000),
     "coco_novel": _instances("COCO-NOVEL", "coco_novel", 5000),
     "coco2voc": _instances("COCO2VOC", "coco2voc", 1449),
     "davis": _objects("DAVIS 2017", "davis", "DAVIS"),

@@ -14,17 +14,20 @@ PLACES = {**dict.fromkeys(IMAGE_COLUMNS, 1), **dict.fromkeys(VIDEO_COLUMNS, 2)}
 SMOKE_NOTE = (
     "A smoke run: models of few layers, hardly trained, on generated data. Its numbers say nothing."
 )
-CSV_COLUMNS = "table row benchmark shots column paper ours standard_deviation seeds difference"
+CSV_COLUMNS = (
+    "table row benchmark shots column paper ours standard_deviation seeds difference protocol"
+)
 
 Rows = Sequence[tuple[Row, Mapping[str, Cell]]]
 
 
 def markdown(table: Table, rows: Rows, smoke: bool = False) -> str:
-    """The table for people: three lines for each row."""
+    """The table for people: three lines for each row, the second with the protocol of ours."""
     notes = [note for note in (SMOKE_NOTE if smoke else "", table.note) if note]
     lines = [["", "", *table.columns], ["---"] * (len(table.columns) + 2)]
     for row, cells in rows:
-        for title, line in zip((row.title, "", ""), _lines(table, cells), strict=True):
+        tested = next((cell.tested for cell in cells.values() if cell.tested), "")
+        for title, line in zip((row.title, tested, ""), _lines(table, cells), strict=True):
             lines.append([title, *line])
     written = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return "\n\n".join([f"# {table.name}: {table.title}", *notes, written]) + "\n"
@@ -58,7 +61,8 @@ def comma_separated(table: Table, rows: Rows) -> str:
         for column in table.columns:
             cell = cells[column]
             numbers = (cell.paper, cell.ours, cell.deviation, cell.seeds or None, cell.difference)
-            writer.writerow([table.name, row.name, row.benchmark, row.shots, column, *numbers])
+            about = (table.name, row.name, row.benchmark, row.shots, column)
+            writer.writerow([*about, *numbers, cell.tested])
     return text.getvalue()
 
 

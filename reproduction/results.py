@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.errors import UsageError
-from reproduction.recipe import BENCHMARKS, FOLD_COLUMNS, Row, Table, Value
+from reproduction.recipe import BENCHMARKS, FOLD_COLUMNS, MEAN, Row, Table, Value
 from reproduction.runner import is_finished
 from reproduction.steps import Settings, evaluation_step, seeds_of
 
@@ -22,6 +22,8 @@ class Cell:
     deviation: float | None = None
     """Standard deviation over the seeds (of a sample), where there are two or more."""
     seeds: int = 0
+    tested: str = ""
+    """Under which protocol ours was measured, what was otherwise, and whether in-domain."""
 
     @property
     def difference(self) -> float | str | None:
@@ -37,7 +39,7 @@ def cells_of(row: Row, table: Table, settings: Settings) -> dict[str, Cell]:
     """Everything that is known of a row by now, by column."""
     counted = row.counted() if row.counted else {}
     results = _measured(row, settings)
-    cells = {}
+    cells, tested = {}, ""
     for column in table.columns:
         paper = row.paper.get(column)
         values = results.get(column, [])
@@ -45,10 +47,24 @@ def cells_of(row: Row, table: Table, settings: Settings) -> dict[str, Cell]:
             cells[column] = Cell(paper, counted[column])
         elif values:
             deviation = statistics.stdev(values) if len(values) > 1 else None
-            cells[column] = Cell(paper, statistics.fmean(values), deviation, len(values))
+            tested = tested or tested_as(row, settings)
+            mean = statistics.fmean(values)
+            cells[column] = Cell(paper, mean, deviation, len(values), tested)
         else:
             cells[column] = Cell(paper, None)
     return cells
+
+
+def tested_as(row: Row, settings: Settings) -> str:
+    """The protocol of all results of a row, its changes but for the seed, and the exposure."""
+    found = set()
+    for fold in row.folds or (None,):
+        for seed in seeds_of(row, settings):
+            results = _results(row, fold, seed, settings)
+            if "protocol" in results:
+                changes = (c for c in results["protocol_changes"] if not c.startswith("seed "))
+                found.add(", ".join([results["protocol"], *changes, results["exposure"]]))
+    return "; ".join(sorted(found))
 
 
 def _measured(row: Row, settings: Settings) -> dict[str, list[float]]:
@@ -62,7 +78,9 @@ def _measured(row: Row, settings: Settings) -> dict[str, list[float]]:
         by_seed = [[_entry(found[fold, seed], entry) for fold in folds] for seed in seeds]
         columns[column] = [statistics.fmean(values) for values in by_seed if None not in values]
     for fold, column in zip(row.folds, FOLD_COLUMNS, strict=False):
-        values = [_entry(found[fold, seed], "miou") for seed in seeds]
+        values = [
+            _entry(found[fold, seed], BENCHMARKS[row.benchmark].values[MEAN]) for seed in seeds
+        ]
         columns[column] = [value for value in values if value is not None]
     return columns
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from reproduction import baselines, counts, segic, sine
+from reproduction import baselines, counts, kinds, segic, sine
 from reproduction import trainings as t
 from reproduction.recipe import FOLDS, IMAGE_COLUMNS, MEAN, VIDEO_COLUMNS, Row, Table, Training
 
@@ -241,5 +241,5 @@ DC_SAM = (
         note="The paper draws its numbers and does not print them; those of 25 are in table 3.",
     ),
 )
-TABLES = (*DC_SAM, *segic.TABLES, *sine.TABLES)
+TABLES = (*DC_SAM, *segic.TABLES, *sine.TABLES, *kinds.TABLES)
 BY_NAME = {table.name: table for table in TABLES}

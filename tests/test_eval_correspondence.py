@@ -106,7 +106,7 @@ def test_an_evaluation_is_written_and_goes_on(script, spair, tmp_path):
     outcome = script(eval_correspondence, *flags(spair), "--output", tmp_path / "out")
     assert outcome.code == 0, outcome.error
     results = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert results["protocol"] == "spair71k_test_large_nearest"
+    assert results["protocol"] == "spair71k"
     assert results["pairs"] == len(SPair71k(spair).pairs)
     assert 0 <= results["pck"]["0.05"] <= results["pck"]["0.2"] <= 100
     assert (tmp_path / "out" / "contact_sheet.png").is_file()
@@ -121,7 +121,7 @@ def test_an_evaluation_is_written_and_goes_on(script, spair, tmp_path):
         eval_correspondence, *flags(spair, "--rule", "soft"), "--output", tmp_path / "out"
     )
     assert outcome.code == 2
-    assert "other settings (protocol)" in outcome.error
+    assert "other settings (protocol, rule)" in outcome.error
 
 
 def test_other_data_are_refused_and_differences_told(script, spair, tmp_path, capsys):

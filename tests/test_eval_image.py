@@ -100,6 +100,37 @@ def test_an_episode_file_keeps_its_own_seed_and_sampler(script, flags, tmp_path)
     assert [(r["seed"], r["sampler"]) for r in results] == [(5, "class"), (5, "class")]
 
 
+def test_a_published_list_is_tested_and_written_down(script, flags, tmp_path):
+    own = tmp_path / "own.jsonl"
+    assert script(eval_image, *flags, "--episodes", own, "--output", tmp_path / "a").code == 0
+    drawn = [json.loads(line) for line in own.read_text().splitlines()[1:]]
+    words = [f"{query}.jpg {support[0]}.jpg {class_id - 1}" for class_id, query, support in drawn]
+    listed = tmp_path / "fold0.txt"
+    listed.write_text("\n".join(words))  # classes are counted from 0
+
+    outcome = script(eval_image, *flags, "--episodes", listed, "--output", tmp_path / "b")
+    assert outcome.code == 0, outcome.error
+    assert "9 episodes, classes counted from 0" in outcome.output
+    a, b = (json.loads((tmp_path / n / "results.json").read_text()) for n in "ab")
+    assert a["episode_hash"] == b["episode_hash"]
+    assert a["per_class"] == b["per_class"]
+    assert b["protocol_changes"] == ["sampler list fold0.txt", "episodes 9"]
+    assert listed.read_text() == "\n".join(words)
+    again = ("--episodes", tmp_path / "b" / "episodes.jsonl", "--output", tmp_path / "c")
+    assert script(eval_image, *flags, *again).code == 0
+
+    listed.write_text(f"{words[0]}\nnowhere.jpg {words[1].partition(' ')[2]}")
+    refused = script(eval_image, *flags, "--episodes", listed, "--output", tmp_path / "d")
+    assert refused.code == 2
+    assert "fold0.txt, line 2: unknown picture nowhere.jpg" in refused.error
+
+
+def test_a_method_says_which_references_it_cannot_read(script, flags, tmp_path):
+    outcome = script(eval_image, *flags, "--reference_kind", "points", "--output", tmp_path / "a")
+    assert outcome.code == 2
+    assert "takes no point as a reference" in outcome.error
+
+
 def test_evaluations_do_not_overwrite_each_other(script, flags, trained, tmp_path):
     ckpt = tmp_path / "last.safetensors"
     shutil.copyfile(trained, ckpt)

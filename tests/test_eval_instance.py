@@ -71,7 +71,7 @@ def test_an_evaluation_tells_mean_deviation_and_exposure(evaluated):
         assert results[kind]["ap"] == pytest.approx((one + two) / 2)
         assert results[kind]["deviation"]["ap"] == pytest.approx(abs(one - two) / 2**0.5)
         assert results[kind]["per_class"].keys() == results["draws"][0][kind]["per_class"].keys()
-    assert (results["classes"], results["objects"]) == ("no training", "parted masks")
+    assert (results["exposure"], results["objects"]) == ("strict", "parted masks")
     assert (results["benchmark"], results["shots"], results["images"]) == ("coco_novel", 1, 4)
     assert cv2.imread(str(evaluated / "contact_sheet.png")).shape[2] == 3
 

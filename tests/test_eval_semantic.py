@@ -193,7 +193,7 @@ def test_an_interrupted_evaluation_goes_on(script, flags, tmp_path):
 
     refused = script(eval_semantic, *flags, "--form", "present", "--output", whole)
     assert refused.code == 2
-    assert "other settings (protocol, form)" in refused.error
+    assert "other settings (form)" in refused.error
 
 
 def test_the_published_form_has_its_name(script, flags, tmp_path):
@@ -203,8 +203,9 @@ def test_the_published_form_has_its_name(script, flags, tmp_path):
     )
     assert outcome.code == 0, outcome.error
     results = results_of(tmp_path / "out")
-    name = "a847_present_references_of_validation_shifted_names_no_names"
-    assert results["protocol"] == name
+    assert results["protocol"] == "a847_present"
+    others = ["self_reference other", "no_names", "images 1"]
+    assert results["protocol_changes"] == others
     assert results["images"] == 1
     assert results["names"] is False
     assert len(results["per_class"]) + len(results["classes_without_reference"]) <= CLASSES - 1

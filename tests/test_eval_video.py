@@ -249,11 +249,11 @@ def test_results_say_whether_the_classes_were_seen(script, checkpoint, icvos, tm
         outcome = script(eval_video, "--ckpt", ckpt, *given, "--device", "cpu", "--output", out)
         assert outcome.code == 0, outcome.error
         found[ckpt.stem] = read(out)
-        assert found[ckpt.stem]["classes"] in outcome.output
-    assert {name: results["classes"] for name, results in found.items()} == {
-        "last": "data unknown",
-        "all": "seen",
-        "fold": "seen",
+        assert found[ckpt.stem]["exposure"] in outcome.output
+    assert {name: results["exposure"] for name, results in found.items()} == {
+        "last": "unknown",
+        "all": "in-domain",
+        "fold": "in-domain",
     }
     assert found["all"]["seen_classes"] == ["person", "car"]
     assert found["fold"]["seen_classes"] == ["car"]

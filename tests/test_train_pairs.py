@@ -44,7 +44,7 @@ def test_a_run_on_pairs_leaves_a_checkpoint_that_is_evaluated(script, drawn, tmp
     flags = ("--ckpt", run / "last.safetensors", *data, "--fold", 1, "--device", "cpu")
     tested = script(eval_image, *flags, "--test_episodes", 4, "--output", scores, "--nworker", 0)
     assert tested.code == 0, tested.error
-    assert json.loads((scores / "results.json").read_text())["classes"] == "unseen"
+    assert json.loads((scores / "results.json").read_text())["exposure"] == "strict"
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def test_a_run_on_objects_leaves_a_checkpoint_that_is_evaluated(script, drawn, t
         *("--test_episodes", 2, "--output", scores),
     )
     assert tested.code == 0, tested.error
-    assert json.loads((scores / "results.json").read_text())["classes"] == "unseen"
+    assert json.loads((scores / "results.json").read_text())["exposure"] == "strict"
 
 
 def test_class_masks_are_no_objects(script, drawn, tmp_path):

@@ -24,14 +24,14 @@ from data.benchmarks import Split, open_benchmark
 from data.episode import EpisodeDataset, EpisodeKey
 from data.sampler import EpisodeSampler
 from evaluation.episodes import TestedData
-from evaluation.exposure import SEEN, UNSEEN, Exposure
+from evaluation.exposure import IN_DOMAIN, STRICT, Exposure
 from evaluation.image import batches, predict_episodes
 from evaluation.presence import LabelledSignals, fit_presence, roc_auc
 from model.checkpoint import load_method, read_checkpoint
 from model.method import Method
 from model.presence import PresenceScale
 
-AUC_NAMES = {SEEN: "seen_classes_auc", UNSEEN: "unseen_classes_auc"}
+AUC_NAMES = {IN_DOMAIN: "seen_classes_auc", STRICT: "unseen_classes_auc"}
 """What the area under the ROC curve is called in the header."""
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from common.cli import checked_options, option, run_script, script_parser
+from common.cli import checked_options, option, preset, run_script, script_parser
 from common.commands import CommandFailed, run_command
 from common.distributed import DEVICES, Processes, choose_device
 from common.errors import UsageError
@@ -40,8 +40,10 @@ from common.visualize import (
 from data.benchmarks import open_tested
 from data.classes import FOLDS_OF, TESTED
 from data.episode import EpisodeKey
+from data.marking import REFERENCE_KINDS
 from data.options import DataOptions
 from data.sampler import SAMPLERS, read_keys
+from evaluation.protocol import IMAGES, Protocol, protocol_flags, protocol_names
 from model.registry import READY
 from tools.compared import Compared, Entrant, differences, markdown
 
@@ -50,21 +52,29 @@ from tools.compared import Compared, Entrant, differences, markdown
 class ComparedData(DataOptions):
     """Which episodes are read."""
 
+    protocol: str | None = option(
+        None,
+        "named way of testing, see docs/benchmarks.md (default: the benchmark's own)",
+        protocol_names(),
+    )
     benchmark: str = option("pascal", "benchmark whose images and folds are used", TESTED)
     fold: int = option(
         0, "fold whose classes are tested, 0 to 3, of lvis92i 0 to 9", FOLDS_OF["lvis92i"]
     )
-    sampler: str | None = option(
-        None, "how episodes are drawn (default: the benchmark's own protocol)", SAMPLERS
-    )
+    sampler: str | None = option(None, "how episodes are drawn (default: the protocol's)", SAMPLERS)
 
 
 @dataclass(frozen=True)
 class ComparisonOptions:
     """What is compared, and how."""
 
-    test_episodes: int = option(
-        1000, "number of episodes of each seed; the field's protocol has 1,000"
+    test_episodes: int | None = option(
+        None, "number of episodes of each seed (default: the protocol's)"
+    )
+    reference_kind: str = option(
+        "mask",
+        "what marks the object in references: its mask, or what is drawn from it",
+        tuple(REFERENCE_KINDS),
     )
     sheet_rows: int = option(8, "number of episodes on the sheet")
     output: Path = option(Path("runs/compare"), "folder for the results")
@@ -79,7 +89,7 @@ class ComparisonOptions:
 
     def problems(self) -> list[str]:
         """Every reason why these options cannot be used."""
-        wrong = min(self.test_episodes, self.sheet_rows, self.seeds) < 1
+        wrong = min(self.test_episodes or 1, self.sheet_rows, self.seeds) < 1
         return ["--test_episodes, --sheet_rows and --seeds must be at least 1"] if wrong else []
 
 
@@ -89,11 +99,14 @@ def main() -> int:
     shared = [
         *("--benchmark", data.benchmark, "--fold", data.fold, "--nshot", data.nshot),
         *("--datapath", data.datapath, "--nworker", options.nworker),
-        *("--test_episodes", options.test_episodes, "--sheet_rows", options.sheet_rows),
+        *("--sheet_rows", options.sheet_rows),
         *("--device", options.device, "--precision", options.precision),
+        *("--reference_kind", options.reference_kind),
     ]
     shared += ["--fetch"] if options.fetch else []
-    for name in ("sampler", "lists"):
+    if options.test_episodes:
+        shared += ["--test_episodes", options.test_episodes]
+    for name in ("protocol", "sampler", "lists"):
         if value := getattr(data, name):
             shared += [f"--{name}", value]
     found = []
@@ -140,6 +153,7 @@ def evaluated(entrant: Entrant, flags: list[Any], options: ComparisonOptions) ->
 def parse_options() -> tuple[ComparedData, ComparisonOptions, list[Entrant]]:
     groups = (ComparedData, ComparisonOptions)
     parser = script_parser(__doc__, groups)
+    preset(parser, protocol_flags(IMAGES))
     parser.prog = "python -m tools.compare"
     parser.add_argument(
         "--methods",
@@ -164,8 +178,11 @@ def refuse_other_episodes(
         "benchmark": data.benchmark,
         "fold": data.fold,
         "shots": data.nshot,
-        "episodes": options.test_episodes,
+        "protocol": data.protocol or data.benchmark,
+        "reference_kind": options.reference_kind,
     }
+    if options.test_episodes:
+        wanted["episodes"] = options.test_episodes
     hashes = {tuple(run["episode_hash"] for run in one.runs) for one in found}
     same = all(run[name] == wanted[name] for one in found for run in one.runs for name in wanted)
     if len(hashes) > 1 or not same:
@@ -182,7 +199,8 @@ def sheet(found: Sequence[Compared], data: DataOptions, options: ComparisonOptio
         sampler=data.sampler,
     )[: options.sheet_rows]
     alone = Processes(0, 1, choose_device("cpu"))
-    split = open_tested(data, alone)
+    protocol = Protocol.named(data.protocol, data.benchmark)
+    split = open_tested(data, alone, protocol.reader_options(data.nshot))
     header = ["support", "query", "ground truth", *(one.entrant.title for one in found)]
     folders = [one.folders[0] for one in found]
     rows = [

@@ -8,10 +8,10 @@ from typing import Any
 
 from common.errors import UsageError
 from evaluation.item_log import ITEMS, read_items
-from evaluation.significance import LEVEL, EpisodeAreas, Interval, paired_interval
+from evaluation.significance import LEVEL, PROTOCOL, EpisodeAreas, Interval, paired_interval
 from model.registry import READY
 
-COLUMNS = ("method", "mIoU", "FB-IoU", "own size", "s/episode", "GiB", "classes")
+COLUMNS = ("method", "mIoU", "FB-IoU", "own size", "s/episode", "GiB", "exposure")
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ class Compared:
         return fmean([run["cost"][entry] or 0 for run in self.runs])
 
     def areas(self) -> list[EpisodeAreas]:
-        """Of the episodes of each seed, at the network's size."""
-        return [EpisodeAreas.read(read_items(folder / ITEMS)) for folder in self.folders]
+        """Of the episodes of each seed, at the protocol's size."""
+        return [EpisodeAreas.read(read_items(folder / ITEMS), PROTOCOL) for folder in self.folders]
 
     def to_json(self) -> dict[str, Any]:
         """Its part of `comparison.json`."""
@@ -84,13 +84,13 @@ class Compared:
                 "mean": self.mean(entry),
                 "deviation": stdev([run[entry] for run in self.runs]) if self.runs[1:] else None,
             }
-            for entry in ("miou", "fb_iou", "miou_original_size")
+            for entry in ("protocol_miou", "protocol_fb_iou", "miou_original_size")
         } | {"runs": list(self.runs)}
 
 
 def best_first(found: Sequence[Compared]) -> list[Compared]:
     """By mIoU."""
-    return sorted(found, key=lambda one: -one.mean("miou"))
+    return sorted(found, key=lambda one: -one.mean("protocol_miou"))
 
 
 def differences(found: Sequence[Compared]) -> dict[tuple[str, str], Interval]:
@@ -109,19 +109,21 @@ def markdown(found: Sequence[Compared], between: Mapping[tuple[str, str], Interv
     rows = [
         (
             f"{one.runs[0]['method']} ({one.entrant.title})",
-            one.spread("miou"),
-            one.spread("fb_iou"),
+            one.spread("protocol_miou"),
+            one.spread("protocol_fb_iou"),
             one.spread("miou_original_size"),
             f"{one.mean_cost('seconds_per_episode'):.2f}",
             f"{one.mean_cost('peak_memory_gib'):.1f}",
-            one.runs[0]["classes"],
+            one.runs[0]["exposure"],
         )
         for one in best_first(found)
     ]
+    changes = (change for change in first["protocol_changes"] if not change.startswith("seed "))
+    followed = ", ".join([f"protocol {first['protocol']}", *changes])
     seeds = ", ".join(str(run["seed"]) for run in found[0].runs)
     title = (
-        f"{first['benchmark']} fold {first['fold']}, {first['shots']}-shot, "
-        f"{first['episodes']} episodes of each seed ({seeds})"
+        f"{first['benchmark']} fold {first['fold']}, {first['shots']}-shot, {followed}, masks "
+        f"compared at {first['protocol_size']}, {first['episodes']} episodes of each seed ({seeds})"
     )
     lines = [title, "", *_table((COLUMNS, *rows))]
     if between:

@@ -25,8 +25,8 @@ _DATA = {
     "generated": "Generated images of this project, under no terms of others.",
 }
 _COLUMNS = {
-    "miou": "file benchmark fold classes shots episodes seed miou fb_iou episode_hash",
-    "jf": "file benchmark first_frame items jf j f",
+    "miou": "file benchmark protocol fold exposure shots episodes seed miou fb_iou episode_hash",
+    "jf": "file benchmark protocol first_frame exposure items jf j f",
 }
 """Of the tables of images and of videos, each under the name of its main metric."""
 _TITLES = {"miou": "mIoU", "fb_iou": "FB-IoU", "jf": "J&F", "j": "J", "f": "F"}
@@ -90,11 +90,11 @@ def _results(parts: Sequence[Part], generated: bool) -> str:
         for r in part.results
     ]
     images = [r for r in found if "miou" in r]
-    for classes, shots in sorted({(r.get("classes", ""), r["shots"]) for r in images}):
-        same = [r for r in images if (r.get("classes", ""), r["shots"]) == (classes, shots)]
+    for exposure, shots in sorted({(r.get("exposure", ""), r["shots"]) for r in images}):
+        same = [r for r in images if (r.get("exposure", ""), r["shots"]) == (exposure, shots)]
         if len({r["fold"] for r in same}) == len(same) > 1:
             means = {name: fmean(r[name] for r in same) for name in ("miou", "fb_iou")}
-            found.append({"file": "mean", "classes": classes, "shots": shots, **means})
+            found.append({"file": "mean", "exposure": exposure, "shots": shots, **means})
     tables = [
         _table(columns.split(), [r for r in found if main in r])
         for main, columns in _COLUMNS.items()

@@ -19,6 +19,7 @@ from evaluation.item_log import ITEMS, read_items
 from evaluation.item_results import ORIGINAL
 from evaluation.significance import (
     LEVEL,
+    PROTOCOL,
     RESAMPLES,
     SQUARE,
     EpisodeAreas,
@@ -29,7 +30,7 @@ from evaluation.significance import (
     paired_interval,
 )
 
-SIZES = (ORIGINAL, SQUARE)
+SIZES = (ORIGINAL, PROTOCOL, SQUARE)
 MEASURES = ("jf", "j", "f")
 
 
@@ -39,8 +40,8 @@ class SignificanceOptions:
 
     size: str = option(
         ORIGINAL,
-        "size at which masks of images were compared: the pictures' own, or the network's square, "
-        "which may be another one for each method; of videos always their own",
+        "size at which masks of images were compared: the pictures' own, the protocol's, or the "
+        "network's square, which may be another one for each method; of videos always their own",
         SIZES,
     )
     measure: str = option("jf", "measure of videos", MEASURES)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from common.cli import option
 from common.errors import UsageError
-from model.method_options import OfficialNetworksOptions
+from model.method_options import OfficialNetworksOptions, trained_on_all
 from model.sam.sam2 import Sam2, without_object_scores
 from model.sam.variants import segmenter_weights
 from model.sansa.adapters import adapted_blocks, adapter_widths, add_adapters, widths_of
@@ -79,14 +79,16 @@ class SansaOptions(OfficialNetworksOptions):
         return None if self.random or self.sam_model != "sam2_hiera_l" else GENERALIST
 
     def trained_on(self) -> dict[str, Any] | None:
-        """Of LVIS and FSS-1000 nothing is said: their classes are no benchmark's here."""
+        """By the names of the files, which their authors gave them."""
         if self.released is None:
             return None
-        strict = re.search(r"coco_fold([0-3])", self.released)
+        strict = re.search(r"(coco|lvis)_fold(\d)|(fss)", self.released)
         if strict:
-            return {"benchmark": "coco", "fold": int(strict[1])}
-        everything = re.search("generalist|universal", self.released)
-        return {"benchmark": "coco_all", "fold": 0} if everything else {}
+            benchmark = {"coco": "coco", "lvis": "lvis92i"}.get(strict[1], "fss1000")
+            return {"benchmark": benchmark, "fold": int(strict[2] or 0)}
+        if not re.search("generalist|universal", self.released):
+            return {}
+        return trained_on_all("ade20k_semantic", "lvis", "paco_part")
 
     def to_json(self) -> dict[str, Any]:
         """As everywhere; of adapters from a file it says the file's name."""

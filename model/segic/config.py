@@ -11,7 +11,7 @@ from common.cli import option
 from common.errors import UsageError
 from model.backbones.backbone import SHRUNK, Backbone, build_backbone
 from model.backbones.dino import PATCH, POSITIONS, TABLE_SIDE, Dino, vit_14
-from model.method_options import OfficialNetworksOptions
+from model.method_options import OfficialNetworksOptions, trained_on_all
 from model.segic.decoder import INSTRUCTIONS, DecoderSize, SegicDecoder
 from model.segic.hints import CORRESPONDENCES
 from model.segic.network import Segic
@@ -158,8 +158,10 @@ class SegicOptions(OfficialNetworksOptions):
         return not self.hashes_words and (self.text == "name" or not stored_path().is_file())
 
     def trained_on(self) -> dict[str, Any] | None:
-        """Of ADE20K and LVIS nothing is said: the files learned COCO's classes too."""
-        return None if self.released is None else {"benchmark": "coco_all", "fold": 0}
+        """COCO's masks of classes and of objects, ADE20K and LVIS."""
+        if self.released is None:
+            return None
+        return trained_on_all("ade20k_semantic", "coco_instance", "lvis")
 
     def to_json(self) -> dict[str, Any]:
         """As everywhere; of a decoder from a file it says the file's name."""

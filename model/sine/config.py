@@ -11,7 +11,7 @@ from common.cli import option
 from common.errors import UsageError
 from model.backbones.backbone import SHRUNK, Backbone, build_backbone
 from model.backbones.dino import PATCH, TABLE_SIDE, Dino, vit_14
-from model.method_options import OfficialNetworksOptions
+from model.method_options import OfficialNetworksOptions, trained_on_all
 from model.sine.canvas import CHANNEL_ORDERS, FITS, Canvas
 from model.sine.former import PUBLISHED_SIZE, FormerSize, MFormer
 from model.sine.layers import Neck
@@ -183,8 +183,10 @@ class SineOptions(OfficialNetworksOptions):
         return f"weights were published for size l, none for {self.size}"
 
     def trained_on(self) -> dict[str, Any] | None:
-        """The released weights have seen all of COCO's classes."""
-        return {"benchmark": "coco_all", "fold": 0} if self.source else None
+        """The released weights saw COCO, ADE20K and Objects365."""
+        if not self.source:
+            return None
+        return trained_on_all("ade20k_panoptic", "coco_panoptic", "objects365")
 
     def to_json(self) -> dict[str, Any]:
         """As everywhere; of released weights from a file it says the file's name."""

@@ -114,7 +114,7 @@ def test_it_is_evaluated_under_its_protocols(lvis, script, tmp_path):
         assert outcome.code == 0, outcome.error
         results = json.loads((tmp_path / protocol / "results.json").read_text())
         assert results["protocol"] == protocol
-        assert results["classes"] == "no training"
+        assert results["exposure"] == "strict"
 
 
 def test_what_differs_from_the_published_counts_is_told(lvis):

@@ -73,7 +73,8 @@ def test_seen_and_unseen_categories_make_g(script, videos, tmp_path):
             assert results[name][score] == pytest.approx(mean)
             means.append(mean)
     assert results["g"] == pytest.approx(np.mean(means))
-    assert results["protocol"] == "ytvos18_train"
+    assert (results["protocol"], results["protocol_changes"]) == ("ytvos18", ["split train"])
+    assert results["exposure"] == "in-domain"
     assert "unseen categories" in results["printed"]
     assert f"G, the mean of their J and F: {results['g']:.1f}" in results["printed"]
 

@@ -101,6 +101,22 @@ def test_files_for_people_and_programs(settings):
         assert len(plot.convert("RGB").getcolors(1 << 20)) > 100
 
 
+def test_a_table_tells_the_protocol_of_what_was_measured(settings):
+    for seed, changes in ((0, []), (1, ["seed 1"])):
+        for fold in range(4):
+            told = {"protocol": "pascal", "exposure": "strict", "protocol_changes": changes}
+            evaluated(IMAGES, fold, seed, settings, miou=70.0, **told)
+    path = write(TABLE, [IMAGES], settings)
+    assert "| pascal, strict | ours | 70.0 ± 0.0 |" in path.read_text()
+    rows = list(csv.DictReader(path.with_suffix(".csv").open()))
+    assert {row["protocol"] for row in rows} == {"pascal, strict"}
+
+    told = {"protocol": "pascal", "exposure": "in-domain", "protocol_changes": ["episodes 4"]}
+    evaluated(IMAGES, 0, 1, settings, miou=70.0, **told)
+    cells = cells_of(IMAGES, TABLE, settings)
+    assert cells["Mean"].tested == "pascal, episodes 4, in-domain; pascal, strict"
+
+
 def test_nothing_measured_is_an_empty_place(settings):
     path = write(TABLE, [IMAGES], settings)
     assert "|  | ours |  |  |  |  |  |" in path.read_text().splitlines()

@@ -43,22 +43,25 @@ def test_checkpoints_and_methods_meet_on_the_same_episodes(script, commands, gen
     hashes = [[run["episode_hash"] for run in one["runs"]] for one in methods.values()]
     assert hashes[0] == hashes[1]
     assert len(set(hashes[0])) == 2
-    assert methods[sansa]["runs"][0]["classes"] == "no training"
+    assert methods[sansa]["runs"][0]["exposure"] == "strict"
     for one in methods.values():
-        first, second = (run["miou"] for run in one["runs"])
-        assert one["miou"]["mean"] == pytest.approx((first + second) / 2)
+        first, second = (run["protocol_miou"] for run in one["runs"])
+        assert one["protocol_miou"]["mean"] == pytest.approx((first + second) / 2)
         # of two numbers, the deviation of a sample is their distance over the root of 2
-        assert one["miou"]["deviation"] == pytest.approx(abs(first - second) / 2**0.5)
-    best, other = sorted(methods, key=lambda name: -methods[name]["miou"]["mean"])
+        assert one["protocol_miou"]["deviation"] == pytest.approx(abs(first - second) / 2**0.5)
+    best, other = sorted(methods, key=lambda name: -methods[name]["protocol_miou"]["mean"])
     [between] = results["differences"]
     assert (between["method"], between["other"]) == (best, other)
-    distance = methods[best]["miou"]["mean"] - methods[other]["miou"]["mean"]
+    distance = methods[best]["protocol_miou"]["mean"] - methods[other]["protocol_miou"]["mean"]
     assert between["value"] == pytest.approx(distance)
     assert between["low"] <= between["value"] <= between["high"]
     assert (between["resamples"], between["level"]) == (10_000, 95)
     lines = (tmp_path / "out" / "comparison.md").read_text().splitlines()
-    assert lines[0].endswith("6 episodes of each seed (0, 1)")
-    mean, deviation = (methods[best]["miou"][name] for name in ("mean", "deviation"))
+    assert lines[0] == (
+        "pascal fold 0, 1-shot, protocol pascal, episodes 6, masks compared at 512 squashed, "
+        "6 episodes of each seed (0, 1)"
+    )
+    mean, deviation = (methods[best]["protocol_miou"][name] for name in ("mean", "deviation"))
     assert lines[4].split("|")[2].strip() == f"{mean:.1f} ± {deviation:.1f}"
     assert "SANSA (sansa:sam_model=tiny,image_size=64)" in "".join(lines)
     assert lines[9].split("|")[2].strip() == f"{distance:+.1f}"
@@ -85,7 +88,7 @@ def test_one_that_fails_spares_the_others(script, commands, generated, tmp_path)
     assert outcome.code == 1
     results = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert list(results["methods"]) == [str(ours)]
-    assert results["methods"][str(ours)]["miou"]["deviation"] is None
+    assert results["methods"][str(ours)]["protocol_miou"]["deviation"] is None
     assert results["differences"] == []
 
 

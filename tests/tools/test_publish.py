@@ -34,7 +34,8 @@ def write_run(folder: Path, fold: int, miou: float, **model: object) -> Path:
         "benchmark": "pascal",
         "fold": fold,
         "shots": 1,
-        "classes": "unseen",
+        "exposure": "strict",
+        "protocol": "pascal",
         "episodes": 1000,
         "seed": 0,
         "miou": miou,
@@ -69,9 +70,9 @@ def test_the_card_tells_metrics_configuration_and_licences(packed: Path):
     card = (packed / "README.md").read_text()
     for fact in (
         "table3 resnet50 pascal",
-        "| pascal_fold0.safetensors | pascal | 0 | unseen | 1 | 1000 | 0 | 70.0 | 80.0 | "
+        "| pascal_fold0.safetensors | pascal | pascal | 0 | strict | 1 | 1000 | 0 | 70.0 | 80.0 | "
         f"{'ab' * 32} |",
-        "| mean |  |  | unseen | 1 |  |  | 70.5 | 80.5 |  |",
+        "| mean |  |  |  | strict | 1 |  |  | 70.5 | 80.5 |  |",
         "`fefefefefefefefe`",
         "`0123456789abcdef`",
         "after 7 updates 61.2 mIoU",
@@ -162,11 +163,15 @@ def test_results_of_other_weights_are_left_out(tmp_path: Path, script: Callable)
 def test_video_scores_are_told(tmp_path: Path, script: Callable):
     run = write_run(tmp_path / "run", 0, 50.0)
     scores = {"benchmark": "icvos", "first_frame": "prompt", "items": 3, "j": 70.0, "f": None}
+    scores |= {"protocol": "icvos", "exposure": "strict"}
     results = {**scores, "jf": 71.52, "checkpoint": "last.safetensors"}
     (run / "eval_last" / "results.json").write_text(json.dumps(results))
     assert script(release, run, "--output", tmp_path / "out").code == 0
     card = (tmp_path / "out" / "README.md").read_text()
-    assert "| pascal_fold0.safetensors | icvos | prompt | 3 | 71.5 | 70.0 | none |" in card
+    assert (
+        "| pascal_fold0.safetensors | icvos | icvos | prompt | strict | 3 | 71.5 | 70.0 | none |"
+        in card
+    )
 
 
 def test_what_is_no_row_is_refused_and_leaves_nothing(tmp_path: Path, script: Callable):

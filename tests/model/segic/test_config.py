@@ -62,7 +62,7 @@ def test_what_does_not_go_together_is_told(options, problem):
 
 
 def test_released_decoders_have_seen_cocos_classes():
-    assert SegicOptions().trained_on() == {"benchmark": "coco_all", "fold": 0}
+    assert SegicOptions().trained_on()["sources"] == "ade20k_semantic,coco_instance,lvis"
     assert SegicOptions(size="b").trained_on() is None
 
 

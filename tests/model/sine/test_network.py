@@ -152,7 +152,7 @@ def test_which_files_are_read():
     assert SineOptions(size="b").files() == ("dinov2_b",)
     assert SineOptions(released="fresh").files() == ("dinov2_l",)
     assert SineOptions(size="tiny").files() == ()
-    assert SineOptions().trained_on() == {"benchmark": "coco_all", "fold": 0}
+    assert SineOptions().trained_on()["sources"] == "ade20k_panoptic,coco_panoptic,objects365"
     assert SineOptions(size="b").trained_on() is None
 
 

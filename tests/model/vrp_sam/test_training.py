@@ -25,13 +25,15 @@ def test_it_trains_and_is_evaluated_on_references_of_every_kind(
     assert facts["training"]["weight_decay"] == 1e-6
     tested = ("--datapath", generated, "--device", "cpu", "--nworker", 0, "--test_episodes", 4)
     ckpt = ("--ckpt", tmp_path / "run" / "last.safetensors")
-    for prompt in ("point", "scribble", "box"):
-        outcome = script(eval_image, *ckpt, *tested, "--prompt", prompt)
+    for kind in ("points", "scribble", "box"):
+        outcome = script(eval_image, *ckpt, *tested, "--reference_kind", kind)
         assert outcome.code == 0, outcome.error
-        folder = tmp_path / "run" / f"eval_last_pascal_fold0_1shot_{prompt}"
-        assert json.loads((folder / "results.json").read_text())["prompt"] == prompt
-    outcome = script(eval_image, *ckpt, *tested, "--prompt", "point", "--baselines")
-    assert "--baselines need masks, not --prompt point" in outcome.error
+        folder = tmp_path / "run" / f"eval_last_pascal_fold0_1shot_{kind}"
+        results = json.loads((folder / "results.json").read_text())
+        assert results["reference_kind"] == kind
+        assert results["protocol_changes"] == ["episodes 4", f"reference_kind {kind}"]
+    outcome = script(eval_image, *ckpt, *tested, "--reference_kind", "points", "--baselines")
+    assert "--baselines need masks, not --reference_kind points" in outcome.error
 
 
 @pytest.mark.slow
