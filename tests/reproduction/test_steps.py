@@ -1,6 +1,7 @@
 import sys
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -38,6 +39,26 @@ TRAINED = list({p.values[0].training.name: p for p in ROWS if p.values[0].traini
 RESNET50 = BY_NAME["table3"].rows[3]
 
 
+class Parsed(Exception):
+    """Ends a script when its flags are read."""
+
+
+def parsed(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The options that a script reads from the command line."""
+    if hasattr(script, "parse_options"):
+        return list(script.parse_options())
+    parse = script.parse_subject
+
+    def stop(*given: object) -> None:
+        groups, method = parse(*given)
+        raise Parsed([*groups, method])
+
+    with monkeypatch.context() as patch, pytest.raises(Parsed) as found:
+        patch.setattr(script, "parse_subject", stop)
+        script.main()
+    return found.value.args[0]
+
+
 @pytest.fixture
 def parse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """Let a step's own script read its flags; files that earlier steps would write are there."""
@@ -51,8 +72,7 @@ def parse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
                 Path(path).touch()
         monkeypatch.setattr(sys, "argv", list(words))
-        groups = SCRIPTS[words[0]].parse_options()
-        given = [group for group in groups if group is not None]
+        given = [group for group in parsed(SCRIPTS[words[0]], monkeypatch) if group is not None]
         return {name: value for group in given for name, value in vars(group).items()}
 
     (tmp_path / "data").mkdir()
