@@ -5,6 +5,7 @@ import pytest
 import eval_image
 from common.checkpoint import read_facts, read_weights, save_checkpoint
 from common.errors import UsageError
+from eval_video import exposure_of
 from evaluation.episodes import TestedData
 from evaluation.exposure import Exposure, TrainingData
 from model.method_options import trained_on_all
@@ -185,3 +186,12 @@ def test_a_header_of_another_benchmark_decides_for_itself():
     assert (data.benchmark, data.fold) == ("lvis92i", 7)
     with pytest.raises(UsageError, match="name the --fold of coco"):
         TestedData(benchmark="coco").completed(trained_on("lvis92i", 7), "adapter_lvis_fold7.pth")
+
+
+def test_objects_of_videos_are_compared_by_their_categories():
+    facts = trained_on("coco", 0)  # fold 0 tests person, so training did not see one
+    records = {"a": {"objects": {"1": {"category": "person"}, "2": {"category": "duck"}}}}
+    found, names = exposure_of(records, {}, facts)
+    assert [names[c] for c in found.seen] == ["duck"]  # a bird, which fold 0 trains on
+    assert exposure_of({"a": {"objects": {"1": {"jf": 1.0}}}}, {}, facts)[0] == Exposure("unknown")
+    assert exposure_of({}, {1: "person"}, facts)[0] == Exposure("strict")

@@ -53,9 +53,10 @@ def parsed(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[object]:
         groups, method = parse(*given)
         raise Parsed([*groups, method])
 
-    with monkeypatch.context() as patch, pytest.raises(Parsed) as found:
+    with monkeypatch.context() as patch:
         patch.setattr(script, "parse_subject", stop)
-        script.main()
+        with pytest.raises(Parsed) as found:
+            script.main()
     return found.value.args[0]
 
 
