@@ -33,7 +33,8 @@ from data.sampler import EpisodeSampler, episode_hash, training_samplers
 from evaluation.iou import EpisodeScores
 from evaluation.validation import held_out_images, held_out_tubes
 from model.checkpoint import frozen_fingerprint, options_of, read_checkpoint, restore_method
-from model.dc_sam.config import HYPER_PARAMETERS, DcSamOptions, build_dc_sam
+from model.dc_sam.builder import build_dc_sam
+from model.dc_sam.config import HYPER_PARAMETERS, DcSamOptions
 from model.dc_sam.network import DcSam
 from model.dc_sam.video_training import PARTS, TubeLoss, segment_tubes, unfreeze
 from model.feature_store import open_store

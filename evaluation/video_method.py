@@ -22,8 +22,9 @@ from model.first_frame import FirstFrameVideo
 from model.method import Method
 from model.method_data import Support, VideoState
 from model.method_options import MethodOptions
+from model.sam.names import SAM_MODELS
 from model.sam.sam2 import Sam2
-from model.sam.variants import SAM_MODELS, build_segmenter, segmenter_weights
+from model.sam.variants import build_segmenter, segmenter_weights
 from model.sam.video_predictor import (
     PACKAGE_VIDEO,
     STREAMING,

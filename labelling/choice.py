@@ -14,10 +14,10 @@ from model.choice import CLICK_SAMS, available_methods
 from model.feature_store import open_store
 from model.fetching import ensure
 from model.method_options import MethodOptions
+from model.official_paths import how_to_get
 from model.predictor import InContextSegmenter
 from model.registry import METHODS
 from model.sam.variants import segmenter_weights
-from model.weights import how_to_get
 
 BESIDE = "sam2.1_hiera_b+"
 """The SAM that is fetched where one is needed beside a method and none is there."""

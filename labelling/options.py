@@ -12,8 +12,7 @@ from common.errors import UsageError
 from common.run_options import CacheOptions
 from common.trainer import PRECISIONS
 from labelling.marks import Mark
-from model.instances import LEAST_SCORE
-from model.presence import CALIBRATED_THRESHOLD
+from model.thresholds import CALIBRATED_THRESHOLD, LEAST_SCORE
 
 
 @dataclass(frozen=True)

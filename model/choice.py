@@ -5,8 +5,9 @@ from typing import Any
 
 from model.fetching import absent
 from model.registry import METHODS
+from model.sam.names import SAM_MODELS
 from model.sam.segmenter import Segmenter
-from model.sam.variants import SAM_MODELS, build_segmenter, segmenter_weights
+from model.sam.variants import build_segmenter, segmenter_weights
 
 PREFERENCE: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("insid3", {"size": "large"}, "the best of those that need no training"),

@@ -23,7 +23,7 @@ from common.files import publish, temporary_beside
 from model.file_check import fault
 from model.official import OFFICIAL
 from model.official_file import HubFile, OfficialFile, readable_size
-from model.weights import how_to_get, official_path, weights_folder
+from model.official_paths import how_to_get, official_path, weights_folder
 
 
 class FetchError(OSError):

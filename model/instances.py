@@ -17,8 +17,6 @@ from torchvision.ops import masks_to_boxes
 from common.geometry import Size
 from common.object_numbers import number_objects
 
-LEAST_SCORE = 0.5
-"""Objects with a lower score are not shown, unless another threshold is asked for."""
 MOST = 100
 """How many objects of a picture count: COCO's measure looks at the best hundred."""
 

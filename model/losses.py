@@ -7,9 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-LOSSES = ("paper", "release", "focal")
-"""Which Dice joins the cross-entropy: squared denominators, or the release's plain sums with 1
-added to numerator and denominator; or that one and the focal loss, as SANSA has them."""
+from model.method_options import LOSSES
 
 
 def binary_cross_entropy(logits: Tensor, mask: Tensor, ignore: Tensor | None = None) -> Tensor:

@@ -6,8 +6,13 @@ from typing import Any, ClassVar, Self
 
 from common.cli import option, to_json
 from common.errors import UsageError
-from model.losses import LOSSES
-from model.weights import weights_folder
+from model.official_paths import weights_folder
+
+LOSSES = ("paper", "release", "focal")
+"""Which Dice joins the cross-entropy: squared denominators, or the release's plain sums with 1
+added to numerator and denominator; or that one and the focal loss, as SANSA has them."""
+POINTS = 12544
+"""P of the published trainings: 112 x 112."""
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from model.losses import binary_cross_entropy, dice
+from model.method_options import POINTS
 
-POINTS = 12544
-"""P of the published trainings: 112 x 112."""
 OVERSAMPLING = 3
 """Candidates, as a multiple of P."""
 UNSURE_SHARE = 0.75

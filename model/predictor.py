@@ -25,12 +25,13 @@ from common.distributed import choose_device
 from common.trainer import autocast
 from common.video_io import FrameReader
 from model.checkpoint import build_method, load_method
-from model.instances import LEAST_SCORE, FoundObject, found_objects
+from model.instances import FoundObject, found_objects
 from model.label_map import ConceptMask, LabelMap, Size
 from model.method_in_use import Frames, MethodInUse, checked
 from model.pictures import Picture, binary_mask, picture_pixels
 from model.reference import LearnedConcept, Reference, read_references
 from model.registry import METHODS
+from model.thresholds import LEAST_SCORE
 from model.tracking import TrackedFrame
 
 

@@ -14,8 +14,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 SIGNALS = ("resemblance", "sureness", "quality")
-CALIBRATED_THRESHOLD = 0.5
-"""Presence from which an object counts as there, where the score was calibrated."""
 
 _SURE = 10.0
 """An object's logit where presence is 0 or 1."""

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from common.geometry import Size
 from labelling.objects import Labels, labels_of_instances, split_into_objects
-from model.instances import LEAST_SCORE, FoundObject, Instances, enlarged, found_objects
+from model.instances import FoundObject, Instances, enlarged, found_objects
 from model.label_map import label_map
+from model.thresholds import LEAST_SCORE
 from page.items import Mark, Thresholds
 
 STEP = 1 / 32

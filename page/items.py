@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from common.geometry import Size
-from model.presence import CALIBRATED_THRESHOLD
 from model.sam.clicks import PromptedPicture
+from model.thresholds import CALIBRATED_THRESHOLD
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from common.errors import UsageError
 from common.files import ROOT
 from model.choice import Choice, available_methods
 from model.fetching import absent, ensure
+from model.official import OFFICIAL
+from model.official_paths import how_to_get, weights_folder
 from model.predictor import InContextSegmenter
-from model.weights import OFFICIAL, how_to_get, weights_folder
 
 DRAWINGS = ROOT / "checkpoints" / "tiny-video" / "coco_mask_tube.safetensors"
 """The tiny model that comes with the program."""

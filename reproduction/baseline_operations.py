@@ -11,10 +11,11 @@ import torch
 from model.backbones.backbone import BUILDERS, Backbone
 from model.backbones.dino import Dino, vit_14
 from model.layers import sine_position
-from model.matcher.config import IMAGE_SIZE as MATCHER_SIZE
+from model.matcher.builder import IMAGE_SIZE as MATCHER_SIZE
 from model.matcher.settings import SETTINGS
 from model.sam.segmenter import SegmenterFeatures
-from model.vrp_sam.config import VrpSamOptions, build_generator
+from model.vrp_sam.builder import build_generator
+from model.vrp_sam.config import VrpSamOptions
 from reproduction.operations import build_on_meta, giga
 from reproduction.pair_operations import PairOperations
 

@@ -5,12 +5,13 @@ from collections.abc import Mapping
 
 from data.classes import VOC_CLASSES, fold_classes
 from model.backbones.backbone import BUILDERS, Backbone
-from model.dc_sam.config import DcSamOptions, build_generator
+from model.dc_sam.builder import build_generator
+from model.dc_sam.config import DcSamOptions
 from model.dc_sam.network import DcSam
 from model.dc_sam.video_training import unfreeze
 from model.sam.adapters import add_adapters, unfreeze_adapters
+from model.vrp_sam.builder import build_generator as build_vrp_sam_generator
 from model.vrp_sam.config import VrpSamOptions
-from model.vrp_sam.config import build_generator as build_vrp_sam_generator
 from reproduction import operations
 from reproduction.baseline_operations import vrp_sam_parts
 from reproduction.recipe import Training

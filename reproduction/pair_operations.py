@@ -9,7 +9,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from model.backbones.backbone import Backbone
-from model.sine.config import SIZES, dino
+from model.sine.builder import dino
+from model.sine.config import SIZES
 from model.sine.former import MFormer
 from model.sine.layers import Neck
 from reproduction.operations import giga

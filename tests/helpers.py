@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from common.checkpoint import save_checkpoint
 from model.checkpoint import learnable_weights
-from model.dc_sam.config import DcSamOptions, build_dc_sam
+from model.dc_sam.builder import build_dc_sam
+from model.dc_sam.config import DcSamOptions
 from model.dc_sam.network import DcSam
 from model.sam.sam2 import Sam2
 

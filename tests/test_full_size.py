@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from model.dc_sam.config import DcSamOptions, build_dc_sam
+from model.dc_sam.builder import build_dc_sam
+from model.dc_sam.config import DcSamOptions
 from tests.helpers import both_steps
 
 

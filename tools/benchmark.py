@@ -24,7 +24,7 @@ from common.distributed import DEVICES, choose_device, peak_memory
 from common.files import write_atomically
 from common.logger import quiet_libraries, write_json
 from common.trainer import PRECISIONS
-from model.sam.variants import SAM_MODELS
+from model.sam.names import SAM_MODELS
 from tools.speed.images import measure_images
 from tools.speed.measure import Machine
 from tools.speed.report import Row, table, where_it_goes

@@ -34,13 +34,9 @@ from common.trainer import PRECISIONS, autocast
 from data.annotated.instances import InstanceIndex, open_instances
 from data.class_index import name_some
 from model.sam.boxes import box_geometry, masks_of_boxes
+from model.sam.names import DEFAULT_SAM_MODEL, SAM_MODELS
 from model.sam.segmenter import Segmenter
-from model.sam.variants import (
-    DEFAULT_SAM_MODEL,
-    SAM_MODELS,
-    build_segmenter,
-    segmenter_weights,
-)
+from model.sam.variants import build_segmenter, segmenter_weights
 
 _SAMS = tuple(dict.fromkeys(name for names in SAM_MODELS.values() for name in names))
 

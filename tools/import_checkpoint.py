@@ -13,8 +13,8 @@ from common.checkpoint import save_checkpoint
 from common.cli import refuse_problems, run_script
 from common.errors import UsageError
 from model.checkpoint import imported_facts, published_by
-from model.dc_sam.parts import PartsOptions
-from model.sam.variants import SAM_MODELS
+from model.dc_sam.parts_options import PartsOptions
+from model.sam.names import SAM_MODELS
 
 
 def parse_options() -> argparse.Namespace:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from common.cli import checked_options, option, run_script, script_parser
 from common.logger import quiet_libraries
-from model.segic.text import CLIP_FILES, ClipSentences, save_sentences, stored_path
-from model.weights import official_path
+from model.official_paths import official_path
+from model.segic.config import CLIP_FILES, stored_path
+from model.segic.text import ClipSentences, save_sentences
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from model.fetching import FetchError, cached_file, fetch_official, present_file
 from model.file_check import fault, verdict
 from model.official import OFFICIAL
 from model.official_file import OfficialFile
-from model.weights import weights_folder
+from model.official_paths import weights_folder
 
 
 def main() -> int:

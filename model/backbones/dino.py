@@ -9,19 +9,11 @@ from timm.models import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from model.backbones.sizes import PATCH, SIZES
+
 IMAGE_SIZE = 896
 """64 patches of 14 pixels: the side of SAM's embedding."""
-PATCH = 14
-"""Pixels along a side of a patch."""
-TABLE_SIDE = 518
-"""37 patches: the side for which the official files hold positions."""
-POSITIONS = ("size", "hub")
-"""How a table of positions comes to another grid of patches. *size*: the corners of the two grids
-meet. *hub*: as DINOv2's own program does it, which for tables without registers is by a factor that
-is a tenth of a patch too large; the weights of SegIC and SINE saw the latter."""
 _HUB_OFFSET = 0.1
-SIZES = {"s": "small", "b": "base", "l": "large", "g": "giant"}
-"""Letter in the names of official files -> timm's word."""
 
 
 def vit_14(

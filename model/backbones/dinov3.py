@@ -14,8 +14,8 @@ from timm.models.eva import Eva
 from torch import Tensor, nn
 
 from common.errors import UsageError
+from model.backbones.sizes import DINOV3_PATCH
 
-PATCH = 16
 NAMES = {"dinov3_s": "small", "dinov3_b": "base", "dinov3_l": "large"}
 """Name of the official weights -> timm's word for the size."""
 _PREFIX = "transformer."
@@ -59,7 +59,7 @@ def periods(exact: bool = False) -> Tensor:
 class DinoV3(nn.Module):
     """Patch tokens after the final norm, as a map; no mode but evaluation."""
 
-    stride = PATCH
+    stride = DINOV3_PATCH
 
     def __init__(self, transformer: Eva, exact_periods: bool = False) -> None:
         """Take a ViT of `vit_16`.
@@ -90,7 +90,7 @@ class DinoV3(nn.Module):
         Returns:
             B x C x h x w.
         """
-        height, width = images.shape[-2] // PATCH, images.shape[-1] // PATCH
+        height, width = images.shape[-2] // DINOV3_PATCH, images.shape[-1] // DINOV3_PATCH
         tokens = self.tokens(images, coordinate_factors)[:, self.transformer.num_prefix_tokens :]
         return tokens.transpose(1, 2).unflatten(2, (height, width))
 

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from common.errors import UsageError
 from model.backbones.backbone import BUILDERS, Backbone
-from model.dc_sam.config import DcSamOptions, build_generator
+from model.dc_sam.builder import build_generator
+from model.dc_sam.config import DcSamOptions
 from model.dc_sam.prompt_generator import PromptGenerator
 from model.sam.adapters import adapter_names, add_adapters
 from model.sam.sam2 import Sam2

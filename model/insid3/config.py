@@ -1,4 +1,4 @@
-"""What INSID3 is made of: its flags and its builder."""
+"""What INSID3 is made of: its flags."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,15 +6,8 @@ from typing import ClassVar
 
 from common.cli import option
 from common.errors import UsageError
-from model.backbones.backbone import BUILDERS, Backbone, build_backbone
-from model.backbones.dinov3 import PATCH, DinoV3, vit_16
-from model.insid3.crf import DenseCrf
-from model.insid3.encoder import BackboneCells, CellEncoder
-from model.insid3.network import Insid3
-from model.insid3.positional_basis import refuse_components
-from model.insid3.segmentation import Thresholds
+from model.backbones.sizes import DINOV3_PATCH
 from model.method_options import MethodOptions
-from model.weights import load_strictly, official_path, read_weights, weights_folder
 
 
 @dataclass(frozen=True)
@@ -27,7 +20,7 @@ class Size:
     components: int
     """Where no paper says, the setting with which correspondence was measured."""
     image_size: int = 1024
-    stride: int = PATCH
+    stride: int = DINOV3_PATCH
 
 
 SIZES = {
@@ -120,37 +113,15 @@ class Insid3Options(MethodOptions):
         return ["--basis_coordinate_factors: positive numbers with commas between"] if wrong else []
 
 
-def build_insid3(options: Insid3Options) -> Insid3:
-    """Build INSID3 with the encoder's official weights.
+def refuse_components(components: int, channels: int, cells: int) -> None:
+    """Check before work begins.
 
     Raises:
-        UsageError: the weights file is missing, broken or of another network, or there are more
-            components than features have.
+        UsageError: a basis of so many components would span everything that features can say.
     """
-    return Insid3(
-        build_encoder(options),
-        options.side,
-        options.basis_size,
-        Thresholds(options.tau, options.merge_threshold),
-        DenseCrf() if options.crf else None,
-        options.factors,
-        weights_folder() / "insid3_basis" if options.files() else None,
-    )
-
-
-def build_encoder(options: Insid3Options) -> CellEncoder:
-    """The frozen network; raises as `build_insid3` does."""
-    size = SIZES[options.size]
-    name = size.weights
-    if name is None:
-        backbone = (
-            Backbone("tiny", BUILDERS["tiny"]({}))
-            if options.random_weights
-            else build_backbone("tiny", None)
+    most = min(channels, cells - 1) - 1
+    if not 0 < components <= most:
+        raise UsageError(
+            f"--components {components}: {cells} cells of {channels} channels have between 1 and "
+            f"{most} of use; more would leave nothing of the features but rounding noise"
         )
-        return BackboneCells(backbone, size.channels, size.stride)
-    encoder = DinoV3(vit_16(name), options.exact_periods)
-    if not options.random_weights:
-        path = official_path(name)
-        load_strictly(encoder, encoder.rename_official(read_weights(path, name)), path)
-    return encoder

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from common.pixels import IMAGE_MEAN, IMAGE_STD
+from model.insid3.config import refuse_components
 from model.insid3.crf import DenseCrf
 from model.insid3.encoder import BackboneCells, CellEncoder, CellFeatures, unit_cells
 from model.insid3.positional_basis import (
@@ -23,7 +24,6 @@ from model.insid3.positional_basis import (
     keep_basis,
     positional_basis,
     read_basis,
-    refuse_components,
 )
 from model.insid3.reference_mask import cell_mask
 from model.insid3.segmentation import FoundCells, Thresholds, enlarge, find_object

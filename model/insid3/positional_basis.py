@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from common.errors import UsageError
 from common.files import write_atomically
+from model.insid3.config import refuse_components
 
 NOISE = 1e-6
 """Singular values below this share of the largest are rounding noise."""
@@ -32,20 +33,6 @@ class PositionalBasis(NamedTuple):
     """Orthonormal columns, C x s, float32."""
     singular_values: Tensor
     """Of all components, in descending order, float64."""
-
-
-def refuse_components(components: int, channels: int, cells: int) -> None:
-    """Check before work begins.
-
-    Raises:
-        UsageError: a basis of so many components would span everything that features can say.
-    """
-    most = min(channels, cells - 1) - 1
-    if not 0 < components <= most:
-        raise UsageError(
-            f"--components {components}: {cells} cells of {channels} channels have between 1 and "
-            f"{most} of use; more would leave nothing of the features but rounding noise"
-        )
 
 
 def positional_basis(black: Tensor, components: int) -> PositionalBasis:

@@ -7,6 +7,9 @@ and PACO-Part.
 from dataclasses import dataclass, replace
 from typing import Self
 
+OVERLAPS = ("best", "last")
+"""Which of several objects has a pixel: that of the highest score, or the one that came last."""
+
 
 @dataclass(frozen=True)
 class Setting:

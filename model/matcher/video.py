@@ -34,8 +34,6 @@ from model.matcher.settings import Setting
 from model.sam.sam1 import Sam
 from model.sam.video_predictor import FramePrediction
 
-OVERLAPS = ("best", "last")
-"""Which of several objects has a pixel: that of the highest score, or the one that came last."""
 _REMEMBERED = 2
 """Frames besides the given ones and the last."""
 _FORGOTTEN = 25

@@ -1,4 +1,4 @@
-"""What PerSAM and PerSAM-F are made of: their flags and their builders."""
+"""What PerSAM and PerSAM-F are made of: their flags."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,10 +6,8 @@ from typing import ClassVar
 
 from common.cli import option
 from model.method_options import OfficialNetworksOptions
-from model.persam.rules import Rules
-from model.persam.scale_training import Training
-from model.persam.video import PerSam
-from model.sam.variants import SAM_MODELS, build_segmenter, segmenter_weights
+from model.persam.rules import Training
+from model.sam.names import SAM_MODELS
 
 
 @dataclass(frozen=True)
@@ -101,27 +99,3 @@ class PerSamFOptions(PerSamOptions):
         if self.learning_rate <= 0:
             found.append(f"--learning_rate must be above 0, not {self.learning_rate}")
         return found
-
-
-def build_persam(options: PerSamOptions) -> PerSam:
-    """Build PerSAM, or PerSAM-F of its options, with the official weights of SAM.
-
-    Raises:
-        UsageError: the weights file is missing, broken or of another model.
-    """
-    weights = None
-    if not options.random:
-        weights = options.sam_weights or segmenter_weights(1, options.sam_model)
-    rules = Rules(
-        mask_value=options.mask_value if options.mask == "released" else None,
-        released_guidance=options.guidance == "released",
-        released_areas=options.areas == "uint8",
-        released_hand_over=options.hand_over == "released",
-        video_points=options.video_points,
-        points_apart=options.points_apart,
-        video_box=options.video_box,
-        video_center=options.video_center,
-        video_largest=options.video_largest,
-    )
-    segmenter = build_segmenter(1, options.sam_model, weights, options.shrunk)
-    return PerSam(segmenter, rules, options.training)

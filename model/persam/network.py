@@ -30,8 +30,8 @@ from model.persam.location import (
     target_cells,
 )
 from model.persam.passes import Decoder, Found
-from model.persam.rules import Rules
-from model.persam.scale_training import Training, fit_weights
+from model.persam.rules import Rules, Training
+from model.persam.scale_training import fit_weights
 from model.presence import PresenceScale
 from model.sam.sam1 import Sam
 from model.sam.sam2 import ABSENT_LOGIT

@@ -25,3 +25,12 @@ class Rules:
     """In videos, prompt by that box's centre."""
     video_largest: bool = True
     """In PerSAM's videos, refine the largest proposal; else the best one."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How long and how fast."""
+
+    steps: int = 1000
+    rate: float = 1e-3
+    """AdamW's, before cosine decay to zero."""

@@ -14,18 +14,10 @@ from tqdm import tqdm
 
 from model.losses import dice
 from model.persam.passes import Decoder
+from model.persam.rules import Training
 
 SHOW_AFTER = 2.0
 """Seconds after which a progress bar appears."""
-
-
-@dataclass(frozen=True)
-class Training:
-    """How long and how fast."""
-
-    steps: int = 1000
-    rate: float = 1e-3
-    """AdamW's, before cosine decay to zero."""
 
 
 VIDEO_TRAINING = Training(800, 4e-4)

@@ -17,7 +17,8 @@ from model.persam.frame import mask_box
 from model.persam.location import cosine_map, find_target, highest_places, locate
 from model.persam.network import PerSamImages
 from model.persam.passes import Decoder, Found
-from model.persam.scale_training import VIDEO_TRAINING, Training, fit_weights
+from model.persam.rules import Training
+from model.persam.scale_training import VIDEO_TRAINING, fit_weights
 from model.presence import object_logit
 from model.sam.sam2 import ABSENT_LOGIT
 from model.sam.segmenter import POINT_POSITIVE, DecodedMasks

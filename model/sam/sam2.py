@@ -17,11 +17,6 @@ from torch.nn import functional as F
 from model.sam.memory_bank import FrameMemory, MemoryBank
 from model.sam.segmenter import DecodedMasks, Segmenter, SegmenterFeatures
 
-OFFICIAL_NAMES = tuple(
-    f"{version}_hiera_{size}" for version in ("sam2", "sam2.1") for size in ("t", "s", "b+", "l")
-)
-NAMES = (*OFFICIAL_NAMES, "tiny")
-
 _TINY_WIDTH = 80
 _TINY_MEMORY_WIDTH = 40
 _TINY = {
@@ -126,7 +121,7 @@ class Sam2(Segmenter):
         """Build a variant with random weights.
 
         Args:
-            name: one of `NAMES`.
+            name: one of `model.sam.names.SAM_MODELS`.
             shrunk: few and narrow layers, for small images.
             object_scores: tell whether objects are in the picture, and replace unstable masks;
                 without both, every object is taken to be there.

@@ -3,16 +3,15 @@
 from pathlib import Path
 
 from common.files import ROOT
+from model.official_paths import official_path
 from model.sam import sam1, sam2
 from model.sam.segmenter import Segmenter
-from model.weights import load_strictly, official_path, read_weights
+from model.weights import load_strictly, read_weights
 
 TINY_WEIGHTS = {
     1: ROOT / "segment-anything" / "tiny_sam.safetensors",
     2: ROOT / "segment-anything-2" / "tiny_sam2.safetensors",
 }
-SAM_MODELS = {1: tuple(sam1.SIZES), 2: sam2.NAMES}
-DEFAULT_SAM_MODEL = {1: "vit_h", 2: "sam2.1_hiera_l"}
 
 
 def segmenter_weights(version: int, name: str) -> Path:

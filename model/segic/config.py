@@ -1,32 +1,26 @@
-"""What SegIC is made of: its flags, its builder, and the files of its published program."""
+"""What SegIC is made of: its flags."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from torch import Tensor
-
 from common.cli import option
-from common.errors import UsageError
-from model.backbones.backbone import SHRUNK, Backbone, build_backbone
-from model.backbones.dino import PATCH, POSITIONS, TABLE_SIDE, Dino, vit_14
-from model.method_options import OfficialNetworksOptions, trained_on_all
-from model.segic.decoder import INSTRUCTIONS, DecoderSize, SegicDecoder
-from model.segic.hints import CORRESPONDENCES
-from model.segic.network import Segic
-from model.segic.released_names import import_release
-from model.segic.text import (
-    CLIP_FILES,
-    TEXTS,
-    ClipSentences,
-    HashedSentences,
-    Sentences,
-    read_sentences,
-    stored_path,
-)
-from model.weights import OFFICIAL, load_strictly, official_path, read_weights
+from model.backbones.sizes import PATCH, POSITIONS
+from model.method_options import POINTS, OfficialNetworksOptions, trained_on_all
+from model.official import OFFICIAL
+from model.official_paths import weights_folder
 
+RULES = ("kept_aspect", "release")
+TEXTS = ("name", "none", "instance")
+"""What is said of a concept in pictures: its name, nothing, or `INSTANCE`."""
+CLIP_FILES = ("clip_l", "clip_l_tokenizer")
+"""Names of the official files of CLIP's text tower, see `model.official`."""
+CORRESPONDENCES = ("mean_feature", "dense")
+"""What a query's features are compared with. *mean_feature*: the mean of the object's features, as
+in the released program. *dense*: every one of them, and the mean over the answers, as the paper has
+it."""
+INSTRUCTIONS = ("geometric", "visual", "meta")
+"""What hints are: the map with its click, mean features, and words."""
 FRESH = "fresh"
 RELEASED = "segic_l_160k"
 """The decoder of the paper's main table."""
@@ -63,9 +57,6 @@ HYPER_PARAMETERS: dict[str, dict[str, dict[str, Any]]] = {
 CHANNELS = {"b": 768, "l": 1024, "g": 1536, "tiny": 192}
 """Of each backbone's map."""
 _TINY_SIDE, _TINY_PATCH = 128, 8
-_SHRUNK_CHANNELS = 48
-_SMALL = {"channels": 64, "hidden": 128, "quality_hidden": 32}
-"""Of the decoders of tiny and shrunk networks."""
 
 
 @dataclass(frozen=True)
@@ -196,93 +187,42 @@ class SegicOptions(OfficialNetworksOptions):
         return found
 
 
-def build_segic(options: SegicOptions) -> Segic:
-    """Build SegIC with the weights of its frozen networks and a released decoder or a fresh one.
-
-    Raises:
-        UsageError: a file is missing, broken or of another model.
-    """
-    if options.released is None:
-        model = _assemble(options)
-        model.untrained = True
-        return model
-    name = options.released if options.released in OFFICIAL else None
-    path = official_path(name) if name else Path(options.released)
-    weights = import_release(read_weights(path, name), path)
-    return restore_segic(options, weights, path)
+def stored_path() -> Path:
+    """Where the file of stored vectors lies or belongs."""
+    return weights_folder() / "segic_sentences.safetensors"
 
 
-def restore_segic(options: SegicOptions, weights: Mapping[str, Tensor], source: object) -> Segic:
-    """Build SegIC with the decoder of a checkpoint.
+@dataclass(frozen=True)
+class SegicLossOptions:
+    """What a training minimises (SegIC)."""
 
-    Args:
-        weights: under our names.
-        source: what to call the checkpoint in messages.
-
-    Raises:
-        UsageError: the weights are of another size, or a file of the frozen networks is missing.
-    """
-    model = _assemble(options)
-    load_strictly(model, weights, source, set(decoder_names(model)))
-    return model
-
-
-def decoder_names(model: Segic) -> list[str]:
-    """What a checkpoint holds: the weights of the decoder and its random Fourier code."""
-    return [f"decoder.{name}" for name in model.decoder.state_dict()]
-
-
-def read_release(path: Path) -> tuple[SegicOptions, dict[str, Tensor]]:
-    """Options and weights of a published checkpoint, for `Entry.read_published`.
-
-    Raises:
-        UsageError: the file holds anything else, or is of no DINOv2 that SegIC uses.
-    """
-    weights = import_release(read_weights(path), path)
-    channels = weights["decoder.neck.0.weight"].shape[1]
-    sizes = [size for size, width in CHANNELS.items() if width == channels]
-    if not sizes:
-        raise UsageError(f"{path} is for features of {channels} channels, which no DINOv2 here has")
-    return SegicOptions(size=sizes[0], decoder=FRESH), weights
-
-
-def _assemble(options: SegicOptions) -> Segic:
-    small = _SMALL if options.shrunk or options.size == "tiny" else {}
-    channels = _SHRUNK_CHANNELS if options.shrunk else CHANNELS[options.size]
-    if options.size == "tiny":
-        channels = CHANNELS["tiny"]
-    return Segic(
-        _backbone(options),
-        SegicDecoder(DecoderSize(channels, options.side, options.patch, **small), options.told),
-        _sentences(options),
-        options.text,
-        options.correspondence,
-        options.small_masks_vanish,
-        options.negative_clicks,
-        options.padded_prototype,
+    points: int = option(POINTS, "points of each mask that are compared")
+    text_share: float = option(0.75, "how often a class is named, else nothing is said")
+    box_share: float = option(
+        0.5, "how often the true box is told as well, as the release does and the paper does not"
+    )
+    negative_share: float = option(0.5, "how often objects are told of the others in the picture")
+    reversion: bool = option(
+        True, "learn the way there only, not back from what was found", flag="--no_reversion"
+    )
+    most_objects: int = option(19, "objects of a picture that are learned together, at most")
+    views: str = option(
+        "kept_aspect",
+        "how views are made; release: references are squashed to squares, groups count as "
+        "objects, and views that show nothing are kept",
+        RULES,
     )
 
-
-def _backbone(options: SegicOptions) -> Backbone:
-    name = f"dinov2_{options.size}"
-    if options.size == "tiny":
-        if options.random:
-            return Backbone("tiny", SHRUNK["tiny"]())
-        return build_backbone("tiny", None)
-    table = TABLE_SIDE if options.positions == "hub" else options.side
-    if options.shrunk:
-        small = {"embed_dim": _SHRUNK_CHANNELS, "depth": 2, "num_heads": 4}
-        return Backbone(name, Dino(vit_14("b", table, **small), options.positions))
-    network = Dino(vit_14(options.size, table), options.positions)
-    if not options.random_weights:
-        path = options.dino_weights or official_path(name)
-        load_strictly(network, network.rename_official(read_weights(path, name)), path)
-    return Backbone(name, network)
-
-
-def _sentences(options: SegicOptions) -> Sentences:
-    if options.hashes_words:
-        return HashedSentences()
-    if options.needs_clip:
-        return ClipSentences.load(*map(official_path, CLIP_FILES))
-    return read_sentences(stored_path())
+    def problems(self) -> list[str]:
+        """Every reason why these options cannot be used."""
+        found = [
+            f"--{name} must be from 0 to 1, not {getattr(self, name)}"
+            for name in ("text_share", "box_share", "negative_share")
+            if not 0 <= getattr(self, name) <= 1
+        ]
+        found += [
+            f"--{name} must be at least {least}, not {getattr(self, name)}"
+            for name, least in (("points", 4), ("most_objects", 1))
+            if getattr(self, name) < least
+        ]
+        return found

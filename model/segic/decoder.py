@@ -21,12 +21,11 @@ from model.sam.segmenter import (
     DecodedMasks,
     SegmenterFeatures,
 )
+from model.segic.config import INSTRUCTIONS
 from model.segic.hints import Hints
 
 OTHER, OWN = 0, 1
 """Rows of the table that says whose a visual token is."""
-INSTRUCTIONS = ("geometric", "visual", "meta")
-"""What hints are: the map with its click, mean features, and words."""
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-CORRESPONDENCES = ("mean_feature", "dense")
-"""What a query's features are compared with. *mean_feature*: the mean of the object's features, as
-in the released program. *dense*: every one of them, and the mean over the answers, as the paper has
-it."""
 _FINER = 4
 """The map of correspondence is sampled at M / 4 first, and then at M."""
 _SHORTEST = 1e-8

@@ -20,19 +20,13 @@ from model.presence import PresenceScale, presence_signals
 from model.sam.sam2 import ABSENT_LOGIT
 from model.sam.segmenter import NOT_A_POINT, POINT_NEGATIVE, POINT_POSITIVE, DecodedMasks
 from model.sam.video_predictor import STREAMING, VideoWiring
+from model.segic.config import SegicLossOptions
 from model.segic.decoder import SegicDecoder
 from model.segic.features import Entities, SegicFeatures, SegicSupport
 from model.segic.geometry import SegicGeometry
 from model.segic.hints import Correspondence, Hints, highest_places, reference_direction
 from model.segic.text import Sentences, sentence_about
-from model.segic.training import (
-    DRAWS,
-    LabelledPairs,
-    SegicLossOptions,
-    draw_pairs,
-    loss_terms,
-    pair_losses,
-)
+from model.segic.training import DRAWS, LabelledPairs, draw_pairs, loss_terms, pair_losses
 from model.segic.video import SegicVideo
 
 _TOGETHER = 16

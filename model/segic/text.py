@@ -16,19 +16,17 @@ from torch import Tensor, nn
 
 from common.errors import UsageError
 from common.files import publish, temporary_beside
-from model.weights import how_to_get, load_strictly, read_weights, weights_folder
+from model.official_paths import how_to_get
+from model.segic.config import CLIP_FILES
+from model.weights import load_strictly, read_weights
 
 NO_TEXT = ""
 INSTANCE = "please segment the instances"
 """Said of single objects: of all masks of one picture, and in videos."""
-TEXTS = ("name", "none", "instance")
-"""What is said of a concept in pictures: its name, nothing, or `INSTANCE`."""
 WIDTH = 768
 """T of CLIP ViT-L/14."""
 PLACES = 77
 """L of CLIP: the longest text, its begin and its end included."""
-CLIP_FILES = ("clip_l", "clip_l_tokenizer")
-"""Names of the official files of CLIP's text tower, see `model.official`."""
 _NOBODYS_NAME = re.compile(r"object|class_\d+")
 """What this program calls a concept that nobody named."""
 _TEXT_TOWER = "text_model."
@@ -207,11 +205,6 @@ def clip_text_tower(layers: int = 12) -> nn.Module:
         eos_token_id=Tokenizer.END,
     )
     return CLIPTextModel(config)
-
-
-def stored_path() -> Path:
-    """Where the file of stored vectors lies or belongs."""
-    return weights_folder() / "segic_sentences.safetensors"
 
 
 def save_sentences(sentences: Sentences, path: Path) -> None:

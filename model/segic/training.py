@@ -13,55 +13,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.cli import option
 from common.pair_rules import PairRules, ResizedCrop, ScaleJitter
 from model.instances import mask_boxes
-from model.point_losses import POINTS, PointDraws, point_losses
+from model.point_losses import PointDraws, point_losses
 from model.sam.segmenter import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT
+from model.segic.config import SegicLossOptions
 from model.segic.decoder import SegicDecoder
 from model.segic.features import Entities, SegicFeatures
 from model.segic.hints import Correspondence, Hints, reference_direction
 from model.segic.text import INSTANCE, sentence_about
 
-RULES = ("kept_aspect", "release")
 DRAWS = 11
 """Ends the seeds of what is drawn here, so that no other numbers are the same."""
-
-
-@dataclass(frozen=True)
-class SegicLossOptions:
-    """What a training minimises (SegIC)."""
-
-    points: int = option(POINTS, "points of each mask that are compared")
-    text_share: float = option(0.75, "how often a class is named, else nothing is said")
-    box_share: float = option(
-        0.5, "how often the true box is told as well, as the release does and the paper does not"
-    )
-    negative_share: float = option(0.5, "how often objects are told of the others in the picture")
-    reversion: bool = option(
-        True, "learn the way there only, not back from what was found", flag="--no_reversion"
-    )
-    most_objects: int = option(19, "objects of a picture that are learned together, at most")
-    views: str = option(
-        "kept_aspect",
-        "how views are made; release: references are squashed to squares, groups count as "
-        "objects, and views that show nothing are kept",
-        RULES,
-    )
-
-    def problems(self) -> list[str]:
-        """Every reason why these options cannot be used."""
-        found = [
-            f"--{name} must be from 0 to 1, not {getattr(self, name)}"
-            for name in ("text_share", "box_share", "negative_share")
-            if not 0 <= getattr(self, name) <= 1
-        ]
-        found += [
-            f"--{name} must be at least {least}, not {getattr(self, name)}"
-            for name, least in (("points", 4), ("most_objects", 1))
-            if getattr(self, name) < least
-        ]
-        return found
 
 
 def pair_rules(side: int, options: SegicLossOptions) -> dict[str, tuple[PairRules, str]]:

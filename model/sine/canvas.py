@@ -14,11 +14,6 @@ from torch.nn import functional as F
 from common.geometry import Geometry, Size
 from common.pixels import IMAGE_MEAN, IMAGE_STD, normalize, squash, squash_mask
 
-FITS = ("whole", "squashed", "video")
-"""The longer side fills the canvas, as in training; or the picture is squashed to a square of 37 in
-64 tokens, as few-shot benchmarks were published; or it comes by way of half of that size, as
-videos were."""
-CHANNEL_ORDERS = ("rgb", "bgr")
 _SHARE = 37 / 64
 
 

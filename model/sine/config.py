@@ -1,29 +1,24 @@
-"""What SINE is made of: its flags and its builder."""
+"""What SINE is made of: its flags."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from torch import Tensor
-
 from common.cli import option
-from common.errors import UsageError
-from model.backbones.backbone import SHRUNK, Backbone, build_backbone
-from model.backbones.dino import PATCH, TABLE_SIDE, Dino, vit_14
-from model.method_options import OfficialNetworksOptions, trained_on_all
-from model.sine.canvas import CHANNEL_ORDERS, FITS, Canvas
-from model.sine.former import PUBLISHED_SIZE, FormerSize, MFormer
-from model.sine.layers import Neck
-from model.sine.memory import DECAYS, MemoryRules
-from model.sine.network import Rules, Sine
-from model.sine.released_names import BACKBONE, import_release
-from model.sine.video import OVERLAPS, VideoRules
-from model.weights import OFFICIAL, load_strictly, official_path, read_weights
+from model.backbones.sizes import PATCH
+from model.method_options import POINTS, OfficialNetworksOptions, trained_on_all
+from model.official import OFFICIAL
+from model.sine.decays import DECAYS
 
+OVERLAPS = ("best", "last")
+"""Which of several objects has a pixel: that of the highest logit, or the one that came last."""
+FITS = ("whole", "squashed", "video")
+"""The longer side fills the canvas, as in training; or the picture is squashed to a square of 37 in
+64 tokens, as few-shot benchmarks were published; or it comes by way of half of that size, as
+videos were."""
+CHANNEL_ORDERS = ("rgb", "bgr")
 RELEASE = "sine"
 FRESH = "fresh"
-
 _PAPER = {
     "released": FRESH,
     "sources": "coco_panoptic=4,ade20k_panoptic=4,coco_instance=5,objects365=15",
@@ -56,6 +51,19 @@ HYPER_PARAMETERS: dict[str, dict[str, dict[str, Any]]] = {
     "tiny": dict.fromkeys(_BENCHMARKS, _TINY),
 }
 """Preset -> benchmark -> defaults of flags; batches of 64 as in the release, on one GPU."""
+
+
+@dataclass(frozen=True)
+class FormerSize:
+    """How large the transformer is."""
+
+    channels: int = 256
+    heads: int = 8
+    hidden: int = 2048
+    layers: int = 6
+
+
+PUBLISHED_SIZE = FormerSize()
 
 
 @dataclass(frozen=True)
@@ -216,101 +224,12 @@ class SineOptions(OfficialNetworksOptions):
         return found
 
 
-def build_sine(options: SineOptions) -> Sine:
-    """Build SINE with released weights, or fresh ones on DINOv2's, seeded by torch.
+@dataclass(frozen=True)
+class SineLossOptions:
+    """What a training minimises (SINE)."""
 
-    Raises:
-        UsageError: a file is missing, broken or of another model.
-    """
-    if options.source is None:
-        model = assemble(options, _read_backbone(options))
-        model.untrained = True
-        return model
-    name = options.source if options.source in OFFICIAL else None
-    path = official_path(name) if name else Path(options.source)
-    size, queries, weights = import_release(read_weights(path, name), path)
-    if size not in (None, options.size):
-        raise UsageError(f"{path} holds DINOv2 of size {size}, not {options.size}")
-    if queries != (options.queries or options.design.queries):
-        raise UsageError(f"{path} has {queries} queries: give --queries {queries}")
-    return restore_sine(options, weights, path)
+    points: int = option(POINTS, "points at which a mask is compared")
 
-
-def restore_sine(options: SineOptions, weights: Mapping[str, Tensor], source: object) -> Sine:
-    """Build SINE with a checkpoint's weights; one that holds DINOv2 needs no file of it.
-
-    Args:
-        source: what to call the checkpoint in messages.
-
-    Raises:
-        UsageError: the weights are of another configuration, or DINOv2's file is missing.
-    """
-    official = {
-        name.removeprefix(BACKBONE): value
-        for name, value in weights.items()
-        if name.startswith(BACKBONE)
-    }
-    if official and options.size != "tiny" and not options.shrunk:
-        backbone = Backbone(f"dinov2_{options.size}", _filled(options.size, official, source))
-    else:
-        backbone = _read_backbone(options)
-    model = assemble(options, backbone)
-    learned = {name: value for name, value in weights.items() if not name.startswith(BACKBONE)}
-    names = {name for name, p in model.named_parameters() if not name.startswith(BACKBONE)}
-    load_strictly(model, learned, source, names)
-    return model
-
-
-def read_release(path: Path) -> tuple[SineOptions, dict[str, Tensor]]:
-    """Options and weights of a published checkpoint, for `Entry.read_published`.
-
-    Raises:
-        UsageError: the file holds anything else.
-    """
-    size, queries, weights = import_release(read_weights(path), path)
-    return SineOptions(size=size or "l", released=FRESH, queries=queries), weights
-
-
-def assemble(options: SineOptions, backbone: Backbone) -> Sine:
-    """Put a backbone and fresh parts together."""
-    design = options.design
-    former = MFormer(
-        options.queries or design.queries, design.former, options.refresh_attention_mask
-    )
-    canvas = Canvas(
-        options.side, fit=options.fit, cell=design.cell, channel_order=options.channel_order
-    )
-    rules = Rules(options.threshold, options.plain_pooling, options.inclusive_boxes)
-    video = VideoRules(
-        MemoryRules(options.memory, options.decay, options.decay_span),
-        options.echo_given,
-        options.overlap,
-        options.age_step,
-    )
-    neck = Neck(design.channels, design.former.channels)
-    return Sine(backbone, neck, former, canvas, rules, video, options.video_side)
-
-
-def _read_backbone(options: SineOptions) -> Backbone:
-    if options.shrunk:
-        return Backbone("dinov2_b", SHRUNK["dinov2_b"]())
-    if options.size == "tiny":
-        if options.random_weights:
-            return Backbone("tiny", SHRUNK["tiny"]())
-        return build_backbone("tiny", None)
-    name = f"dinov2_{options.size}"
-    if options.random_weights:
-        return Backbone(name, dino(options.size))
-    path = options.dino_weights or official_path(name)
-    return Backbone(name, _filled(options.size, read_weights(path, name), path))
-
-
-def dino(size: str) -> Dino:
-    """DINOv2 of a size, without weights."""
-    return Dino(vit_14(size, TABLE_SIDE), positions="hub")
-
-
-def _filled(size: str, official: Mapping[str, Tensor], source: object) -> Dino:
-    network = dino(size)
-    load_strictly(network, network.rename_official(official), source)
-    return network
+    def problems(self) -> list[str]:
+        """Every reason why these options cannot be used."""
+        return [] if self.points >= 4 else [f"--points must be at least 4, not {self.points}"]

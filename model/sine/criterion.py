@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.point_losses import POINTS, PointDraws, point_losses, sample
+from model.method_options import POINTS
+from model.point_losses import PointDraws, point_losses, sample
 from model.sine.matching import Matching, match_instances
 
 WEIGHTS = {"loss_ce_ins": 2.0, "loss_ce_id": 2.0, "loss_mask": 5.0, "loss_dice": 5.0}

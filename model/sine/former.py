@@ -14,24 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.layers import sine_position
+from model.sine.config import PUBLISHED_SIZE, FormerSize
 from model.sine.layers import Attention, FeedForward, MaskFeatures, MaskTokens
 
 SPREAD = 10.0
 """Deviation, in tokens, of the Gaussian around the place that resembles an object most."""
 LARGEST_SCALE = 100.0
-
-
-@dataclass(frozen=True)
-class FormerSize:
-    """How large the transformer is."""
-
-    channels: int = 256
-    heads: int = 8
-    hidden: int = 2048
-    layers: int = 6
-
-
-PUBLISHED_SIZE = FormerSize()
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,12 @@ from model.method_data import Prediction
 from model.presence import PresenceScale
 from model.sam.video_predictor import STREAMING, VideoWiring
 from model.sine.canvas import Canvas
+from model.sine.config import SineLossOptions
 from model.sine.features import SineFeatures, SineSupport
 from model.sine.former import Answer, MFormer
 from model.sine.references import MaskedSums, pool
 from model.sine.results import score_instances, semantic_scores
-from model.sine.training import Pairs, SineLossOptions, pair_losses, pair_terms, points_of
+from model.sine.training import Pairs, pair_losses, pair_terms, points_of
 from model.sine.video import SineVideo, VideoRules
 
 SIGNALS = ("highest_score", "identity_presence", "class_probability")

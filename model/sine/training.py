@@ -5,16 +5,14 @@ the canvas' side, s tokens per side.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from common.cli import option
 from common.pair_rules import PairRules, ScaleJitter
 from model.layers import EpisodeSeeds
-from model.point_losses import POINTS
+from model.sine.config import SineLossOptions
 from model.sine.criterion import Answers, SamplePoints, Target, loss_terms, sine_losses
 from model.sine.former import Answer, MFormer
 from model.sine.matching import match_identities
@@ -22,17 +20,6 @@ from model.sine.references import pool
 
 POINT_DRAWS = 6
 """Keeps the numbers of points apart from others of the same seeds."""
-
-
-@dataclass(frozen=True)
-class SineLossOptions:
-    """What a training minimises (SINE)."""
-
-    points: int = option(POINTS, "points at which a mask is compared")
-
-    def problems(self) -> list[str]:
-        """Every reason why these options cannot be used."""
-        return [] if self.points >= 4 else [f"--points must be at least 4, not {self.points}"]
 
 
 class Objects(Protocol):

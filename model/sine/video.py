@@ -20,8 +20,6 @@ from model.sine.memory import MemoryRules, ObjectMemory, RememberedFrame
 from model.sine.references import MaskedSums, pool
 from model.sine.results import enlarge
 
-OVERLAPS = ("best", "last")
-"""Which of several objects has a pixel: that of the highest logit, or the one that came last."""
 SURE = 10.0
 """The object's logit where its score is 1."""
 _LEAST = 0.01

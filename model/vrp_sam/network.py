@@ -24,10 +24,6 @@ from model.method_data import LabelledEpisodes, Prediction
 from model.method_options import LossOptions
 from model.sam.segmenter import Segmenter
 
-WIRINGS = ("paper", "release")
-"""How points and scribbles come to the map: every cell that they touch is marked, or as in the
-released program the nearest pixel counts, which loses most points."""
-
 
 @dataclass(frozen=True)
 class Support:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from common.errors import UsageError
 from model.dc_sam.released_names import backbone_name, expected_tensors, released_name
-from model.vrp_sam.config import VrpSamOptions, build_generator
+from model.vrp_sam.builder import build_generator
+from model.vrp_sam.config import VrpSamOptions
 from model.weights import compare_names, read_weights
 
 _TOKENS = "transformer_decoder.supp_q_feat.weight"

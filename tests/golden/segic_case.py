@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from model.backbones.backbone import Backbone
-from model.backbones.dino import TABLE_SIDE, Dino, vit_14
+from model.backbones.dino import Dino, vit_14
+from model.backbones.sizes import TABLE_SIDE
 from model.sam.segmenter import DecodedMasks
 from model.segic.decoder import DecoderSize, SegicDecoder
 from model.segic.features import SegicFeatures

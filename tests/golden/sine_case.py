@@ -15,8 +15,8 @@ from torch import Tensor
 from common.pixels import IMAGE_MEAN, IMAGE_STD
 from model.backbones.backbone import Backbone
 from model.layers import sine_position
+from model.sine.builder import dino
 from model.sine.canvas import Canvas
-from model.sine.config import dino
 from model.sine.features import SineFeatures
 from model.sine.former import MFormer, near_peak
 from model.sine.layers import Neck

@@ -7,7 +7,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from model.backbones.backbone import BUILDERS, Backbone
-from model.dc_sam.config import DcSamOptions, build_generator
+from model.dc_sam.builder import build_generator
+from model.dc_sam.config import DcSamOptions
 from model.dc_sam.prompt_generator import PromptGenerator
 from model.layers import sine_position
 from model.sam.sam1 import Sam

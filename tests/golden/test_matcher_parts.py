@@ -13,8 +13,10 @@ import torch
 
 from common.errors import UsageError
 from common.pixels import IMAGE_MEAN, IMAGE_STD
-from model.backbones.dino import SIZES, Dino, vit_14
-from model.matcher.config import MatcherOptions, build_matcher
+from model.backbones.dino import Dino, vit_14
+from model.backbones.sizes import SIZES
+from model.matcher.builder import build_matcher
+from model.matcher.config import MatcherOptions
 from model.matcher.features import MatcherFeatures
 from model.matcher.matching import better_pairs, patch_centres
 from model.matcher.network import Matcher

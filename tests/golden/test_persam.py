@@ -12,8 +12,7 @@ from model.persam.features import Pictures, Support
 from model.persam.frame import Frame
 from model.persam.location import cosine_map, find_target, highest_places, locate, released_mask
 from model.persam.network import PerSamImages
-from model.persam.rules import Rules
-from model.persam.scale_training import Training
+from model.persam.rules import Rules, Training
 from model.sam.sam1 import Sam
 from tests.golden.golden_set import Weights
 from tests.golden.method_set import method_set

@@ -7,7 +7,8 @@ import torch
 
 from common.errors import UsageError
 from model.official import OFFICIAL
-from model.persam.config import PerSamOptions, build_persam
+from model.persam.builder import build_persam
+from model.persam.config import PerSamOptions
 from model.sam.sam1 import Sam
 from tests.golden.fill import fill
 from tests.golden.method_set import assert_changes_are_seen, method_set

@@ -9,8 +9,8 @@ from torch import Tensor
 from model.persam.features import Pictures
 from model.persam.frame import Frame
 from model.persam.location import cosine_map, highest_places, locate, released_mask
-from model.persam.rules import Rules
-from model.persam.scale_training import VIDEO_TRAINING, Training
+from model.persam.rules import Rules, Training
+from model.persam.scale_training import VIDEO_TRAINING
 from model.persam.video import PerSam, PerSamVideo
 from model.sam.sam1 import Sam
 from tests.golden.golden_set import Weights

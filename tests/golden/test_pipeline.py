@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from model.backbones.backbone import build_backbone
 from model.checkpoint import options_of, read_checkpoint
 from model.dc_sam import cyclic_attention
-from model.dc_sam.config import build_generator, restore_dc_sam
+from model.dc_sam.builder import build_generator, restore_dc_sam
 from model.dc_sam.network import DcSam
 from model.dc_sam.prompt_generator import RELEASE_SAM1, RELEASE_SAM2
 from model.dc_sam.released_names import import_release

@@ -15,7 +15,7 @@ from torch import Tensor
 from model.backbones.backbone import build_backbone
 from model.correspondence import prior_mask, shrink_mask
 from model.dc_sam import cyclic_attention
-from model.dc_sam.config import build_generator
+from model.dc_sam.builder import build_generator
 from model.dc_sam.cyclic_attention import cyclic_consistency
 from model.dc_sam.prompt_generator import PAPER, RELEASE_SAM1, RELEASE_SAM2, PromptGenerator
 from model.dc_sam.released_names import import_release

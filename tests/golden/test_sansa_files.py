@@ -11,7 +11,8 @@ from model.checkpoint import load_method
 from model.official import OFFICIAL
 from model.sam.sam2 import Sam2
 from model.sansa.adapters import adapter_widths, add_adapters
-from model.sansa.config import SansaOptions, build_sansa
+from model.sansa.builder import build_sansa
+from model.sansa.config import SansaOptions
 from model.sansa.network import Sansa
 from tests.golden.fill import fill
 from tests.golden.method_set import MethodSet, method_set

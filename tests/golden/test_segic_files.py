@@ -11,9 +11,10 @@ from model.backbones.dino import vit_14
 from model.checkpoint import published_by, read_checkpoint
 from model.official import OFFICIAL
 from model.registry import METHODS
-from model.segic.config import CHANNELS, SegicOptions, build_segic
+from model.segic.builder import build_segic
+from model.segic.config import CHANNELS, CLIP_FILES, SegicOptions
 from model.segic.decoder import DecoderSize, SegicDecoder
-from model.segic.text import CLIP_FILES, clip_text_tower
+from model.segic.text import clip_text_tower
 from tests.clip_tokens import save_small_tokenizer
 from tests.golden.fill import fill
 from tests.golden.golden_set import Weights
@@ -77,7 +78,7 @@ def test_a_published_file_is_known_and_loads(case: SegicCase, published: Path, m
 @pytest.fixture
 def few_blocks(monkeypatch):
     """Official networks of one layer each."""
-    monkeypatch.setattr("model.segic.config.vit_14", lambda *which: vit_14(*which, depth=1))
+    monkeypatch.setattr("model.segic.builder.vit_14", lambda *which: vit_14(*which, depth=1))
     monkeypatch.setattr("model.segic.text.clip_text_tower", lambda: clip_text_tower(1))
 
 

@@ -11,9 +11,10 @@ from torch import Tensor
 from common.pixels import standardize
 from model.point_losses import PointDraws, point_losses, sample, unsure_points
 from model.sam.segmenter import BOX_TOP_LEFT
+from model.segic.config import SegicLossOptions
 from model.segic.features import SegicFeatures
 from model.segic.network import Segic
-from model.segic.training import PairDraws, SegicLossOptions, WayDraws, pair_losses
+from model.segic.training import PairDraws, WayDraws, pair_losses
 from tests.golden.fill import MASKS
 from tests.golden.golden_set import Weights, assert_close
 from tests.golden.method_set import MethodSet, assert_changes_are_seen, method_set

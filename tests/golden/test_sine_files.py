@@ -9,7 +9,8 @@ from common.errors import UsageError
 from model.backbones.backbone import Backbone
 from model.checkpoint import load_method
 from model.official import OFFICIAL
-from model.sine.config import SineOptions, assemble, build_sine, dino
+from model.sine.builder import assemble, build_sine, dino
+from model.sine.config import SineOptions
 from model.sine.network import Sine
 from model.sine.released_names import BACKBONE, released_names
 from tests.golden.golden_set import Weights
@@ -113,7 +114,7 @@ def without(state: Weights, part: str) -> Weights:
 )
 def test_other_files_are_refused(case: SineCase, monkeypatch, change, complaint):
     state = change(case.state("fss"))
-    monkeypatch.setattr("model.sine.config.read_weights", lambda *_: state)
+    monkeypatch.setattr("model.sine.builder.read_weights", lambda *_: state)
     with pytest.raises(UsageError, match=complaint):
         build_sine(SineOptions(size="s", queries=20, released="other.bin"))
 

@@ -21,7 +21,8 @@ from model.losses import binary_cross_entropy, mask_loss
 from model.method_options import LossOptions
 from model.sam.sam1 import Sam, SamSize
 from model.sam.segmenter import DecodedMasks, SegmenterFeatures
-from model.vrp_sam.config import HYPER_PARAMETERS, build_generator
+from model.vrp_sam.builder import build_generator
+from model.vrp_sam.config import HYPER_PARAMETERS
 from model.vrp_sam.network import Support, VrpSam
 from model.vrp_sam.released_names import import_release
 from model.weights import load_strictly

@@ -3,7 +3,8 @@ import torch
 
 from common.errors import UsageError
 from model.fetching import FetchError, absent, ensure, fetch_official
-from model.weights import official_path, read_weights
+from model.official_paths import official_path
+from model.weights import read_weights
 from tests.file_server import running_server
 from tests.official_files import (
     COMMIT,

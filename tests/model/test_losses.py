@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from model.losses import LOSSES, binary_cross_entropy, dice, focal, mask_loss
+from model.losses import binary_cross_entropy, dice, focal, mask_loss
+from model.method_options import LOSSES
 
 LOG3 = math.log(3)
 

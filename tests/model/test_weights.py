@@ -7,7 +7,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from common.errors import UsageError
-from model.weights import how_to_get, load_strictly, official_path, read_weights
+from model.official_paths import how_to_get, official_path
+from model.weights import load_strictly, read_weights
 
 STATE = {"weight": torch.tensor([[1.0, 2.0]]), "bias": torch.tensor([3.0])}
 WRAPPED = (STATE, {"model": STATE}, {"state_dict": STATE, "epoch": 3})

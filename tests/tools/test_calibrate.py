@@ -9,7 +9,8 @@ from common.files import ROOT
 from data.benchmarks import make_benchmark
 from data.sampler import EpisodeSampler
 from model.checkpoint import learnable_weights
-from model.dc_sam.config import DcSamOptions, build_dc_sam
+from model.dc_sam.builder import build_dc_sam
+from model.dc_sam.config import DcSamOptions
 from model.predictor import InContextSegmenter
 from tools import calibrate
 

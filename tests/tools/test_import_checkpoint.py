@@ -9,7 +9,8 @@ from torch import Tensor
 from common.checkpoint import read_facts
 from common.errors import UsageError
 from model.checkpoint import load_method, options_of, read_checkpoint
-from model.dc_sam.config import DcSamOptions, build_dc_sam, restore_dc_sam
+from model.dc_sam.builder import build_dc_sam, restore_dc_sam
+from model.dc_sam.config import DcSamOptions
 from model.dc_sam.released_names import import_release, read_release, released_name
 from model.sam.adapters import adapter_names, add_adapters
 from model.sam.sam2 import Sam2

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from model.backbones.backbone import BUILDERS, Backbone
-from model.dc_sam.config import DcSamOptions, build_generator
+from model.dc_sam.builder import build_generator
+from model.dc_sam.config import DcSamOptions
 from model.dc_sam.network import DcSam
 from model.sam import sam1
+from model.sam.names import SAM_MODELS
 from model.sam.segmenter import Segmenter
-from model.sam.variants import SAM_MODELS, build_segmenter
+from model.sam.variants import build_segmenter
 
 QUARTER = {
     "vit_b": {"depth": 3, "global_blocks": (2,)},

@@ -8,7 +8,8 @@ from torch.nn import functional as F
 from common.errors import UsageError
 from common.geometry import Geometry
 from model.backbones.dinov3 import periods
-from model.insid3.config import Insid3Options, build_insid3
+from model.insid3.builder import build_insid3
+from model.insid3.config import Insid3Options
 from model.insid3.network import Insid3
 from model.insid3.segmentation import Thresholds
 from model.official import OFFICIAL

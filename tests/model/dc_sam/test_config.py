@@ -6,7 +6,8 @@ from safetensors.torch import save_file
 
 from common.errors import UsageError
 from model.backbones.backbone import BUILDERS
-from model.dc_sam.config import DcSamOptions, build_dc_sam
+from model.dc_sam.builder import build_dc_sam
+from model.dc_sam.config import DcSamOptions
 from model.dc_sam.prompt_generator import PAPER, RELEASE_SAM1, RELEASE_SAM2
 from model.sam.sam1 import Sam
 from model.sam.sam2 import Sam2

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from data.synthetic.drawing import random_scene
 from data.synthetic.shapes import SHAPES, TEXTURES
-from model.insid3.config import SIZES, Insid3Options, build_encoder, build_insid3
+from model.insid3.builder import build_encoder, build_insid3
+from model.insid3.config import SIZES, Insid3Options
 from model.insid3.encoder import CellFeatures
 from model.insid3.network import Insid3
 from model.presence import PresenceScale

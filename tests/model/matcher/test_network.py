@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from common.pixels import normalize
-from model.matcher.config import MatcherOptions, build_matcher
+from model.matcher.builder import build_matcher
+from model.matcher.config import MatcherOptions
 from model.matcher.features import MatcherFeatures
 from model.matcher.network import Matcher
 from model.matcher.pictures import grey_levels

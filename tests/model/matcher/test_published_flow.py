@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from model.matcher.config import MatcherOptions, build_matcher
+from model.matcher.builder import build_matcher
+from model.matcher.config import MatcherOptions
 from model.matcher.network import Matcher
 from tests.model.matcher.published_flow import segment
 from tests.model.matcher.scenes import scene

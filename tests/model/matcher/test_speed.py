@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.matcher.config import MatcherOptions, build_matcher
+from model.matcher.builder import build_matcher
+from model.matcher.config import MatcherOptions
 from model.matcher.network import Matcher
 from model.sam.sam1 import Sam, SamSize
 from tests.model.matcher.published_flow import segment

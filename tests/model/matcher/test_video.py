@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from data.synthetic.video_sets import generated_clip
-from model.matcher.config import MatcherOptions, build_matcher
+from model.matcher.builder import build_matcher
+from model.matcher.config import MatcherOptions
 from model.matcher.frames import WideFrames
 from model.matcher.network import Matcher
 from model.matcher.objects import (

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from common.geometry import Geometry
-from model.persam.config import PerSamFOptions, PerSamOptions, build_persam
+from model.persam.builder import build_persam
+from model.persam.config import PerSamFOptions, PerSamOptions
 from model.persam.features import Pictures
 from model.persam.frame import Frame
 from model.persam.passes import Found

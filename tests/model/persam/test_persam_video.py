@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.persam.config import PerSamOptions, build_persam
+from model.persam.builder import build_persam
+from model.persam.config import PerSamOptions
 from model.persam.video import PerSam, PerSamVideo, merge
 from model.predictor import InContextSegmenter
 from model.sam.sam2 import ABSENT_LOGIT

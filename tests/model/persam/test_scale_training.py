@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from model.persam.scale_training import Training, train_weights, training_steps
+from model.persam.rules import Training
+from model.persam.scale_training import train_weights, training_steps
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from model.sam.sam2 import OFFICIAL_NAMES, Sam2
+from model.sam.names import OFFICIAL_NAMES
+from model.sam.sam2 import Sam2
 from model.sam.segmenter import DecodedMasks, SegmenterFeatures
 
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.dc_sam.config import DcSamOptions, build_dc_sam
+from model.dc_sam.builder import build_dc_sam
+from model.dc_sam.config import DcSamOptions
 from model.dc_sam.features import Support
 from model.dc_sam.network import DcSam
 from model.sam.memory_bank import PROMPTED_FRAMES

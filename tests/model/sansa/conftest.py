@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from model.sansa.adapters import AdaptedBlock
-from model.sansa.config import SansaOptions, build_sansa
+from model.sansa.builder import build_sansa
+from model.sansa.config import SansaOptions
 from model.sansa.network import Sansa
 
 TINY = SansaOptions(sam_model="tiny", image_size=64)

@@ -3,7 +3,7 @@ import torch
 
 from model.sam.sam2 import Sam2
 from model.sansa.adapters import Adapter, adapted_blocks, adapter_widths, add_adapters
-from model.sansa.config import build_sansa
+from model.sansa.builder import build_sansa
 from tests.model.sansa.conftest import TINY
 
 

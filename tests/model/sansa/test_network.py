@@ -6,7 +6,8 @@ from torch import Tensor
 
 from model.method_options import LossOptions
 from model.sam.sam2 import Sam2
-from model.sansa.config import SansaOptions, build_sansa
+from model.sansa.builder import build_sansa
+from model.sansa.config import SansaOptions
 from model.sansa.features import EncodedImages, Support
 from model.sansa.network import Sansa
 from tests.helpers import random_episodes

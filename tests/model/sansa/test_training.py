@@ -15,7 +15,8 @@ from data.sampler import training_samplers
 from model.checkpoint import load_method
 from model.layers import drawn_by_episode
 from model.method_options import LossOptions
-from model.sansa.config import HYPER_PARAMETERS, SansaOptions, build_sansa
+from model.sansa.builder import build_sansa
+from model.sansa.config import HYPER_PARAMETERS, SansaOptions
 from tests.helpers import random_episodes
 from tests.model.sansa.conftest import lively_sansa
 from tests.model.sansa.test_network import Labels

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from model.segic.config import SegicOptions, build_segic
+from model.segic.builder import build_segic
+from model.segic.config import SegicOptions
 from model.segic.network import Segic
 
 SIDE = 112

@@ -5,8 +5,8 @@ from common.checkpoint import save_checkpoint
 from common.errors import UsageError
 from model.checkpoint import learnable_weights, load_method
 from model.predictor import InContextSegmenter
-from model.segic.config import SegicOptions
-from model.segic.text import HashedSentences, save_sentences, stored_path
+from model.segic.config import SegicOptions, stored_path
+from model.segic.text import HashedSentences, save_sentences
 from tests.model.segic.conftest import SIDE, build
 
 CLIP = ("clip_l", "clip_l_tokenizer")

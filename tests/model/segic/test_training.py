@@ -8,9 +8,10 @@ from torch import Tensor
 
 from model.layers import drawn_by_episode
 from model.sam.segmenter import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, NOT_A_POINT, POINT_POSITIVE
-from model.segic.config import SegicOptions, build_segic
+from model.segic.builder import build_segic
+from model.segic.config import SegicLossOptions, SegicOptions
 from model.segic.network import Segic
-from model.segic.training import PairDraws, SegicLossOptions, pair_rules
+from model.segic.training import PairDraws, pair_rules
 from tests.golden.fill import disc, image, rect
 from tests.golden.segic_case import noted
 from tests.training_pairs import Pairs, Shown

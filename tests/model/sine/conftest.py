@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from model.sine.config import SineOptions, build_sine
+from model.sine.builder import build_sine
+from model.sine.config import SineOptions
 from model.sine.network import Sine
 
 SHRUNK = {"size": "s", "shrunk": True, "queries": 6}

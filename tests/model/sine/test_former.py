@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.sine.former import Answer, FormerSize, MFormer, near_peak
+from model.sine.config import FormerSize
+from model.sine.former import Answer, MFormer, near_peak
 
 SIZE = FormerSize(channels=16, heads=2, hidden=32, layers=3)
 

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from model.sine.memory import DECAYS, MemoryRules, ObjectMemory, RememberedFrame
+from model.sine.decays import DECAYS
+from model.sine.memory import MemoryRules, ObjectMemory, RememberedFrame
 from model.sine.references import MaskedSums
 
 

@@ -5,7 +5,8 @@ import torch
 from common.errors import UsageError
 from model.checkpoint import learnable_weights
 from model.predictor import InContextSegmenter
-from model.sine.config import SineOptions, restore_sine
+from model.sine.builder import restore_sine
+from model.sine.config import SineOptions
 from model.sine.network import Sine
 from tests.helpers import coloured_cells
 from tests.model.sine.conftest import shrunk_sine

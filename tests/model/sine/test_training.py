@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from model.layers import drawn_by_episode
-from model.sine.config import SineOptions, build_sine
+from model.sine.builder import build_sine
+from model.sine.config import SineLossOptions, SineOptions
 from model.sine.network import Sine
-from model.sine.training import SineLossOptions, pair_rules, reference_tokens, targets_of
+from model.sine.training import pair_rules, reference_tokens, targets_of
 
 SIDE = 112
 LOSSES = SineLossOptions(points=64)

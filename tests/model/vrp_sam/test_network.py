@@ -10,7 +10,8 @@ from common.errors import UsageError
 from common.geometry import KINDS
 from model.checkpoint import learnable_weights
 from model.registry import METHODS
-from model.vrp_sam.config import VrpSamOptions, build_vrp_sam
+from model.vrp_sam.builder import build_vrp_sam
+from model.vrp_sam.config import VrpSamOptions
 from model.vrp_sam.network import VrpSam
 
 TINY = VrpSamOptions(

@@ -13,7 +13,8 @@ from common.errors import UsageError
 from model.checkpoint import options_of, published_by, read_checkpoint
 from model.dc_sam.released_names import released_name
 from model.registry import METHODS
-from model.vrp_sam.config import VrpSamOptions, build_vrp_sam, restore_vrp_sam
+from model.vrp_sam.builder import build_vrp_sam, restore_vrp_sam
+from model.vrp_sam.config import VrpSamOptions
 from model.vrp_sam.released_names import import_release
 from tests.golden.method_set import method_set
 from tests.helpers import save_tiny_checkpoint
