@@ -7,20 +7,13 @@ Open the address that it prints. Nobody else can reach it unless --host says so.
 bring lie in a temporary folder, and are removed with the tab or at the end of the program.
 """
 
-import os
-import signal
-import sys
-import tempfile
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.cli import checked_options, option, run_script, script_parser
+from common.cli import answer_early, checked_options, option, run_script, script_parser
 from common.distributed import DEVICES
-from common.logger import quiet_libraries
-from common.trainer import PRECISIONS
+from common.training_options import PRECISIONS
 from page.limits import PageLimits
-from page.methods import Methods
 
 
 @dataclass(frozen=True)
@@ -47,10 +40,25 @@ class PageOptions:
         return found
 
 
+def parse_options() -> tuple[PageOptions, PageLimits]:
+    groups = (PageOptions, PageLimits)
+    return checked_options(groups, script_parser(__doc__, groups).parse_args())
+
+
+answer_early(__name__, parse_options)
+
+import os
+import signal
+import sys
+import tempfile
+import threading
+
+from common.logger import quiet_libraries
+from page.methods import Methods
+
+
 def main() -> int:
-    options, limits = checked_options(
-        (PageOptions, PageLimits), script_parser(__doc__, (PageOptions, PageLimits)).parse_args()
-    )
+    options, limits = parse_options()
     quiet_libraries()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder is removed
     methods = Methods.found(options.ckpt, options.device, options.precision)

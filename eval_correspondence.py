@@ -10,29 +10,17 @@ folder gets results.json, items.jsonl (one line for each source picture), contac
 settings.json.
 """
 
-import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from tqdm import tqdm
-
-from common.cli import option, run_script
-from common.distributed import process_group
+from common.cli import answer_early, option, run_script
 from common.errors import UsageError
-from common.logger import quiet_libraries, write_json
-from common.settings import claim_folder
-from common.visualize import PREDICTION_COLOUR, TRUTH_COLOUR, SheetRow, contact_sheet, write_png
-from data.classes import VOC_CLASSES, VOC_TO_COCO
-from data.spair import LAYOUTS, SPLITS, KeypointPair, SPair71k
-from evaluation.correspondence import RULES, SHARES, Correspondence, summarise
-from evaluation.exposure import Exposure
-from evaluation.item_log import ItemLog
+from data.spair import LAYOUTS, SPLITS
+from evaluation.choices import RULES
 from evaluation.protocol import Followed, Protocol, protocol_option, values_of
-from evaluation.subject import Subject, SubjectOptions, parse_subject
+from evaluation.subject_options import SubjectOptions, parse_subject
+from model.method_options import MethodOptions
 
 SCRIPT = "eval_correspondence.py"
 
@@ -66,12 +54,38 @@ class CorrespondenceOptions:
         return [] if found else [f"--datapath: no such folder: {self.datapath}"]
 
 
-def main() -> int:
+def parse_options() -> tuple[list[Any], MethodOptions | None]:
     (options, about), method_options = parse_subject(
         __doc__, (CorrespondenceOptions, SubjectOptions), SCRIPT
     )
     if about.feature_cache:
         raise UsageError("--feature_cache: places are compared by features that it does not hold")
+    return [options, about], method_options
+
+
+answer_early(__name__, parse_options)
+
+import time
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+
+import numpy as np
+from tqdm import tqdm
+
+from common.distributed import process_group
+from common.logger import quiet_libraries, write_json
+from common.settings import claim_folder
+from common.visualize import PREDICTION_COLOUR, TRUTH_COLOUR, SheetRow, contact_sheet, write_png
+from data.classes import VOC_CLASSES, VOC_TO_COCO
+from data.spair import KeypointPair, SPair71k
+from evaluation.correspondence import SHARES, Correspondence, summarise
+from evaluation.exposure import Exposure
+from evaluation.item_log import ItemLog
+from evaluation.subject import Subject
+
+
+def main() -> int:
+    (options, about), method_options = parse_options()
     quiet_libraries()
     start = time.time()
     with process_group(about.device) as processes:

@@ -11,37 +11,18 @@ each episode, contact_sheet.png, the masks shown there and settings.json; it is 
 holds results of other settings.
 """
 
-import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from common.cli import option, run_script
-from common.distributed import peak_memory, process_group
+from common.cli import answer_early, option, run_script
 from common.errors import UsageError
-from common.logger import quiet_libraries, write_json
-from common.settings import claim_folder
-from common.visualize import write_png
-from data.benchmarks import open_benchmark, open_tested
-from data.classes import BENCHMARKS, FOLDS_OF, in_voc_words
-from data.episode import EpisodeDataset
-from data.marking import REFERENCE_KINDS, Marking, kinds_of
-from data.sampler import count_queries
-from evaluation.baselines import score_baselines
-from evaluation.contact_sheet import episode_sheet
-from evaluation.episodes import TestedData, TestedEpisodes
-from evaluation.exposure import Exposure
-from evaluation.image import MethodSegmenter, evaluate
-from evaluation.item_log import ItemLog
-from evaluation.protocol import Followed, Protocol, protocol_names, values_of
-from evaluation.scoring_size import ORIGINAL, ScoringSize
-from evaluation.subject import Subject, SubjectOptions, parse_subject
-from model.method import Method
-
-THRESHOLD_EPISODES = 200
-"""Training episodes on which the threshold of the prior-mask baseline is chosen."""
+from common.kinds import REFERENCE_KINDS
+from data.classes import FOLDS_OF
+from evaluation.episodes import TestedData
+from evaluation.protocol import protocol_names
+from evaluation.subject_options import SubjectOptions, parse_subject
+from model.method_options import MethodOptions
 
 
 @dataclass(frozen=True)
@@ -92,12 +73,49 @@ class EvaluationOptions:
         return found
 
 
-def main() -> int:
+def parse_options() -> tuple[list[Any], MethodOptions | None]:
     (data, options, about), method_options = parse_subject(
         __doc__, (TestedData, EvaluationOptions, SubjectOptions)
     )
     if about.sheet_rows < 1:
         raise UsageError("--sheet_rows must be at least 1")
+    return [data, options, about], method_options
+
+
+answer_early(__name__, parse_options)
+
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from common.distributed import peak_memory, process_group
+from common.kinds import kinds_of
+from common.logger import quiet_libraries, write_json
+from common.settings import claim_folder
+from common.visualize import write_png
+from data.benchmarks import open_benchmark, open_tested
+from data.classes import BENCHMARKS, in_voc_words
+from data.episode import EpisodeDataset
+from data.marking import Marking
+from data.sampler import count_queries
+from evaluation.baselines import score_baselines
+from evaluation.contact_sheet import episode_sheet
+from evaluation.episodes import TestedEpisodes
+from evaluation.exposure import Exposure
+from evaluation.image import MethodSegmenter, evaluate
+from evaluation.item_log import ItemLog
+from evaluation.protocol import Followed, Protocol, values_of
+from evaluation.scoring_size import ORIGINAL, ScoringSize
+from evaluation.subject import Subject
+from model.method import Method
+
+THRESHOLD_EPISODES = 200
+"""Training episodes on which the threshold of the prior-mask baseline is chosen."""
+
+
+def main() -> int:
+    (data, options, about), method_options = parse_options()
     quiet_libraries()
     start = time.time()
     with process_group(about.device) as processes:

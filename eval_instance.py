@@ -12,25 +12,14 @@ results), contact_sheet.png and settings.json; it is refused where it holds resu
 settings.
 """
 
-import time
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from statistics import mean
 from typing import Any
 
-from common.cli import run_script
-from common.distributed import peak_memory, process_group
-from common.logger import quiet_libraries, write_json
-from common.settings import claim_folder
-from common.visualize import write_png
-from data.few_shot_instances import NOVEL, FewShotInstances, InstanceDataOptions
-from evaluation.exposure import Exposure
-from evaluation.instance import InstanceFinder, find_all, score, summarise
-from evaluation.instance_sheet import instance_sheet
-from evaluation.item_log import ItemLog
-from evaluation.protocol import Followed, Protocol, protocol_option, values_of
-from evaluation.subject import Subject, SubjectOptions, parse_subject
+from common.cli import answer_early, run_script
+from data.few_shot_instances import InstanceDataOptions
+from evaluation.protocol import protocol_option
+from evaluation.subject_options import SubjectOptions, parse_subject
+from model.method_options import MethodOptions
 
 SCRIPT = "eval_instance.py"
 
@@ -46,9 +35,34 @@ class TestOptions:
         return []
 
 
-def main() -> int:
+def parse_options() -> tuple[list[Any], MethodOptions | None]:
     groups = (InstanceDataOptions, TestOptions, SubjectOptions)
     (data, test, about), method_options = parse_subject(__doc__, groups, SCRIPT)
+    return [data, test, about], method_options
+
+
+answer_early(__name__, parse_options)
+
+import time
+from functools import partial
+from pathlib import Path
+from statistics import mean
+
+from common.distributed import peak_memory, process_group
+from common.logger import quiet_libraries, write_json
+from common.settings import claim_folder
+from common.visualize import write_png
+from data.few_shot_instances import NOVEL, FewShotInstances
+from evaluation.exposure import Exposure
+from evaluation.instance import InstanceFinder, find_all, score, summarise
+from evaluation.instance_sheet import instance_sheet
+from evaluation.item_log import ItemLog
+from evaluation.protocol import Followed, Protocol, values_of
+from evaluation.subject import Subject
+
+
+def main() -> int:
+    (data, test, about), method_options = parse_options()
     quiet_libraries()
     start = time.time()
     with process_group(about.device) as processes:

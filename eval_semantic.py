@@ -12,41 +12,20 @@ goes on where it was. The output folder gets results.json, items.jsonl, contact_
 settings.json.
 """
 
-import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch.utils.data import DataLoader
-from tqdm import tqdm
 
-from common.cli import option, run_script
-from common.distributed import Processes, process_group
-from common.errors import UsageError
-from common.images import read_image
-from common.logger import quiet_libraries, write_json
-from common.settings import claim_folder
-from common.visualize import SheetRow, contact_sheet, label_overlay, write_png
-from data.semantic import LAYOUTS, SHIFTED, References, SemanticImages, open_semantic
-from evaluation.exposure import Exposure
-from evaluation.item_log import ItemLog
+from common.cli import answer_early, option, run_script
+from data.semantic import LAYOUTS, SHIFTED
+from evaluation.choices import FORMS, SELF_REFERENCES
 from evaluation.protocol import Followed, Protocol, protocol_option, values_of
-from evaluation.semantic import (
-    FORMS,
-    SELF_REFERENCES,
-    Segmented,
-    SemanticSegmenter,
-    TestedImage,
-    TestedImages,
-    score_image,
-    summarise,
-)
-from evaluation.subject import Subject, SubjectOptions, parse_subject
+from evaluation.subject_options import SubjectOptions, parse_subject
+from model.method_options import MethodOptions
 
 SCRIPT = "eval_semantic.py"
-_COLOURS = 255
 
 
 @dataclass(frozen=True)
@@ -114,10 +93,45 @@ class SemanticOptions:
         return found
 
 
-def main() -> int:
+def parse_options() -> tuple[list[Any], MethodOptions | None]:
     (options, about), method_options = parse_subject(
         __doc__, (SemanticOptions, SubjectOptions), SCRIPT
     )
+    return [options, about], method_options
+
+
+answer_early(__name__, parse_options)
+
+import time
+from collections.abc import Mapping
+
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from common.distributed import Processes, process_group
+from common.errors import UsageError
+from common.images import read_image
+from common.logger import quiet_libraries, write_json
+from common.settings import claim_folder
+from common.visualize import SheetRow, contact_sheet, label_overlay, write_png
+from data.semantic import References, SemanticImages, open_semantic
+from evaluation.exposure import Exposure
+from evaluation.item_log import ItemLog
+from evaluation.semantic import (
+    Segmented,
+    SemanticSegmenter,
+    TestedImage,
+    TestedImages,
+    score_image,
+    summarise,
+)
+from evaluation.subject import Subject
+
+_COLOURS = 255
+
+
+def main() -> int:
+    (options, about), method_options = parse_options()
     quiet_libraries()
     start = time.time()
     with process_group(about.device) as processes:

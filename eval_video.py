@@ -17,44 +17,15 @@ item: the same command goes on after an interruption.
 torchrun spreads the videos over processes and the numbers stay the same.
 """
 
-import sys
-import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from tqdm import tqdm
-
-from common.checkpoint import code_version
-from common.cli import checked_options, method_parser, option, run_script
-from common.distributed import DEVICES, Processes, process_group
+from common.cli import answer_early, checked_options, method_parser, option, run_script
+from common.distributed import DEVICES
 from common.errors import UsageError
-from common.files import digest
-from common.logger import quiet_libraries, write_json
-from common.settings import claim_folder
-from common.visualize import write_png
-from data.sampler import episode_hash
-from data.video_benchmarks import (
-    VideoBenchmark,
-    VideoDataOptions,
-    open_video_benchmark,
-    write_supports,
-)
-from evaluation.exposure import Exposure
-from evaluation.item_log import ItemLog
-from evaluation.item_results import ResultFolder
-from evaluation.protocol import Protocol, protocol_flags, protocol_option
-from evaluation.scoring_size import ORIGINAL
-from evaluation.video import evaluate_items
-from evaluation.video_method import (
-    FrameOptions,
-    VideoMethod,
-    VideoMethodOptions,
-    load_video_method,
-)
-from evaluation.video_results import score_table, summarise, video_sheet
-from model.checkpoint import fingerprint, frozen_fingerprint
+from data.video_benchmarks import VideoDataOptions
+from evaluation.protocol import protocol_flags, protocol_option
+from evaluation.video_options import FrameOptions, VideoMethodOptions
 from model.method_options import MethodOptions
 from model.registry import READY
 
@@ -90,6 +61,63 @@ class OutputOptions:
     def problems(self) -> list[str]:
         """Every reason why these options cannot be used."""
         return ["--sheet_rows cannot be negative"] if self.sheet_rows < 0 else []
+
+
+def parse_options() -> tuple[
+    VideoDataOptions, VideoMethodOptions, OutputOptions, FrameOptions, MethodOptions | None
+]:
+    groups = (VideoDataOptions, VideoMethodOptions, OutputOptions)
+    parser, groups = method_parser(
+        *(__doc__, groups, READY), otherwise=(FrameOptions,), protocols=protocol_flags(SCRIPT)
+    )
+    namespace = parser.parse_args()
+    data, tested, options, last = checked_options(groups, namespace)
+    method = namespace.method
+    if method:  # a method of few layers hands its masks to a SAM 2 of few layers
+        frames, method_options = FrameOptions(shrunk=getattr(last, "shrunk", False)), last
+    else:
+        frames, method_options = last, None
+    if frames.shrunk and tested.sam2_checkpoint:
+        raise UsageError("--shrunk leaves no use for --sam2_checkpoint")
+    if tested.ckpt and method:
+        raise UsageError("give --ckpt or --method, not both")
+    if not (tested.ckpt or method or tested.sam2_cfg):
+        raise UsageError("give --ckpt, --method, or --sam2_cfg for the original SAM 2")
+    if not (tested.ckpt or method) and not data.given:
+        raise UsageError(
+            "the original SAM 2 takes no support: add --first_frame oracle, or a folder of masks"
+        )
+    if data.given and tested.prompt_every:
+        raise UsageError("--prompt_every needs a support to prompt with, and masks are given here")
+    return data, tested, options, frames, method_options
+
+
+answer_early(__name__, parse_options)
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from tqdm import tqdm
+
+from common.checkpoint import code_version
+from common.distributed import Processes, process_group
+from common.files import digest
+from common.logger import quiet_libraries, write_json
+from common.settings import claim_folder
+from common.visualize import write_png
+from data.sampler import episode_hash
+from data.video_benchmarks import VideoBenchmark, open_video_benchmark, write_supports
+from evaluation.exposure import Exposure
+from evaluation.item_log import ItemLog
+from evaluation.item_results import ResultFolder
+from evaluation.protocol import Protocol
+from evaluation.scoring_size import ORIGINAL
+from evaluation.video import evaluate_items
+from evaluation.video_method import VideoMethod, load_video_method
+from evaluation.video_results import score_table, summarise, video_sheet
+from model.checkpoint import fingerprint, frozen_fingerprint
 
 
 def main() -> int:
@@ -161,35 +189,6 @@ def main() -> int:
             print(f"written to {folder.path}: results.json, items.jsonl, contact_sheet.png")
         failed = processes.gather(failed)[0]
     return 1 if failed else 0
-
-
-def parse_options() -> tuple[
-    VideoDataOptions, VideoMethodOptions, OutputOptions, FrameOptions, MethodOptions | None
-]:
-    groups = (VideoDataOptions, VideoMethodOptions, OutputOptions)
-    parser, groups = method_parser(
-        *(__doc__, groups, READY), otherwise=(FrameOptions,), protocols=protocol_flags(SCRIPT)
-    )
-    namespace = parser.parse_args()
-    data, tested, options, last = checked_options(groups, namespace)
-    method = namespace.method
-    if method:  # a method of few layers hands its masks to a SAM 2 of few layers
-        frames, method_options = FrameOptions(shrunk=getattr(last, "shrunk", False)), last
-    else:
-        frames, method_options = last, None
-    if frames.shrunk and tested.sam2_checkpoint:
-        raise UsageError("--shrunk leaves no use for --sam2_checkpoint")
-    if tested.ckpt and method:
-        raise UsageError("give --ckpt or --method, not both")
-    if not (tested.ckpt or method or tested.sam2_cfg):
-        raise UsageError("give --ckpt, --method, or --sam2_cfg for the original SAM 2")
-    if not (tested.ckpt or method) and not data.given:
-        raise UsageError(
-            "the original SAM 2 takes no support: add --first_frame oracle, or a folder of masks"
-        )
-    if data.given and tested.prompt_every:
-        raise UsageError("--prompt_every needs a support to prompt with, and masks are given here")
-    return data, tested, options, frames, method_options
 
 
 def exposure_of(

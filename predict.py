@@ -14,23 +14,41 @@ has one is skipped when the command is given again. torchrun or --shard spread t
 processes or machines.
 """
 
+from common.cli import answer_early, from_namespace, method_parser, refuse_problems, run_script
+from common.errors import UsageError
+from labelling.options import Examples, PredictionOptions
+from model.method_options import MethodOptions
+from model.registry import READY
+
+
+def parse_options() -> tuple[Examples, PredictionOptions, MethodOptions | None]:
+    parser, groups = method_parser(__doc__, (PredictionOptions,), READY)
+    Examples.add_arguments(
+        parser, "pictures and videos to label: files, folders, or glob patterns in quotes"
+    )
+    namespace = parser.parse_args()
+    examples = Examples.from_namespace(namespace)
+    if namespace.method and namespace.ckpt:
+        raise UsageError("give --method or --ckpt, not both")
+    chosen = [from_namespace(group, namespace) for group in groups]
+    refuse_problems(examples, *chosen)
+    return examples, *chosen, *([] if namespace.method else [None])
+
+
+answer_early(__name__, parse_options)
+
 import warnings
 
 from PIL import Image
 
-from common.cli import from_namespace, method_parser, refuse_problems, run_script
 from common.distributed import process_group
-from common.errors import UsageError
 from common.logger import quiet_libraries
 from labelling.choice import open_labeller, require_sam
 from labelling.label_folder import LabelFolder
 from labelling.learning import as_taken, learn_classes, result_settings
 from labelling.loop import Labelling
-from labelling.options import Examples, PredictionOptions
 from labelling.references import describe_classes, read_examples
 from labelling.targets import list_targets, tell_left_out
-from model.method_options import MethodOptions
-from model.registry import READY
 
 
 def main() -> int:
@@ -82,20 +100,6 @@ def main() -> int:
                 f"{failures} failed; results in {options.output}"
             )
     return 1 if failures else 0
-
-
-def parse_options() -> tuple[Examples, PredictionOptions, MethodOptions | None]:
-    parser, groups = method_parser(__doc__, (PredictionOptions,), READY)
-    Examples.add_arguments(
-        parser, "pictures and videos to label: files, folders, or glob patterns in quotes"
-    )
-    namespace = parser.parse_args()
-    examples = Examples.from_namespace(namespace)
-    if namespace.method and namespace.ckpt:
-        raise UsageError("give --method or --ckpt, not both")
-    chosen = [from_namespace(group, namespace) for group in groups]
-    refuse_problems(examples, *chosen)
-    return examples, *chosen, *([] if namespace.method else [None])
 
 
 if __name__ == "__main__":

@@ -9,43 +9,20 @@ held-out images of the training classes, never on the test classes) and state.pt
 --resume continues.
 """
 
-import time
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-import torch
-
-from common.cli import checked_options, early_flags, option, run_script, script_parser, to_json
-from common.distributed import Processes, process_group
-from common.errors import UsageError
-from common.logger import RunLogger, quiet_libraries
+from common.cli import answer_early, checked_options, early_flags, option, run_script, script_parser
+from common.kinds import PROMPTS
 from common.run_options import RunOptions
-from common.settings import claim_run
-from common.trainer import Trainer, TrainingOptions
-from data.benchmarks import open_benchmark
-from data.class_index import name_some
-from data.episode import Joinable
-from data.marking import PROMPTS, Marking, kinds_of
+from common.training_options import TrainingOptions
 from data.options import BENCHMARKS, DataOptions
-from data.sampler import training_samplers
-from data.sources import SourceOptions, open_mixture
-from data.training import (
-    MixtureEpisodes,
-    TrainingData,
-    TrainingEpisodes,
-    TrainingPairs,
-    whole_pictures,
-)
-from evaluation.validation import held_out_images
-from model.checkpoint import frozen_fingerprint, learnable_weights
-from model.feature_store import open_store
-from model.layers import drawn_by_episode
-from model.method import Method
+from data.sources import SourceOptions
 from model.registry import DEFAULT_METHOD, METHODS
-from model.weights import load_strictly
 
 PRESETS = ("paper", "tiny")
+
+
 TRAINABLE = tuple(name for name, entry in METHODS.items() if entry.hyper_parameters)
 
 
@@ -64,11 +41,68 @@ class ImageRunOptions(RunOptions):
     def deciding(self) -> dict[str, Any]:
         return {**super().deciding, "prompt": self.prompt}
 
-    def marking(self, method: Method, seed: int, epoch: int | None = None) -> Marking | None:
+    def marking(self, method: "Method", seed: int, epoch: int | None = None) -> "Marking | None":
         """How references are marked in an epoch, or (None) in validation; None: by their masks."""
         if self.prompt == "mask":
             return None
         return Marking(self.prompt, method.box_rule, epoch is not None, seed, epoch or 0)
+
+
+def parse_options() -> tuple[
+    DataOptions, SourceOptions, Any, Any, TrainingOptions, ImageRunOptions
+]:
+    early = early_flags(
+        method=(TRAINABLE, DEFAULT_METHOD),
+        preset=(PRESETS, "paper"),
+        benchmark=(BENCHMARKS, "pascal"),
+    )
+    method = METHODS[early["method"]]
+    groups = (
+        *(DataOptions, SourceOptions, method.options, method.losses),
+        *(TrainingOptions, ImageRunOptions),
+    )
+    choices = {
+        "method": (TRAINABLE, DEFAULT_METHOD, "method to train"),
+        "preset": (PRESETS, "paper", "defaults of the paper, or of tiny models for a laptop"),
+    }
+    parser = script_parser(__doc__, groups, choices)
+    parser.set_defaults(**method.hyper_parameters[early["preset"]][early["benchmark"]])
+    return checked_options(groups, parser.parse_args())
+
+
+answer_early(__name__, parse_options)
+
+import time
+from functools import partial
+
+import torch
+
+from common.cli import to_json
+from common.distributed import Processes, process_group
+from common.errors import UsageError
+from common.kinds import kinds_of
+from common.logger import RunLogger, quiet_libraries
+from common.settings import claim_run
+from common.trainer import Trainer
+from data.benchmarks import open_benchmark
+from data.class_index import name_some
+from data.episode import Joinable
+from data.marking import Marking
+from data.sampler import training_samplers
+from data.sources import open_mixture
+from data.training import (
+    MixtureEpisodes,
+    TrainingData,
+    TrainingEpisodes,
+    TrainingPairs,
+    whole_pictures,
+)
+from evaluation.validation import held_out_images
+from model.checkpoint import frozen_fingerprint, learnable_weights
+from model.feature_store import open_store
+from model.layers import drawn_by_episode
+from model.method import Method
+from model.weights import load_strictly
 
 
 def main() -> int:
@@ -166,28 +200,6 @@ def refuse_what_it_cannot(
     if run.stores and model.encoder_learns:
         raise UsageError(f"features cannot be kept: {model.name} trains the encoder itself")
     model.refuse_kinds(kinds_of(run.prompt))
-
-
-def parse_options() -> tuple[
-    DataOptions, SourceOptions, Any, Any, TrainingOptions, ImageRunOptions
-]:
-    early = early_flags(
-        method=(TRAINABLE, DEFAULT_METHOD),
-        preset=(PRESETS, "paper"),
-        benchmark=(BENCHMARKS, "pascal"),
-    )
-    method = METHODS[early["method"]]
-    groups = (
-        *(DataOptions, SourceOptions, method.options, method.losses),
-        *(TrainingOptions, ImageRunOptions),
-    )
-    choices = {
-        "method": (TRAINABLE, DEFAULT_METHOD, "method to train"),
-        "preset": (PRESETS, "paper", "defaults of the paper, or of tiny models for a laptop"),
-    }
-    parser = script_parser(__doc__, groups, choices)
-    parser.set_defaults(**method.hyper_parameters[early["preset"]][early["benchmark"]])
-    return checked_options(groups, parser.parse_args())
 
 
 def say_what_is_left_out(items: TrainingData, processes: Processes) -> None:

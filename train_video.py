@@ -9,41 +9,21 @@ the second one goes on with mask tubes, and SAM 2's memory learns too (sections 
 train_image.py; its checkpoints also hold the weights of SAM 2 that were trained.
 """
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from common.cli import checked_options, early_flags, option, run_script, script_parser, to_json
-from common.distributed import Processes, process_group
+from common.cli import answer_early, checked_options, early_flags, option, run_script, script_parser
 from common.errors import UsageError
-from common.logger import RunLogger, quiet_libraries
 from common.run_options import RunOptions
-from common.settings import claim_run
-from common.trainer import Trainer, TrainingOptions
-from data.benchmarks import open_benchmark
+from common.training_options import TrainingOptions
 from data.classes import SAMPLERS
-from data.episode import EpisodeDataset
-from data.mask_tube import MaskTubeDataset, MaskTubes
 from data.options import DataOptions
-from data.sampler import EpisodeSampler, episode_hash, training_samplers
-from evaluation.iou import EpisodeScores
-from evaluation.validation import held_out_images, held_out_tubes
-from model.checkpoint import frozen_fingerprint, options_of, read_checkpoint, restore_method
-from model.dc_sam.builder import build_dc_sam
-from model.dc_sam.config import HYPER_PARAMETERS, DcSamOptions
-from model.dc_sam.network import DcSam
-from model.dc_sam.video_training import PARTS, TubeLoss, segment_tubes, unfreeze
-from model.feature_store import open_store
-from model.layers import drawn_by_episode
+from model.dc_sam.config import HYPER_PARAMETERS, PARTS, DcSamOptions
 from model.method_options import LossOptions
-from model.sam.adapters import adapter_names, add_adapters, unadapted_name, unfreeze_adapters
-from model.weights import load_strictly
 
 STAGES = {"coco_all": "image", "coco_mask_tube": "video"}
+
+
 PRESETS = tuple(HYPER_PARAMETERS)
 
 
@@ -122,6 +102,67 @@ class VideoRunOptions(RunOptions):
     logpath: str = option("video", "name of the run's folder under runs/")
 
 
+def parse_options() -> tuple[
+    StageOptions, DcSamOptions, LossOptions, TrainingOptions, VideoRunOptions
+]:
+    early = early_flags(
+        preset=(PRESETS, "paper"),
+        benchmark=(tuple(STAGES), "coco_all"),
+        data_type=(("image", "video"), None),
+    )
+    tubes = "video" in (early["data_type"], STAGES[early["benchmark"]])
+    groups = (StageOptions, DcSamOptions, LossOptions, TrainingOptions, VideoRunOptions)
+    about = "defaults of the paper, or of tiny models for a laptop"
+    parser = script_parser(__doc__, groups, {"preset": (PRESETS, "paper", about)})
+    parser.add_argument(
+        "--sam2_checkpoint", dest="sam_weights", type=Path, help="file of SAM 2, as --sam_weights"
+    )
+    parser.add_argument(
+        "--sam2_cfg",
+        dest="sam_model",
+        type=lambda name: Path(name).name.removesuffix(".yaml"),
+        help="variant of SAM 2, as --sam_model, or the name of its configuration file",
+    )
+    numbers = HYPER_PARAMETERS[early["preset"]]["mask_tubes" if tubes else "video_images"]
+    parser.set_defaults(sam_version=2, **numbers)
+    flags = parser.parse_args()
+    options = checked_options(groups, flags)
+    if tubes and (flags.store_features or flags.feature_cache):
+        raise UsageError("features cannot be kept: the frames of mask tubes are new each time")
+    if flags.sam_version != 2:
+        raise UsageError("--sam_version 1 has no memory: videos need SAM 2")
+    return options
+
+
+answer_early(__name__, parse_options)
+
+import time
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from common.cli import to_json
+from common.distributed import Processes, process_group
+from common.logger import RunLogger, quiet_libraries
+from common.settings import claim_run
+from common.trainer import Trainer
+from data.benchmarks import open_benchmark
+from data.episode import EpisodeDataset
+from data.mask_tube import MaskTubeDataset, MaskTubes
+from data.sampler import EpisodeSampler, episode_hash, training_samplers
+from evaluation.iou import EpisodeScores
+from evaluation.validation import held_out_images, held_out_tubes
+from model.checkpoint import frozen_fingerprint, options_of, read_checkpoint, restore_method
+from model.dc_sam.builder import build_dc_sam
+from model.dc_sam.network import DcSam
+from model.dc_sam.video_training import TubeLoss, segment_tubes, unfreeze
+from model.feature_store import open_store
+from model.layers import drawn_by_episode
+from model.sam.adapters import adapter_names, add_adapters, unadapted_name, unfreeze_adapters
+from model.weights import load_strictly
+
+
 def main() -> int:
     stage, model_options, losses, training, run = parse_options()
     quiet_libraries()
@@ -180,38 +221,6 @@ def main() -> int:
         if processes.is_main:
             print(f"trained {trainer.epoch} epochs; weights in {run.folder / 'last.safetensors'}")
     return 0
-
-
-def parse_options() -> tuple[
-    StageOptions, DcSamOptions, LossOptions, TrainingOptions, VideoRunOptions
-]:
-    early = early_flags(
-        preset=(PRESETS, "paper"),
-        benchmark=(tuple(STAGES), "coco_all"),
-        data_type=(("image", "video"), None),
-    )
-    tubes = "video" in (early["data_type"], STAGES[early["benchmark"]])
-    groups = (StageOptions, DcSamOptions, LossOptions, TrainingOptions, VideoRunOptions)
-    about = "defaults of the paper, or of tiny models for a laptop"
-    parser = script_parser(__doc__, groups, {"preset": (PRESETS, "paper", about)})
-    parser.add_argument(
-        "--sam2_checkpoint", dest="sam_weights", type=Path, help="file of SAM 2, as --sam_weights"
-    )
-    parser.add_argument(
-        "--sam2_cfg",
-        dest="sam_model",
-        type=lambda name: Path(name).name.removesuffix(".yaml"),
-        help="variant of SAM 2, as --sam_model, or the name of its configuration file",
-    )
-    numbers = HYPER_PARAMETERS[early["preset"]]["mask_tubes" if tubes else "video_images"]
-    parser.set_defaults(sam_version=2, **numbers)
-    flags = parser.parse_args()
-    options = checked_options(groups, flags)
-    if tubes and (flags.store_features or flags.feature_cache):
-        raise UsageError("features cannot be kept: the frames of mask tubes are new each time")
-    if flags.sam_version != 2:
-        raise UsageError("--sam_version 1 has no memory: videos need SAM 2")
-    return options
 
 
 def build(

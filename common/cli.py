@@ -219,6 +219,17 @@ def value_problems(options: Any) -> list[str]:
     return found
 
 
+def answer_early(name: str, parse: Callable[[], Any]) -> None:
+    """Answer --help and wrong flags at once: before a script imports what takes seconds.
+
+    Args:
+        name: the script's `__name__`; nothing is done where it is not the program that runs.
+        parse: reads the command line, as the script itself does again when it begins.
+    """
+    if name == "__main__" and (code := run_script(lambda: 0 * bool(parse()))):
+        raise SystemExit(code)
+
+
 def run_script(main: Callable[[], int]) -> int:
     """Run a script's procedure; wrong use is told in plain words and gives exit code 2."""
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"

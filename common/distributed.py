@@ -1,6 +1,7 @@
 """Devices and processes: one process on any device, or many under `torchrun`.
 
-Nothing outside this file names a device.
+Nothing outside this file names a device. PyTorch is imported when one is chosen, so that who only
+reads flags does not wait for it.
 """
 
 import os
@@ -9,12 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
-
-import torch
-from torch import distributed
+from typing import TYPE_CHECKING, Any
 
 from common.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -25,7 +26,7 @@ class Processes:
 
     rank: int
     count: int
-    device: torch.device
+    device: "torch.device"
 
     @property
     def is_main(self) -> bool:
@@ -40,6 +41,8 @@ class Processes:
         """Everybody's value, in the order of the ranks, in every process."""
         if self.count == 1:
             return [value]
+        from torch import distributed
+
         values: list[Any] = [None] * self.count
         distributed.all_gather_object(values, value)
         return values
@@ -47,10 +50,12 @@ class Processes:
     def wait(self) -> None:
         """Let all processes arrive here before any goes on."""
         if self.count > 1:
+            from torch import distributed
+
             distributed.barrier()
 
 
-def choose_device(wanted: str | torch.device = "auto", local_rank: int = 0) -> torch.device:
+def choose_device(wanted: "str | torch.device" = "auto", local_rank: int = 0) -> "torch.device":
     """The device to compute on.
 
     Args:
@@ -59,6 +64,8 @@ def choose_device(wanted: str | torch.device = "auto", local_rank: int = 0) -> t
     Raises:
         UsageError: the device that was asked for is not there.
     """
+    import torch
+
     if wanted == "auto":
         there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
         wanted = next((name for name, available in there.items() if available), "cpu")
@@ -72,15 +79,19 @@ def choose_device(wanted: str | torch.device = "auto", local_rank: int = 0) -> t
     return device
 
 
-def synchronize(device: torch.device) -> None:
+def synchronize(device: "torch.device") -> None:
     """Wait until a device has done all its work, so that its time can be taken."""
     if device.type != "cpu":
+        import torch
+
         torch.accelerator.synchronize(device)
 
 
-def peak_memory(device: torch.device) -> int:
+def peak_memory(device: "torch.device") -> int:
     """The most bytes that this process has used so far: of the GPU, or of the machine's memory."""
     if device.type == "cuda":
+        import torch
+
         return torch.cuda.max_memory_allocated(device)
     import resource  # which Windows lacks
 
@@ -88,7 +99,7 @@ def peak_memory(device: torch.device) -> int:
     return used if sys.platform == "darwin" else 1024 * used
 
 
-def bound_by_cache(device: torch.device) -> bool:
+def bound_by_cache(device: "torch.device") -> bool:
     """Whether batches that outgrow the processor's cache make a device slower, not faster."""
     return device.type == "cpu"
 
@@ -103,10 +114,14 @@ def process_group(device: str = "auto") -> Iterator[Processes]:
     rank = int(os.environ.get("RANK", 0))
     chosen = choose_device(device, int(os.environ.get("LOCAL_RANK", 0)))
     if chosen.type == "cuda":
+        import torch
+
         torch.cuda.set_device(chosen)
     if count == 1:
         yield Processes(0, 1, chosen)
         return
+    from torch import distributed
+
     backend = "nccl" if chosen.type == "cuda" else "gloo"
     distributed.init_process_group(backend, timeout=timedelta(hours=2))
     try:

@@ -11,12 +11,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from common.images import Size
 from common.pixels import normalize, squash, squash_mask
-
-Size = tuple[int, int]
-"""Height and width."""
-KINDS = ("mask", "point", "scribble", "box")
-"""What marks an object in a picture."""
 
 
 def touched(mark: np.ndarray, size: Size) -> np.ndarray:

@@ -16,6 +16,9 @@ from pillow_heif import register_heif_opener
 
 from common.errors import UsageError
 
+Size = tuple[int, int]
+"""Height and width."""
+
 register_heif_opener()  # telephones save HEIC; AVIF and JPEG 2000 Pillow knows itself
 
 IGNORED = 255

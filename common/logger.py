@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch.utils.tensorboard import SummaryWriter
 
 from common.distributed import Processes
 from common.files import write_atomically
@@ -20,6 +19,8 @@ class RunLogger:
     """The logs of one run's folder."""
 
     def __init__(self, folder: Path, processes: Processes) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # takes seconds
+
         self.folder, self.writes = folder, processes.is_main
         self.board = SummaryWriter(str(folder / "tensorboard")) if self.writes else None
 

@@ -8,12 +8,6 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler
 
-SCHEDULES = ("cosine", "step", "linear")
-"""How the rate falls: to zero along a cosine or a line, or in one step to a tenth."""
-UNDECAYED = ("nothing", "layer_norms", "vectors")
-"""What weight decay leaves alone: nothing; LayerNorm modules and embeddings; or embeddings and all
-that has one dimension or none: norms of any kind, biases, temperatures."""
-
 
 def rate_factor(
     update: int, kind: str, warmup: int, updates: int, drop: int | None = None

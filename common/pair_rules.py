@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from common.geometry import Size
+from common.images import Size
 
 Box = tuple[int, int, int, int]
 """Top, left, height, width, in pixels."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from common.cli import option
-from common.trainer import STATE_FILE
+from common.training_options import STATE_FILE
 
 
 @dataclass(frozen=True)

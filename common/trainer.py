@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,82 +15,18 @@ from torch.utils.data.distributed import DistributedSampler
 from tqdm import tqdm
 
 from common.checkpoint import read_training_state, save_checkpoint, save_training_state
-from common.cli import option, to_json
-from common.distributed import DEVICES, Processes
+from common.distributed import Processes
 from common.errors import UsageError
-from common.optimizer import SCHEDULES, UNDECAYED, parameter_groups, rate_schedule
-
-PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-STATE_FILE = "state.pt"
+from common.optimizer import parameter_groups, rate_schedule
+from common.training_options import PRECISIONS, STATE_FILE, TrainingOptions
 
 Batch = TypeVar("Batch")
-
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """How a model is trained."""
-
-    epochs: int = option(50, "passes over the training episodes")
-    bsz: int = option(2, "episodes per process and step")
-    accumulate: int = option(1, "steps whose gradients make one update")
-    lr: float = option(1e-4, "peak learning rate of AdamW")
-    schedule: str = option(
-        "cosine",
-        "how the rate falls, per update: to zero along a cosine or a line, or (step) to a tenth "
-        "after --drop_after epochs",
-        SCHEDULES,
-    )
-    warmup: int = option(0, "updates in which the rate rises to its peak, before it falls")
-    drop_after: int | None = option(None, "with --schedule step: epochs at the full rate")
-    weight_decay: float = option(1e-5, "weight decay of AdamW")
-    undecayed: str = option(
-        "nothing",
-        "what weight decay leaves alone; vectors: embeddings, norms, biases and single numbers",
-        UNDECAYED,
-    )
-    clip_norm: float | None = option(
-        None, "shorten the gradient of an update to this norm where it is longer; inf: never"
-    )
-    max_iterations: int | None = option(None, "stop after so many updates; the decay ends there")
-    nworker: int = option(2, "processes that read episodes; 0: none but this one")
-    seed: int = option(0, "seed of weights and episodes")
-    device: str = option("auto", "device to compute on", DEVICES)
-    precision: str = option("fp32", "precision of the forward pass", tuple(PRECISIONS))
-
-    def problems(self) -> list[str]:
-        """Every reason why these options cannot be used."""
-        found = [
-            f"--{name} must be at least 1, not {getattr(self, name)}"
-            for name in ("epochs", "bsz", "accumulate")
-            if getattr(self, name) < 1
-        ]
-        if self.lr <= 0:
-            found.append(f"--lr must be above 0, not {self.lr}")
-        if self.weight_decay < 0 or self.nworker < 0 or self.seed < 0:
-            found.append("--weight_decay, --nworker and --seed cannot be negative")
-        if self.warmup < 0:
-            found.append(f"--warmup cannot be negative: {self.warmup}")
-        if (self.schedule == "step") != (self.drop_after is not None):
-            found.append("--schedule step and --drop_after belong together")
-        if self.drop_after is not None and self.drop_after < 1:
-            found.append(f"--drop_after must be at least 1, not {self.drop_after}")
-        if self.clip_norm is not None and self.clip_norm <= 0:
-            found.append(f"--clip_norm must be above 0, not {self.clip_norm}")
-        if self.max_iterations is not None and self.max_iterations < 1:
-            found.append(f"--max_iterations must be at least 1, not {self.max_iterations}")
-        return found
-
-    def deciding(self, update_size: int) -> dict[str, Any]:
-        """What decides the weights, however many processes share an update's episodes."""
-        left_out = ("bsz", "accumulate", "nworker", "device")
-        decisions = {n: v for n, v in to_json(self).items() if n not in left_out}
-        return {**decisions, "episodes_per_update": update_size}
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     """The context in which a forward pass runs."""
     kind = PRECISIONS[precision]
-    return nullcontext() if kind is None else torch.autocast(device.type, kind)
+    return nullcontext() if kind is None else torch.autocast(device.type, getattr(torch, kind))
 
 
 class Trainer:

@@ -7,14 +7,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
-from torch import Tensor
 
 from common.files import write_atomically
 from common.video_io import davis_palette
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Colour = tuple[int, int, int]
 
@@ -188,7 +191,7 @@ def contact_sheet(
     return np.array(sheet)
 
 
-def denormalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+def denormalize(images: "Tensor", mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
     """Turn normalised images back into pictures.
 
     Args:

@@ -193,3 +193,12 @@ def open_benchmark(
             _ = split.class_lists
     processes.wait()
     return benchmark
+
+
+@dataclass(frozen=True)
+class EpisodeKey:
+    """What an episode is made of; names are those of images of one split."""
+
+    class_id: int
+    query: str
+    support: tuple[str, ...]

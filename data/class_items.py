@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from data.episode import EpisodeKey
+from data.benchmarks import EpisodeKey
 from data.icvos import MASKS, IcVos, check_shows_class, read_class_mask, read_sources
 from data.video_items import ItemSource, VideoItem
 

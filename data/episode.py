@@ -15,18 +15,9 @@ from torch.utils.data import Dataset
 from common.errors import UsageError
 from common.geometry import Geometry
 from common.images import IGNORED
-from data.benchmarks import Split
+from data.benchmarks import EpisodeKey, Split
 from data.marking import Marking
 from data.tensor_record import TensorRecord
-
-
-@dataclass(frozen=True)
-class EpisodeKey:
-    """What an episode is made of; names are those of images of one split."""
-
-    class_id: int
-    query: str
-    support: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,7 @@ import numpy as np
 from common.cli import option
 from common.coco_masks import annotated_mask
 from common.errors import UsageError
-from common.geometry import Size
-from common.images import read_image
+from common.images import Size, read_image
 from data.classes import COCO_CATEGORY_IDS, COCO_CLASSES, COCO_TO_VOC, VOC_CLASSES
 from data.reader import Description
 

@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UsageError
-from data.benchmarks import Split
+from data.benchmarks import EpisodeKey, Split
 from data.classes import COCO_CLASSES
 from data.coco import Coco
-from data.episode import EpisodeKey
 from data.reader import Description
 from data.videos import FRAMES, MASKS, AnnotatedVideo, open_video
 

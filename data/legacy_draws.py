@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from data.episode import EpisodeKey
+from data.benchmarks import EpisodeKey
 
 Item = TypeVar("Item")
 

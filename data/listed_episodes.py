@@ -7,9 +7,8 @@ from pathlib import Path, PurePosixPath
 
 from common.errors import UsageError
 from data.annotated.meanings import plain
-from data.benchmarks import Split
+from data.benchmarks import EpisodeKey, Split
 from data.classes import COCO_CATEGORY_IDS, in_voc_words
-from data.episode import EpisodeKey
 from data.episode_lists import ListedEpisode, read_list
 from data.sampler import EpisodeSampler
 

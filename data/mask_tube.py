@@ -14,8 +14,8 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
 from common.geometry import Geometry
-from data.benchmarks import Split
-from data.episode import Batch, EpisodeDataset, EpisodeKey, Joinable
+from data.benchmarks import EpisodeKey, Split
+from data.episode import Batch, EpisodeDataset, Joinable
 
 FRAMES = 5
 """T: the image itself and four altered copies."""

@@ -17,7 +17,8 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 from torch import Tensor
 
-KINDS = ("mask", "point", "scribble", "box")
+from common.kinds import KINDS
+
 BOXES = ("around", "largest")
 """A box around the whole mask (VRP-SAM), or around the largest of its parts (SANSA)."""
 MOST = 20

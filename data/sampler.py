@@ -17,8 +17,7 @@ import numpy as np
 
 from common.errors import UsageError
 from common.files import write_atomically
-from data.benchmarks import Benchmark, Split
-from data.episode import EpisodeKey
+from data.benchmarks import Benchmark, EpisodeKey, Split
 from data.legacy_draws import LEGACY_SAMPLERS, legacy_keys
 
 SAMPLERS = ("class", "image", "turns", "queries", "first", "class_self", *LEGACY_SAMPLERS)

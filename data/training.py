@@ -7,7 +7,8 @@ import torch
 
 from common.geometry import Geometry
 from common.pair_rules import PairRules, ScaleJitter
-from data.episode import Episode, EpisodeDataset, EpisodeKey, Joinable
+from data.benchmarks import EpisodeKey
+from data.episode import Episode, EpisodeDataset, Joinable
 from data.marking import Marking
 from data.mixture import Mixture, pair_hash
 from data.pairs import PairDataset

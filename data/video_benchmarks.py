@@ -8,12 +8,11 @@ from typing import Any
 from common.cli import option
 from common.distributed import Processes
 from common.errors import UsageError
-from data.benchmarks import Split
+from common.kinds import REFERENCE_KINDS
+from data.benchmarks import EpisodeKey, Split
 from data.class_items import ClassItems
 from data.davis import Davis
-from data.episode import EpisodeKey
 from data.icvos import IcVos, Supports, support_split
-from data.marking import REFERENCE_KINDS
 from data.object_items import ObjectRules, ObjectsItems
 from data.sampler import read_header, read_keys, write_keys
 from data.video_items import ItemSource

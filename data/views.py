@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as transforms
 
-from common.geometry import Size
+from common.images import Size
 from common.pair_rules import Placement
 from common.pixels import IMAGE_MEAN, IMAGE_STD
 

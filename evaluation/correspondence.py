@@ -30,7 +30,6 @@ from model.method import Method
 
 SHARES = (0.05, 0.1, 0.15, 0.2)
 """Of the box, how far off a place may be; 0.1 is what is usually told."""
-RULES = ("nearest", "soft")
 _KEPT = 48
 """Pictures whose features are kept: a category of the tested ones has about 100."""
 

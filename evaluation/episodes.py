@@ -7,9 +7,8 @@ from typing import Any, Self
 
 from common.cli import option
 from common.errors import UsageError
-from data.benchmarks import Split
+from data.benchmarks import EpisodeKey, Split
 from data.classes import BENCHMARKS, FOLDS_OF, TESTED, class_meanings
-from data.episode import EpisodeKey
 from data.listed_episodes import find_episodes
 from data.options import DataOptions
 from data.sampler import (

@@ -18,7 +18,9 @@ from tqdm import tqdm
 from common.distributed import Processes, synchronize
 from common.geometry import Geometry
 from common.trainer import autocast
-from data.episode import Batch, Episode, EpisodeDataset, EpisodeKey, Joinable
+from data.benchmarks import EpisodeKey
+from data.episode import Batch, Episode, EpisodeDataset, Joinable
+from evaluation.choices import BATCH
 from evaluation.iou import EpisodeScores
 from evaluation.item_log import Record
 from evaluation.item_results import ORIGINAL
@@ -27,9 +29,6 @@ from evaluation.scoring_size import ScoringSize
 from evaluation.significance import PROTOCOL, SQUARE, EpisodeAreas, interval
 from model.method import Method
 from model.method_data import Prediction
-
-BATCH = 4
-"""Episodes decoded together. It is fixed, so that the same numbers come out in any setting."""
 
 OWN_SIZE = ScoringSize(OWN)
 

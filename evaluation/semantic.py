@@ -25,10 +25,6 @@ from evaluation.item_log import Record
 from model.method import Method
 from model.method_data import Features, Support
 
-FORMS = ("full", "present")
-SELF_REFERENCES = ("other", "silenced")
-"""What is done where a class's reference is the image itself: another one is taken, or nothing is
-said of the class, as SegIC's program does."""
 _KEPT = 4096
 """Supports that are kept; there are two for each class at most."""
 

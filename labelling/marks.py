@@ -33,7 +33,7 @@ class Mark:
     text: str
     """As it was given."""
     kind: str
-    """One of `common.geometry.KINDS`."""
+    """One of `common.kinds.KINDS`."""
     path: Path | None = None
     """The file of a mask or scribble."""
     numbers: tuple[float, ...] = ()

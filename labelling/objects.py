@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.geometry import Size
+from common.images import Size
 from common.object_numbers import number_objects
 from model.instances import FoundObject
 from model.tracking import TrackedFrame

@@ -10,7 +10,7 @@ from common.cli import option
 from common.distributed import DEVICES
 from common.errors import UsageError
 from common.run_options import CacheOptions
-from common.trainer import PRECISIONS
+from common.training_options import PRECISIONS
 from labelling.marks import Mark
 from model.thresholds import CALIBRATED_THRESHOLD, LEAST_SCORE
 

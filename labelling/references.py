@@ -34,7 +34,7 @@ class Reference:
     masks: dict[int, np.ndarray]
     """Class id -> H x W bool, never empty; 1 where the mask has no ids but only an inside."""
     kind: str = "mask"
-    """What marks the object: one of `common.geometry.KINDS`, with class id 1 unless a mask."""
+    """What marks the object: one of `common.kinds.KINDS`, with class id 1 unless a mask."""
 
 
 def read_reference(image: Path, mask: Path, largest: int = LARGE) -> Reference:

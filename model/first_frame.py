@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from common.geometry import Size
+from common.images import Size
 from model.method import Method
 from model.method_data import Support
 from model.sam.sam2 import ABSENT_LOGIT, ObjectMask, Sam2
 from model.sam.segmenter import SegmenterFeatures
-from model.sam.video_predictor import STREAMING, FramePrediction, VideoPredictor, VideoWiring
+from model.sam.video_predictor import FramePrediction, VideoPredictor
+from model.sam.video_wiring import STREAMING, VideoWiring
 
 
 class FirstFrameVideo:

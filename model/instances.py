@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import masks_to_boxes
 
-from common.geometry import Size
+from common.images import Size
 from common.object_numbers import number_objects
 
 MOST = 100

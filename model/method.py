@@ -11,7 +11,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from common.errors import UsageError
-from common.geometry import Geometry, Size
+from common.geometry import Geometry
+from common.images import Size
 from model.backbones.backbone import Backbone
 from model.feature_store import FeatureStore
 from model.instances import MOST, Instances, separate_objects
@@ -19,7 +20,7 @@ from model.method_data import Features, LabelledEpisodes, Prediction, Support, V
 from model.method_options import LossOptions
 from model.presence import PresenceScale
 from model.sam.segmenter import Segmenter
-from model.sam.video_predictor import STREAMING, VideoWiring
+from model.sam.video_wiring import STREAMING, VideoWiring
 
 
 class Method(nn.Module):
@@ -30,7 +31,7 @@ class Method(nn.Module):
     image_size: int
     """H = W: the side of the square that it takes."""
     prompt_kinds: tuple[str, ...] = ("mask",)
-    """What may mark an object in a reference, of `common.geometry.KINDS`."""
+    """What may mark an object in a reference, of `common.kinds.KINDS`."""
     box_rule: str = "around"
     """Which box it learns of where boxes are drawn from masks: around the whole mask, or around the
     largest of its parts."""

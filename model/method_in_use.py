@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 
 from common.geometry import Geometry
-from common.trainer import PRECISIONS, autocast
+from common.trainer import autocast
+from common.training_options import PRECISIONS
 from common.video_io import FrameReader
 from model.beside import SamsBeside
 from model.first_frame import FirstFrameVideo

@@ -103,7 +103,7 @@ class InContextSegmenter(MethodInUse):
             masks: as many masks, each of its picture's size, with 0 outside the object and one
                 other value (or True) inside: on points, along strokes, or in a box.
             name: what the concept is called.
-            kinds: what marks the object, one of `common.geometry.KINDS`, or one for each picture.
+            kinds: what marks the object, one of `common.kinds.KINDS`, or one for each picture.
 
         Raises:
             UsageError: a file is missing or broken, or a mask has to be made and no SAM is there.

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from common.checkpoint import read_facts, read_weights, save_checkpoint
 from common.errors import UsageError
-from common.geometry import KINDS, nearest, touched
+from common.geometry import nearest, touched
+from common.kinds import KINDS
 from model.method_data import Support
 
 LONGEST_SIDE = 2048
@@ -32,7 +33,7 @@ class Reference:
     mark: np.ndarray
     """H x W bool, never empty: the mask, the points, the strokes, or the filled box."""
     kind: str = "mask"
-    """One of `common.geometry.KINDS`."""
+    """One of `common.kinds.KINDS`."""
 
     def __post_init__(self) -> None:
         """

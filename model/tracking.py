@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.geometry import Geometry, Size
+from common.geometry import Geometry
+from common.images import Size
 from model.instances import MOST, Instances
 from model.label_map import label_map
 from model.method_data import VideoState

@@ -54,7 +54,7 @@ def show_mark(pixels: np.ndarray, mark: np.ndarray, kind: str, colour: Colour) -
 
     Args:
         mark: H x W bool, of any size.
-        kind: one of `common.geometry.KINDS`.
+        kind: one of `common.kinds.KINDS`.
     """
     size = pixels.shape[:2]
     thin = kind in ("point", "scribble")

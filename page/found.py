@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.geometry import Size
+from common.images import Size
 from labelling.objects import Labels, labels_of_instances, split_into_objects
 from model.instances import FoundObject, Instances, enlarged, found_objects
 from model.label_map import label_map

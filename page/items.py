@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from common.geometry import Size
+from common.images import Size
 from model.sam.clicks import PromptedPicture
 from model.thresholds import CALIBRATED_THRESHOLD
 
@@ -19,7 +19,7 @@ class Mark:
     pixels: np.ndarray
     """H x W bool, at the size that the picture is read at."""
     kind: str = "mask"
-    """One of `common.geometry.KINDS`."""
+    """One of `common.kinds.KINDS`."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Shot:
     mark: Path
     """PNG of 0 and 255, of the size that the picture is read at."""
     kind: str
-    """One of `common.geometry.KINDS`."""
+    """One of `common.kinds.KINDS`."""
     name: str
     """Of its class."""
     preview: Path

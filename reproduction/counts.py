@@ -4,16 +4,7 @@ import copy
 from collections.abc import Mapping
 
 from data.classes import VOC_CLASSES, fold_classes
-from model.backbones.backbone import BUILDERS, Backbone
-from model.dc_sam.builder import build_generator
 from model.dc_sam.config import DcSamOptions
-from model.dc_sam.network import DcSam
-from model.dc_sam.video_training import unfreeze
-from model.sam.adapters import add_adapters, unfreeze_adapters
-from model.vrp_sam.builder import build_generator as build_vrp_sam_generator
-from model.vrp_sam.config import VrpSamOptions
-from reproduction import operations
-from reproduction.baseline_operations import vrp_sam_parts
 from reproduction.recipe import Training
 
 MILLION = 1_000_000
@@ -27,6 +18,8 @@ def shifted_classes(fold: int) -> Mapping[str, str]:
 
 def table_14(fusion: str) -> Mapping[str, float]:
     """Multiply-adds of an episode (in billions) and learnable parameters (in millions)."""
+    from reproduction import operations  # networks: only who counts waits for them
+
     options = DcSamOptions(fusion=fusion)
     part = operations.count(options)
     total = 2 * part.backbone + (1 + part.branches) * part.high + part.support + part.query
@@ -36,14 +29,25 @@ def table_14(fusion: str) -> Mapping[str, float]:
 
 def table_14_vrp_sam() -> Mapping[str, float]:
     """The same of VRP-SAM with ResNet-50."""
+    from model.vrp_sam.builder import build_generator
+    from model.vrp_sam.config import VrpSamOptions
+    from reproduction.baseline_operations import vrp_sam_parts
+
     frozen, learned, _ = vrp_sam_parts("resnet50")
-    generator = build_vrp_sam_generator(VrpSamOptions(), middle_channels=1536, channels=256)
+    generator = build_generator(VrpSamOptions(), middle_channels=1536, channels=256)
     parameters = sum(parameter.numel() for parameter in generator.parameters())
     return {"FLOPs (G)": (2 * frozen + learned) / 2, "parameters (M)": parameters / MILLION}
 
 
 def tuned_parameters(training: Training) -> Mapping[str, float]:
     """Table 10: the parameters of SAM 2 that a training on mask tubes changes, in millions."""
+    from model.backbones.backbone import BUILDERS, Backbone
+    from model.dc_sam.builder import build_generator
+    from model.dc_sam.network import DcSam
+    from model.dc_sam.video_training import unfreeze
+    from model.sam.adapters import add_adapters, unfreeze_adapters
+    from reproduction import operations
+
     options = DcSamOptions(sam_version=2)
     backbone = Backbone("tiny", BUILDERS["tiny"]({}))
     segmenter = copy.deepcopy(operations.build_on_meta(2, options.segmenter))

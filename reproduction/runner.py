@@ -9,7 +9,7 @@ from typing import Any
 from common.commands import command_line, run_command
 from common.errors import UsageError
 from common.logger import write_json
-from common.trainer import STATE_FILE
+from common.training_options import STATE_FILE
 from reproduction.steps import Step
 
 RECORD = "step.json"

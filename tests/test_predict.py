@@ -9,7 +9,7 @@ from pycocotools.coco import COCO
 import eval_image
 import predict
 from common.images import IGNORED
-from data.episode import EpisodeKey
+from data.benchmarks import EpisodeKey
 from data.sampler import write_keys
 from model.predictor import InContextSegmenter
 from tests.helpers import coloured_cells, save_reference, save_tiny_checkpoint

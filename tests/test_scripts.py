@@ -1,9 +1,13 @@
+import json
+import os
 import runpy
+import subprocess
 import sys
 
 import pytest
 
 import train_image
+from common.files import ROOT
 from model.registry import METHODS, READY
 
 MODULES = [
@@ -20,6 +24,25 @@ MODULES = [
     *("tools.calibrate", "tools.demo", "tools.weights", "tools.export_onnx", "tools.compare"),
     *("tools.benchmark", "tools.cache_features"),
 ]
+
+
+ASK = """
+import contextlib, io, json, runpy, sys
+
+def answer(name, flag):
+    sys.argv, said = [name, flag], io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            runpy.run_module(name, run_name="__main__")
+        except SystemExit as stop:
+            return stop.code, said.getvalue()
+
+names = json.loads(sys.argv[1])
+answers = {flag: {n: answer(n, flag) for n in names} for flag in ("--help", "--no_such_flag")}
+slow = ("torch", "torchvision", "timm", "transformers", "scipy", "gradio", "matplotlib")
+answers["imported"] = [package for package in slow if package in sys.modules]
+print(json.dumps(answers))
+"""
 
 
 TAKING_METHODS = (
@@ -39,16 +62,36 @@ def test_the_flags_of_a_method_meet_no_others(name, method, monkeypatch, capsys)
     assert f"({METHODS[method].title})" in capsys.readouterr().out
 
 
+@pytest.fixture(scope="module")
+def answers() -> dict[str, dict[str, list]]:
+    """What every script says to --help and to a wrong flag, all told by one new process."""
+    told = subprocess.run(
+        [sys.executable, "-c", ASK, json.dumps(MODULES)],
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(told.stdout)
+
+
 @pytest.mark.parametrize("name", MODULES)
-def test_help_is_given(name, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", [name, "--help"])
-    monkeypatch.delitem(sys.modules, name, raising=False)
+def test_help_is_given(name, answers):
+    code, said = answers["--help"][name]
+    assert code == 0
+    assert "usage" in said
 
-    with pytest.raises(SystemExit) as stop:
-        runpy.run_module(name, run_name="__main__")
 
-    assert stop.value.code == 0
-    assert "usage" in capsys.readouterr().out
+@pytest.mark.parametrize("name", MODULES)
+def test_a_wrong_flag_is_refused(name, answers):
+    code, said = answers["--no_such_flag"][name]
+    assert code == 2
+    assert "usage" in said
+
+
+def test_neither_waits_for_what_takes_seconds_to_import(answers):
+    assert answers["imported"] == []
 
 
 def test_help_shows_the_flags_of_the_chosen_method(script):

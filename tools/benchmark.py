@@ -9,26 +9,13 @@ seconds are those of all cores together, which other programs disturb little; of
 The output folder gets benchmark.json, benchmark.md and benchmark.png.
 """
 
-import platform
-import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
-
-from common.checkpoint import code_version
-from common.cli import checked_options, option, run_script, script_parser, to_json
-from common.distributed import DEVICES, choose_device, peak_memory
-from common.files import write_atomically
-from common.logger import quiet_libraries, write_json
-from common.trainer import PRECISIONS
+from common.cli import answer_early, checked_options, option, run_script, script_parser
+from common.distributed import DEVICES
+from common.training_options import PRECISIONS
 from model.sam.names import SAM_MODELS
-from tools.speed.images import measure_images
-from tools.speed.measure import Machine
-from tools.speed.report import Row, table, where_it_goes
-from tools.speed.subjects import build_subject
 
 KNOWN = tuple(dict.fromkeys(name for names in SAM_MODELS.values() for name in names))
 
@@ -63,10 +50,34 @@ class BenchmarkOptions:
         return found
 
 
+def parse_options() -> BenchmarkOptions:
+    groups = (BenchmarkOptions,)
+    (options,) = checked_options(groups, script_parser(__doc__, groups).parse_args())
+    return options
+
+
+answer_early(__name__, parse_options)
+
+import platform
+import sys
+import time
+from typing import Any
+
+import torch
+
+from common.checkpoint import code_version
+from common.cli import to_json
+from common.distributed import choose_device, peak_memory
+from common.files import write_atomically
+from common.logger import quiet_libraries, write_json
+from tools.speed.images import measure_images
+from tools.speed.measure import Machine
+from tools.speed.report import Row, table, where_it_goes
+from tools.speed.subjects import build_subject
+
+
 def main() -> int:
-    [options] = checked_options(
-        (BenchmarkOptions,), script_parser(__doc__, (BenchmarkOptions,)).parse_args()
-    )
+    options = parse_options()
     quiet_libraries()
     start = time.time()
     machine = Machine(choose_device(options.device))

@@ -9,34 +9,13 @@ not depend on the number of processes. Of crowds the mask is the filled box. Pic
 read are left out and named at the end.
 """
 
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
-
-from common.cli import checked_options, option, run_script, script_parser
-from common.coco_masks import mask_annotation
-from common.distributed import DEVICES, Processes, process_group
-from common.errors import UsageError
-from common.files import digest, write_atomically
-from common.geometry import Geometry
-from common.images import read_image
-from common.logger import quiet_libraries
-from common.settings import claim_folder
-from common.trainer import PRECISIONS, autocast
-from data.annotated.instances import InstanceIndex, open_instances
-from data.class_index import name_some
-from model.sam.boxes import box_geometry, masks_of_boxes
+from common.cli import answer_early, checked_options, option, run_script, script_parser
+from common.distributed import DEVICES
+from common.training_options import PRECISIONS
 from model.sam.names import DEFAULT_SAM_MODEL, SAM_MODELS
-from model.sam.segmenter import Segmenter
-from model.sam.variants import build_segmenter, segmenter_weights
 
 _SAMS = tuple(dict.fromkeys(name for names in SAM_MODELS.values() for name in names))
 
@@ -85,6 +64,40 @@ class BoxMaskOptions:
         return found
 
 
+def parse_options() -> BoxMaskOptions:
+    groups = (BoxMaskOptions,)
+    (options,) = checked_options(groups, script_parser(__doc__, groups).parse_args())
+    return options
+
+
+answer_early(__name__, parse_options)
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from common.coco_masks import mask_annotation
+from common.distributed import Processes, process_group
+from common.errors import UsageError
+from common.files import digest, write_atomically
+from common.geometry import Geometry
+from common.images import read_image
+from common.logger import quiet_libraries
+from common.settings import claim_folder
+from common.trainer import autocast
+from data.annotated.instances import InstanceIndex, open_instances
+from data.class_index import name_some
+from model.sam.boxes import box_geometry, masks_of_boxes
+from model.sam.segmenter import Segmenter
+from model.sam.variants import build_segmenter, segmenter_weights
+
+
 class _Pictures(Dataset):
     """Pictures of a part in the square; of those that cannot be read, what is wrong."""
 
@@ -109,9 +122,7 @@ class _Pictures(Dataset):
 
 
 def main() -> int:
-    (options,) = checked_options(
-        (BoxMaskOptions,), script_parser(__doc__, (BoxMaskOptions,)).parse_args()
-    )
+    options = parse_options()
     quiet_libraries()
     with process_group(options.device) as processes:
         index = open_boxes(options, processes)

@@ -117,10 +117,14 @@ class Outcome:
     problems: list[str] = field(default_factory=list)
 
 
+def parse_options() -> BuildOptions:
+    groups = (BuildOptions,)
+    (options,) = checked_options(groups, script_parser(__doc__, groups).parse_args())
+    return options
+
+
 def main() -> int:
-    [options] = checked_options(
-        (BuildOptions,), script_parser(__doc__, (BuildOptions,)).parse_args()
-    )
+    options = parse_options()
     problems = [] if options.statistics else build(options)
     problems += report(options)
     for problem in problems:

@@ -9,27 +9,18 @@ is not encoded again, and any number of these programs may fill one folder at th
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
-from tqdm import tqdm
-
-from common.cli import checked_options, early_flags, option, run_script, script_parser
-from common.distributed import DEVICES, process_group
-from common.errors import UsageError
-from common.geometry import Geometry
-from common.logger import quiet_libraries
+from common.cli import answer_early, checked_options, early_flags, option, run_script, script_parser
+from common.distributed import DEVICES
 from common.run_options import CacheOptions
-from common.trainer import PRECISIONS, autocast
-from data.benchmarks import Benchmark, Split, open_benchmark
+from common.training_options import PRECISIONS
 from data.options import BENCHMARKS, DataOptions
-from model.checkpoint import load_method
-from model.feature_store import open_store
-from model.method import Method
 from model.registry import DEFAULT_METHOD, METHODS
 
 PRESETS = ("paper", "tiny")
+
+
 FROZEN = tuple(name for name, entry in METHODS.items() if entry.hyper_parameters)
 
 
@@ -55,6 +46,41 @@ class CachingOptions(CacheOptions):
         return found
 
 
+def parse_options() -> tuple[DataOptions, CachingOptions, Any]:
+    early = early_flags(
+        method=(FROZEN, DEFAULT_METHOD),
+        preset=(PRESETS, "paper"),
+        benchmark=(BENCHMARKS, "pascal"),
+    )
+    method = METHODS[early["method"]]
+    groups = (DataOptions, CachingOptions, method.options)
+    choices = {
+        "method": (FROZEN, DEFAULT_METHOD, "method that encodes"),
+        "preset": (PRESETS, "paper", "defaults of the paper, or of tiny models for a laptop"),
+    }
+    parser = script_parser(__doc__, groups, choices)
+    parser.set_defaults(**method.hyper_parameters[early["preset"]][early["benchmark"]])
+    return checked_options(groups, parser.parse_args())
+
+
+answer_early(__name__, parse_options)
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Subset
+from tqdm import tqdm
+
+from common.distributed import process_group
+from common.errors import UsageError
+from common.geometry import Geometry
+from common.logger import quiet_libraries
+from common.trainer import autocast
+from data.benchmarks import Benchmark, Split, open_benchmark
+from model.checkpoint import load_method
+from model.feature_store import open_store
+from model.method import Method
+
+
 class Images(Dataset):
     """Every image of a benchmark once, as episodes show it."""
 
@@ -76,20 +102,7 @@ class Images(Dataset):
 
 
 def main() -> int:
-    early = early_flags(
-        method=(FROZEN, DEFAULT_METHOD),
-        preset=(PRESETS, "paper"),
-        benchmark=(BENCHMARKS, "pascal"),
-    )
-    method = METHODS[early["method"]]
-    groups = (DataOptions, CachingOptions, method.options)
-    choices = {
-        "method": (FROZEN, DEFAULT_METHOD, "method that encodes"),
-        "preset": (PRESETS, "paper", "defaults of the paper, or of tiny models for a laptop"),
-    }
-    parser = script_parser(__doc__, groups, choices)
-    parser.set_defaults(**method.hyper_parameters[early["preset"]][early["benchmark"]])
-    data, options, built_from = checked_options(groups, parser.parse_args())
+    data, options, built_from = parse_options()
     quiet_libraries()
     with process_group(options.device) as processes:
         benchmark = open_benchmark(data, processes, lambda b: [b.training, b.held_out])
@@ -97,7 +110,7 @@ def main() -> int:
             model, facts = load_method(options.ckpt, processes.device)
         else:
             torch.manual_seed(options.seed)
-            model = method.build(built_from).eval().to(processes.device)
+            model = METHODS[built_from.method].build(built_from).eval().to(processes.device)
             facts = {"model": built_from.to_json()}
             if model.encoder_learns:
                 raise UsageError(f"{model.name} trains the encoder itself: give a --ckpt of it")

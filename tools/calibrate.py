@@ -7,32 +7,13 @@ training classes and tested on the classes that training never saw, unless it sa
 written into the checkpoint's header, where predict.py finds it.
 """
 
-import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from common.checkpoint import save_checkpoint
-from common.cli import checked_options, option, run_script, script_parser
-from common.distributed import DEVICES, Processes, process_group
-from common.errors import UsageError
-from common.logger import quiet_libraries
-from common.trainer import PRECISIONS
-from data.benchmarks import Split, open_benchmark
-from data.episode import EpisodeDataset, EpisodeKey
-from data.sampler import EpisodeSampler
+from common.cli import answer_early, checked_options, option, run_script, script_parser
+from common.distributed import DEVICES
+from common.training_options import PRECISIONS
 from evaluation.episodes import TestedData
-from evaluation.exposure import IN_DOMAIN, STRICT, Exposure
-from evaluation.image import batches, predict_episodes
-from evaluation.presence import LabelledSignals, fit_presence, roc_auc
-from model.checkpoint import load_method, read_checkpoint
-from model.method import Method
-from model.presence import PresenceScale
-
-AUC_NAMES = {IN_DOMAIN: "seen_classes_auc", STRICT: "unseen_classes_auc"}
-"""What the area under the ROC curve is called in the header."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +46,36 @@ class CalibrationOptions:
         return found
 
 
+def parse_options() -> tuple[TestedData, CalibrationOptions]:
+    groups = (TestedData, CalibrationOptions)
+    return checked_options(groups, script_parser(__doc__, groups).parse_args())
+
+
+answer_early(__name__, parse_options)
+
+import dataclasses
+from collections.abc import Sequence
+
+import torch
+
+from common.checkpoint import save_checkpoint
+from common.distributed import Processes, process_group
+from common.errors import UsageError
+from common.logger import quiet_libraries
+from data.benchmarks import EpisodeKey, Split, open_benchmark
+from data.episode import EpisodeDataset
+from data.sampler import EpisodeSampler
+from evaluation.exposure import IN_DOMAIN, STRICT, Exposure
+from evaluation.image import batches, predict_episodes
+from evaluation.presence import LabelledSignals, fit_presence, roc_auc
+from model.checkpoint import load_method, read_checkpoint
+from model.method import Method
+from model.presence import PresenceScale
+
+AUC_NAMES = {IN_DOMAIN: "seen_classes_auc", STRICT: "unseen_classes_auc"}
+"""What the area under the ROC curve is called in the header."""
+
+
 def main() -> int:
     data, options = parse_options()
     quiet_libraries()
@@ -91,11 +102,6 @@ def main() -> int:
                 f"without the class: ROC AUC {score:.3f}; written to {options.written}"
             )
     return 0
-
-
-def parse_options() -> tuple[TestedData, CalibrationOptions]:
-    groups = (TestedData, CalibrationOptions)
-    return checked_options(groups, script_parser(__doc__, groups).parse_args())
 
 
 def without_class(split: Split, keys: Sequence[EpisodeKey]) -> list[EpisodeKey]:

@@ -11,41 +11,19 @@ comparison.png with a column for each method, and NAME/seed{n}/ with the results
 there is not computed again.
 """
 
-import json
-import sys
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from PIL import Image
-
-from common.cli import checked_options, option, preset, run_script, script_parser
-from common.commands import CommandFailed, run_command
-from common.distributed import DEVICES, Processes, choose_device
-from common.errors import UsageError
-from common.files import write_atomically
-from common.logger import write_json
-from common.trainer import PRECISIONS
-from common.visualize import (
-    PREDICTION_COLOUR,
-    SUPPORT_COLOUR,
-    TRUTH_COLOUR,
-    SheetRow,
-    contact_sheet,
-    overlay_tile,
-    write_png,
-)
-from data.benchmarks import open_tested
+from common.cli import answer_early, checked_options, option, preset, run_script, script_parser
+from common.distributed import DEVICES
+from common.kinds import REFERENCE_KINDS
+from common.training_options import PRECISIONS
 from data.classes import FOLDS_OF, TESTED
-from data.episode import EpisodeKey
-from data.marking import REFERENCE_KINDS
 from data.options import DataOptions
-from data.sampler import SAMPLERS, read_keys
-from evaluation.protocol import IMAGES, Protocol, protocol_flags, protocol_names
+from data.sampler import SAMPLERS
+from evaluation.protocol import IMAGES, protocol_flags, protocol_names
 from model.registry import READY
-from tools.compared import Compared, Entrant, differences, markdown
+from tools.entrant import Entrant
 
 
 @dataclass(frozen=True)
@@ -91,6 +69,52 @@ class ComparisonOptions:
         """Every reason why these options cannot be used."""
         wrong = min(self.test_episodes or 1, self.sheet_rows, self.seeds) < 1
         return ["--test_episodes, --sheet_rows and --seeds must be at least 1"] if wrong else []
+
+
+def parse_options() -> tuple[ComparedData, ComparisonOptions, list[Entrant]]:
+    groups = (ComparedData, ComparisonOptions)
+    parser = script_parser(__doc__, groups)
+    preset(parser, protocol_flags(IMAGES))
+    parser.prog = "python -m tools.compare"
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        required=True,
+        metavar="NAME",
+        help=f"checkpoints, or methods as NAME:option=value,...: {', '.join(READY)}",
+    )
+    namespace = parser.parse_args()
+    return *checked_options(groups, namespace), [Entrant(name) for name in namespace.methods]
+
+
+answer_early(__name__, parse_options)
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from common.commands import CommandFailed, run_command
+from common.distributed import Processes, choose_device
+from common.errors import UsageError
+from common.files import write_atomically
+from common.logger import write_json
+from common.visualize import (
+    PREDICTION_COLOUR,
+    SUPPORT_COLOUR,
+    TRUTH_COLOUR,
+    SheetRow,
+    contact_sheet,
+    overlay_tile,
+    write_png,
+)
+from data.benchmarks import EpisodeKey, open_tested
+from data.sampler import read_keys
+from evaluation.protocol import Protocol
+from tools.compared import Compared, differences, markdown
 
 
 def main() -> int:
@@ -148,22 +172,6 @@ def evaluated(entrant: Entrant, flags: list[Any], options: ComparisonOptions) ->
             run_command("eval_image.py", *flags, *seen, "--seed", seed, "--output", folder)
     runs = [json.loads((folder / "results.json").read_text()) for folder in folders]
     return Compared(entrant, folders, runs)
-
-
-def parse_options() -> tuple[ComparedData, ComparisonOptions, list[Entrant]]:
-    groups = (ComparedData, ComparisonOptions)
-    parser = script_parser(__doc__, groups)
-    preset(parser, protocol_flags(IMAGES))
-    parser.prog = "python -m tools.compare"
-    parser.add_argument(
-        "--methods",
-        nargs="+",
-        required=True,
-        metavar="NAME",
-        help=f"checkpoints, or methods as NAME:option=value,...: {', '.join(READY)}",
-    )
-    namespace = parser.parse_args()
-    return *checked_options(groups, namespace), [Entrant(name) for name in namespace.methods]
 
 
 def refuse_other_episodes(

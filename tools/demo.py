@@ -25,7 +25,7 @@ from typing import Any
 
 from common.commands import CommandFailed, run_command
 from common.logger import write_json
-from common.trainer import STATE_FILE
+from common.training_options import STATE_FILE
 from data.synthetic.style import DEMO_FRAMES, DEMO_IMAGES, DEMO_VIDEOS
 
 MANY_SHOTS = 5

@@ -18,42 +18,17 @@ graphs and --openvino the same ones as OpenVINO reads them; --measure says what 
 on a benchmark.
 """
 
-import os
-import shutil
-import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-from tqdm import tqdm
-
-from common.cli import checked_options, method_parser, option, run_script
-from common.distributed import choose_device
+from common.cli import answer_early, checked_options, method_parser, option, run_script
 from common.errors import UsageError
-from common.files import temporary_beside
-from common.logger import quiet_libraries, write_json
-from common.pixels import IMAGE_MEAN, IMAGE_STD
-from model.checkpoint import build_method, entry_of, load_method
-from model.export_step import ExportStep
-from model.method import Method
 from model.method_options import MethodOptions
 from model.registry import READY
-from tools.export.graphs import largest_difference, write_graph, write_int8, write_openvino
-from tools.export.measure import PYTORCH, MeasuredData, markdown, measure
-from tools.export.runtimes import Graph, OnnxGraph, OpenVinoGraph
-from tools.export.steps import (
-    EPISODES,
-    TOLERANCE,
-    Example,
-    Program,
-    run_in_pytorch,
-    steady_episodes,
-)
+from tools.export.measured_data import MeasuredData
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-FLOAT, INT8, OPENVINO = "ONNX float32", "ONNX int8", "OpenVINO float32"
 
 
 @dataclass(frozen=True)
@@ -79,6 +54,51 @@ class ExportOptions:
                 f"the export needs {', '.join(missing)}: uv pip install -r requirements-export.txt"
             )
         return found
+
+
+def parse_options() -> tuple[ExportOptions, MeasuredData, MethodOptions | None]:
+    parser, groups = method_parser(__doc__, (ExportOptions, MeasuredData), READY)
+    options, data, *named = checked_options(groups, parser.parse_args())
+    if bool(options.ckpt) == bool(named):
+        raise UsageError("give --ckpt, the checkpoint to export, or --method")
+    return options, data, named[0] if named else None
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
+
+
+answer_early(__name__, parse_options)
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import field
+from typing import Any
+
+from tqdm import tqdm
+
+from common.distributed import choose_device
+from common.files import temporary_beside
+from common.logger import quiet_libraries, write_json
+from common.pixels import IMAGE_MEAN, IMAGE_STD
+from model.checkpoint import build_method, entry_of, load_method
+from model.export_step import ExportStep
+from model.method import Method
+from tools.export.graphs import largest_difference, write_graph, write_int8, write_openvino
+from tools.export.measure import PYTORCH, markdown, measure
+from tools.export.runtimes import Graph, OnnxGraph, OpenVinoGraph
+from tools.export.steps import (
+    EPISODES,
+    TOLERANCE,
+    Example,
+    Program,
+    run_in_pytorch,
+    steady_episodes,
+)
+
+FLOAT, INT8, OPENVINO = "ONNX float32", "ONNX int8", "OpenVINO float32"
 
 
 @dataclass
@@ -175,14 +195,6 @@ def main() -> int:
     return 0
 
 
-def parse_options() -> tuple[ExportOptions, MeasuredData, MethodOptions | None]:
-    parser, groups = method_parser(__doc__, (ExportOptions, MeasuredData), READY)
-    options, data, *named = checked_options(groups, parser.parse_args())
-    if bool(options.ckpt) == bool(named):
-        raise UsageError("give --ckpt, the checkpoint to export, or --method")
-    return options, data, named[0] if named else None
-
-
 def write_graphs(
     steps: Mapping[str, ExportStep],
     episodes: Sequence[Mapping[str, Example]],
@@ -220,10 +232,6 @@ def measure_all(
     """What every runtime makes of a benchmark."""
     programs = {PYTORCH: run_in_pytorch(steps), **exported.programs()}
     return measure(model, steps, programs, data, data.test_episodes, data.seed)
-
-
-def _is_empty_folder(path: Path) -> bool:
-    return path.is_dir() and not any(path.iterdir())
 
 
 if __name__ == "__main__":

@@ -9,11 +9,7 @@ other file than SAM's; of DC-SAM's video model it holds all of SAM 2 as well and
 import argparse
 from pathlib import Path
 
-from common.checkpoint import save_checkpoint
-from common.cli import refuse_problems, run_script
-from common.errors import UsageError
-from model.checkpoint import imported_facts, published_by
-from model.dc_sam.parts_options import PartsOptions
+from common.cli import answer_early, run_script
 from model.sam.names import SAM_MODELS
 
 
@@ -36,6 +32,15 @@ def parse_options() -> argparse.Namespace:
         "(default: largest)",
     )
     return parser.parse_args()
+
+
+answer_early(__name__, parse_options)
+
+from common.checkpoint import save_checkpoint
+from common.cli import refuse_problems
+from common.errors import UsageError
+from model.checkpoint import imported_facts, published_by
+from model.dc_sam.parts_options import PartsOptions
 
 
 def main() -> int:

@@ -11,27 +11,9 @@ is 0, 1 when a folder fails the verification, 2 for wrong use.
 """
 
 import argparse
-import json
-import os
-import shutil
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import Tensor
-
-from common.checkpoint import read_facts, read_weights, save_checkpoint
-from common.cli import add_weights_flag, run_script
-from common.errors import UsageError
-from common.files import digest, temporary_beside, write_atomically
-from common.sums import SUMS, check_sum, read_sums, write_sums
-from model.checkpoint import load_method, options_of
-from tools.model_card import Part, file_name, write_card
-
-CARD = "README.md"
-RESULTS = "results.json"
+from common.cli import add_weights_flag, answer_early, run_script
 
 
 def parse_options() -> argparse.Namespace:
@@ -62,6 +44,31 @@ def parse_options() -> argparse.Namespace:
     if options.runs and not options.output:
         parser.error("--output is required: the folder to write")
     return options
+
+
+answer_early(__name__, parse_options)
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from common.checkpoint import read_facts, read_weights, save_checkpoint
+from common.errors import UsageError
+from common.files import digest, temporary_beside, write_atomically
+from common.sums import SUMS, check_sum, read_sums, write_sums
+from model.checkpoint import load_method, options_of
+from tools.model_card import Part, file_name, write_card
+
+CARD = "README.md"
+
+
+RESULTS = "results.json"
 
 
 def main() -> int:

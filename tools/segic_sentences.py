@@ -9,11 +9,7 @@ is 6 KB and belongs into the folder of weights, `--text none` and `--text instan
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.cli import checked_options, option, run_script, script_parser
-from common.logger import quiet_libraries
-from model.official_paths import official_path
-from model.segic.config import CLIP_FILES, stored_path
-from model.segic.text import ClipSentences, save_sentences
+from common.cli import answer_early, checked_options, option, run_script, script_parser
 
 
 @dataclass(frozen=True)
@@ -30,9 +26,22 @@ class SentenceOptions:
         return [f"--output must end in .safetensors, not {self.output}"] if wrong else []
 
 
-def main() -> int:
-    groups = [SentenceOptions]
+def parse_options() -> SentenceOptions:
+    groups = (SentenceOptions,)
     (options,) = checked_options(groups, script_parser(__doc__, groups).parse_args())
+    return options
+
+
+answer_early(__name__, parse_options)
+
+from common.logger import quiet_libraries
+from model.official_paths import official_path
+from model.segic.config import CLIP_FILES, stored_path
+from model.segic.text import ClipSentences, save_sentences
+
+
+def main() -> int:
+    options = parse_options()
     quiet_libraries()
     sentences = ClipSentences.load(*map(official_path, CLIP_FILES))
     path = options.output or stored_path()

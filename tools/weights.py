@@ -11,20 +11,13 @@ named with where to get them. The exit code is 1 if a file could not be fetched 
 """
 
 import argparse
-import os
-import sys
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from common.cli import run_script
-from model.fetching import FetchError, cached_file, fetch_official, present_file
-from model.file_check import fault, verdict
+from common.cli import answer_early, run_script
 from model.official import OFFICIAL
-from model.official_file import OfficialFile
-from model.official_paths import weights_folder
 
 
-def main() -> int:
+def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tools.weights",
         description=__doc__,
@@ -46,6 +39,23 @@ def main() -> int:
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(OFFICIAL)}")
     if flags.names if flags.action == "list" else flags.action == "fetch" and not flags.names:
         parser.error("list takes no names, fetch at least one")
+    return flags
+
+
+answer_early(__name__, parse_options)
+
+import os
+import sys
+from urllib.parse import urlsplit
+
+from model.fetching import FetchError, cached_file, fetch_official, present_file
+from model.file_check import fault, verdict
+from model.official_file import OfficialFile
+from model.official_paths import weights_folder
+
+
+def main() -> int:
+    flags = parse_options()
     if flags.weights is not None:
         os.environ["DCSAM_WEIGHTS"] = str(flags.weights)
     if flags.action == "list":

@@ -6,6 +6,9 @@ from typing import Any, ClassVar
 from common.cli import option
 from model.dc_sam.parts_options import PartsOptions
 
+PARTS = ("decoder", "memory")
+"""What of SAM 2 can learn beside the prompt generator (table 7)."""
+
 _TINY_MODEL = {
     "backbone": "tiny",
     "sam_model": "tiny",

@@ -18,7 +18,8 @@ from model.method_data import LabelledEpisodes, Prediction
 from model.method_options import LossOptions
 from model.sam.sam2 import ObjectMask, Sam2
 from model.sam.segmenter import POINT_NEGATIVE, POINT_POSITIVE, SegmenterFeatures
-from model.sam.video_predictor import RELEASE_VIDEO, STREAMING, VideoPredictor, VideoWiring
+from model.sam.video_predictor import VideoPredictor
+from model.sam.video_wiring import RELEASE_VIDEO, STREAMING, VideoWiring
 
 
 class DcSam(PromptedSam):

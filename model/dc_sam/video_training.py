@@ -10,14 +10,13 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from model.dc_sam.config import PARTS
 from model.dc_sam.features import EncodedImages
 from model.dc_sam.network import DcSam
 from model.losses import mask_loss
 from model.method_options import LossOptions
 from model.sam.video_predictor import FramePrediction
 
-PARTS = ("decoder", "memory")
-"""What of SAM 2 can learn beside the prompt generator (table 7)."""
 _HEADS = ("pred_obj_score_head.", "iou_prediction_head.")
 _LEVELS = ("conv_s0.", "conv_s1.")
 

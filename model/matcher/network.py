@@ -32,7 +32,7 @@ from model.method_data import Prediction
 from model.presence import PresenceScale, presence_signals
 from model.sam.sam1 import Sam
 from model.sam.segmenter import SegmenterFeatures
-from model.sam.video_predictor import STREAMING, VideoWiring
+from model.sam.video_wiring import STREAMING, VideoWiring
 
 
 class FoundObject(NamedTuple):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from common.geometry import Size
+from common.images import Size
 from common.pixels import IMAGE_MEAN, IMAGE_STD
 from model.sam.sam1 import Sam
 from model.sam.segmenter import (

@@ -22,7 +22,8 @@ from model.persam.scale_training import VIDEO_TRAINING, fit_weights
 from model.presence import object_logit
 from model.sam.sam2 import ABSENT_LOGIT
 from model.sam.segmenter import POINT_POSITIVE, DecodedMasks
-from model.sam.video_predictor import STREAMING, FramePrediction, VideoWiring
+from model.sam.video_predictor import FramePrediction
+from model.sam.video_wiring import STREAMING, VideoWiring
 
 MARGIN = 10
 """Pixels by which an object's box grows before it prompts the next frame."""

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from common.geometry import Geometry, Size
+from common.geometry import Geometry
+from common.images import Size
 from model.sam.segmenter import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, Segmenter, SegmenterFeatures
 
 AT_A_TIME = 32

@@ -20,7 +20,7 @@ from model.presence import PresenceScale, mean_inside, presence_signals
 from model.sam.memory_bank import MemoryBank
 from model.sam.sam2 import ObjectMask, Sam2
 from model.sam.segmenter import SegmenterFeatures
-from model.sam.video_predictor import STREAMING, VideoWiring
+from model.sam.video_wiring import STREAMING, VideoWiring
 from model.sansa.features import EncodedImages, Support
 from model.sansa.prompts import NO_POINT, alike, prompt_points
 from model.sansa.training import MemoryDropout

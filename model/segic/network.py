@@ -19,7 +19,7 @@ from model.method_data import Prediction
 from model.presence import PresenceScale, presence_signals
 from model.sam.sam2 import ABSENT_LOGIT
 from model.sam.segmenter import NOT_A_POINT, POINT_NEGATIVE, POINT_POSITIVE, DecodedMasks
-from model.sam.video_predictor import STREAMING, VideoWiring
+from model.sam.video_wiring import STREAMING, VideoWiring
 from model.segic.config import SegicLossOptions
 from model.segic.decoder import SegicDecoder
 from model.segic.features import Entities, SegicFeatures, SegicSupport

@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from common.geometry import Size
+from common.images import Size
 from model.backbones.backbone import Backbone
 from model.instances import MOST, Instances
 from model.layers import EpisodeSeeds
 from model.method import Method
 from model.method_data import Prediction
 from model.presence import PresenceScale
-from model.sam.video_predictor import STREAMING, VideoWiring
+from model.sam.video_wiring import STREAMING, VideoWiring
 from model.sine.canvas import Canvas
 from model.sine.config import SineLossOptions
 from model.sine.features import SineFeatures, SineSupport

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from common.geometry import Geometry, Size
+from common.geometry import Geometry
+from common.images import Size
 from model.instances import Instances
 
 AT_ONCE = 2**26

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from common.geometry import KINDS
+from common.kinds import KINDS
 from model.backbones.backbone import Backbone
 from model.correspondence import prior_mask, shrink_mask
 from model.dc_sam.features import EncodedImages

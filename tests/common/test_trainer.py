@@ -10,7 +10,8 @@ from torch.utils.data import Dataset
 from common.distributed import Processes
 from common.errors import UsageError
 from common.optimizer import rate_factor
-from common.trainer import Trainer, TrainingOptions
+from common.trainer import Trainer
+from common.training_options import TrainingOptions
 
 CPU = torch.device("cpu")
 

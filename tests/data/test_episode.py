@@ -5,8 +5,8 @@ from torch.utils.data import DataLoader
 
 from common.errors import UsageError
 from common.geometry import Geometry
-from data.benchmarks import make_benchmark
-from data.episode import Episode, EpisodeDataset, EpisodeKey
+from data.benchmarks import EpisodeKey, make_benchmark
+from data.episode import Episode, EpisodeDataset
 from data.sampler import EpisodeSampler
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from common.errors import UsageError
-from data.episode import EpisodeKey
+from data.benchmarks import EpisodeKey
 from data.listed_episodes import find_episodes
 
 PASCAL = {"2007_000033": (1,), "2007_000042": (1, 2), "2008_000291": (1,), "2008_000300": (2,)}

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from data.prompts import KINDS, MOST, Draws, box_around, draw_mark, fill_box, largest_box
+from common.kinds import KINDS
+from data.prompts import MOST, Draws, box_around, draw_mark, fill_box, largest_box
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from common.distributed import Processes
 from common.errors import UsageError
 from common.geometry import Geometry
 from common.pair_rules import PairRules, ScaleJitter
-from data.benchmarks import make_benchmark
+from data.benchmarks import EpisodeKey, make_benchmark
 from data.classes import COCO_CATEGORY_IDS
-from data.episode import EpisodeDataset, EpisodeKey
+from data.episode import EpisodeDataset
 from data.marking import Marking
 from data.sampler import training_samplers
 from data.sources import SourceOptions, kept_out, open_mixture

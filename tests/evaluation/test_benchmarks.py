@@ -10,9 +10,9 @@ from torch import Tensor
 
 from common.distributed import Processes
 from common.images import IGNORED
-from data.benchmarks import Split, open_tested
+from data.benchmarks import EpisodeKey, Split, open_tested
 from data.classes import BENCHMARKS, TESTED
-from data.episode import Episode, EpisodeDataset, EpisodeKey
+from data.episode import Episode, EpisodeDataset
 from data.options import DataOptions
 from data.sampler import EpisodeSampler, count_queries
 from data.synthetic.coco_sets import write_coco2017, write_lvis

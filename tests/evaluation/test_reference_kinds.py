@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from common.geometry import Geometry
-from data.episode import EpisodeKey
+from data.benchmarks import EpisodeKey
 from data.marking import Marking
 from data.video_benchmarks import VideoDataOptions
 from evaluation.video_method import VideoMethod
-from model.sam.video_predictor import STREAMING
+from model.sam.video_wiring import STREAMING
 
 CORNER = np.array([[1, 1, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]], np.uint8)
 

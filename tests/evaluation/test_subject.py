@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import UsageError
-from evaluation.subject import SubjectOptions, parse_subject
+from evaluation.subject_options import SubjectOptions, parse_subject
 
 
 def test_results_go_beside_the_checkpoint_or_where_they_are_told():

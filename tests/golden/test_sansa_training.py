@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from common.distributed import Processes
-from common.trainer import Trainer, TrainingOptions
+from common.trainer import Trainer
+from common.training_options import TrainingOptions
 from data.prompts import Draws, draw_mark
 from evaluation.iou import EpisodeScores
 from model.losses import dice, focal

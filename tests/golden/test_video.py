@@ -11,7 +11,7 @@ from model.dc_sam.released_names import import_release
 from model.sam.adapters import adapter_names
 from model.sam.sam2 import ObjectMask
 from model.sam.segmenter import DecodedMasks
-from model.sam.video_predictor import RELEASE_VIDEO
+from model.sam.video_wiring import RELEASE_VIDEO
 from tests.golden.golden_set import TOLERANCE, Weights, assert_close, differences, split, summary
 
 MEMORY_TOLERANCE = 1e-2

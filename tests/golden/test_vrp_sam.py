@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from common.distributed import process_group
-from common.trainer import Trainer, TrainingOptions
+from common.trainer import Trainer
+from common.training_options import TrainingOptions
 from data.prompts import Draws, draw_mark
 from model.backbones.backbone import build_backbone
 from model.dc_sam.features import EncodedImages

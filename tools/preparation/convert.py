@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image, ImageDraw
 from pycocotools import mask as run_lengths
-from scipy.io import loadmat
 
 from common.errors import UsageError
 from common.files import write_atomically
@@ -144,6 +143,8 @@ def read_boundaries_mask(path: Path) -> np.ndarray:
     Raises:
         UsageError: the file is corrupt or holds something else.
     """
+    from scipy.io import loadmat  # takes seconds
+
     try:
         content = loadmat(path, variable_names=["GTcls"], squeeze_me=True, struct_as_record=False)
         mask = np.atleast_2d(content["GTcls"].Segmentation)

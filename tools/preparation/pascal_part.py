@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.io import loadmat
 
 from common.coco_masks import mask_annotation
 from common.errors import UsageError
@@ -125,6 +124,8 @@ class _Picture(NamedTuple):
 
 
 def _read(name: str, folder: Path) -> _Picture:
+    from scipy.io import loadmat  # takes seconds
+
     path = folder / f"{name}.mat"
     try:
         content = loadmat(path, squeeze_me=True, struct_as_record=False)["anno"]

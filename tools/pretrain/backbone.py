@@ -8,6 +8,28 @@ are masked by it, as for the prior mask, at its places and on average; and find 
 the partner by the highest cosine with those masked features. The heads are thrown away.
 """
 
+import argparse
+
+from common.cli import answer_early, run_script
+from tools.pretrain.flags import pretraining_parser
+
+
+def parse_options() -> argparse.Namespace:
+    parser = pretraining_parser(__doc__, steps=6000, lr=2e-3)
+    parser.add_argument(
+        "--fixed_norm",
+        action="store_true",
+        help="keep BatchNorm's statistics, as the frozen backbone does: masked and whole scenes "
+        "have different ones, which training mode would hide",
+    )
+    parser.add_argument(
+        "--batch_size", type=int, default=24, help="scenes in a step (default: %(default)s)"
+    )
+    return parser.parse_args()
+
+
+answer_early(__name__, parse_options)
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,10 +37,12 @@ from torch.nn import functional as F
 from data.synthetic.shapes import SHAPES, TEXTURES
 from model.backbones.resnet import SIZES, ResNet
 from model.weights import read_weights
-from tools.pretrain.loop import loader, pretraining_parser, train
+from tools.pretrain.loop import loader, train
 from tools.pretrain.scenes import ObjectBatches, Objects
 
 STRIDE = 8
+
+
 SHARPNESS = 12.0
 """Logits are this times the projection of a unit feature."""
 
@@ -123,18 +147,7 @@ def losses(network: ResNet, heads: Heads, batch: Objects) -> tuple[Tensor, dict[
 
 
 def main() -> int:
-    parser = pretraining_parser(__doc__, steps=6000, lr=2e-3)
-    parser.add_argument(
-        "--fixed_norm",
-        action="store_true",
-        help="keep BatchNorm's statistics, as the frozen backbone does: masked and whole scenes "
-        "have different ones, which training mode would hide",
-    )
-    parser.add_argument(
-        "--batch_size", type=int, default=24, help="scenes in a step (default: %(default)s)"
-    )
-    options = parser.parse_args()
-
+    options = parse_options()
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     network = ResNet(SIZES["tiny"])
@@ -153,4 +166,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_script(main))

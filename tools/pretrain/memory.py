@@ -7,6 +7,27 @@ is to be found in the frames that follow; also whether it is there at all. Every
 batch of `tools.pretrain.segmenter`, so that single pictures are not forgotten.
 """
 
+import argparse
+
+from common.cli import answer_early, run_script
+from tools.pretrain.flags import pretraining_parser
+
+
+def parse_options() -> argparse.Namespace:
+    parser = pretraining_parser(__doc__, steps=1800, lr=8e-4)
+    for flag, default, text in (
+        ("--frames", 12, "frames of all clips in a step"),
+        ("--scenes", 4, "single pictures in a step"),
+    ):
+        parser.add_argument(flag, type=int, default=default, help=f"{text} (default: %(default)s)")
+    options = parser.parse_args()
+    if options.start is None:
+        parser.error("--start is required: weights of tools.pretrain.segmenter")
+    return options
+
+
+answer_early(__name__, parse_options)
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -17,7 +38,7 @@ from model.sam.sam2 import ObjectMask, Sam2
 from model.sam.variants import build_segmenter
 from tools.pretrain import segmenter as pictures
 from tools.pretrain.clips import ClipBatches, Clips
-from tools.pretrain.loop import loader, pretraining_parser, train
+from tools.pretrain.loop import loader, train
 from tools.pretrain.scenes import PromptBatches, Prompts
 
 SURE = 10.0
@@ -78,15 +99,7 @@ def frame_loss(found: ObjectMask, mask: Tensor, present: Tensor) -> tuple[Tensor
 
 
 def main() -> int:
-    parser = pretraining_parser(__doc__, steps=1800, lr=8e-4)
-    for flag, default, text in (
-        ("--frames", 12, "frames of all clips in a step"),
-        ("--scenes", 4, "single pictures in a step"),
-    ):
-        parser.add_argument(flag, type=int, default=default, help=f"{text} (default: %(default)s)")
-    options = parser.parse_args()
-    if options.start is None:
-        parser.error("--start is required: weights of tools.pretrain.segmenter")
+    options = parse_options()
 
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
@@ -105,4 +118,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_script(main))

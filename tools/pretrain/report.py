@@ -5,6 +5,22 @@ python -m tools.pretrain.report
 
 import argparse
 
+from common.cli import answer_early, run_script
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "--scenes", type=int, default=300, help="scenes for each model (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=1, help="seed of the scenes (default: %(default)s)"
+    )
+    return parser.parse_args()
+
+
+answer_early(__name__, parse_options)
+
 import numpy as np
 import torch
 from torch.nn import functional as F
@@ -57,14 +73,7 @@ def click_scores(segmenter: Segmenter, scenes: int, seed: int) -> dict[str, floa
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument(
-        "--scenes", type=int, default=300, help="scenes for each model (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--seed", type=int, default=1, help="seed of the scenes (default: %(default)s)"
-    )
-    options = parser.parse_args()
+    options = parse_options()
     for version, weights in TINY_WEIGHTS.items():
         segmenter = build_segmenter(version, "tiny", weights).eval()
         scores = click_scores(segmenter, options.scenes, options.seed)
@@ -75,4 +84,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_script(main))

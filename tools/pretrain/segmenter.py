@@ -7,6 +7,29 @@ object, for all of one class or for any few. The single mask, the best of the th
 the decoder's own quality estimate are trained, as SAM's are.
 """
 
+import argparse
+
+from common.cli import answer_early, run_script
+from tools.pretrain.flags import pretraining_parser
+
+
+def parse_options() -> argparse.Namespace:
+    parser = pretraining_parser(__doc__, steps=8000, lr=1e-3)
+    parser.add_argument(
+        "--sam_version",
+        type=int,
+        choices=(1, 2),
+        default=1,
+        help="SAM or SAM 2 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--batch_size", type=int, default=16, help="scenes in a step (default: %(default)s)"
+    )
+    return parser.parse_args()
+
+
+answer_early(__name__, parse_options)
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -15,7 +38,7 @@ from data.synthetic.style import SIDE
 from model.losses import mask_loss
 from model.sam.segmenter import Segmenter
 from model.sam.variants import build_segmenter
-from tools.pretrain.loop import loader, pretraining_parser, train
+from tools.pretrain.loop import loader, train
 from tools.pretrain.scenes import PromptBatches, Prompts
 
 
@@ -48,19 +71,7 @@ def losses(segmenter: Segmenter, batch: Prompts) -> tuple[Tensor, dict[str, Tens
 
 
 def main() -> int:
-    parser = pretraining_parser(__doc__, steps=8000, lr=1e-3)
-    parser.add_argument(
-        "--sam_version",
-        type=int,
-        choices=(1, 2),
-        default=1,
-        help="SAM or SAM 2 (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--batch_size", type=int, default=16, help="scenes in a step (default: %(default)s)"
-    )
-    options = parser.parse_args()
-
+    options = parse_options()
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     segmenter = build_segmenter(options.sam_version, "tiny", options.start)
@@ -75,4 +86,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_script(main))

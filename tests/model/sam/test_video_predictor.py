@@ -12,13 +12,8 @@ from model.dc_sam.features import Support
 from model.dc_sam.network import DcSam
 from model.sam.memory_bank import PROMPTED_FRAMES
 from model.sam.sam2 import ABSENT_LOGIT, Sam2
-from model.sam.video_predictor import (
-    PACKAGE_VIDEO,
-    STREAMING,
-    FramePrediction,
-    VideoPredictor,
-    VideoWiring,
-)
+from model.sam.video_predictor import FramePrediction, VideoPredictor
+from model.sam.video_wiring import PACKAGE_VIDEO, STREAMING, VideoWiring
 from tests.helpers import both_steps, random_episodes, tiny_model
 
 SIZE = 96

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from common.errors import UsageError
-from common.geometry import KINDS
+from common.kinds import KINDS
 from model.checkpoint import learnable_weights
 from model.registry import METHODS
 from model.vrp_sam.builder import build_vrp_sam

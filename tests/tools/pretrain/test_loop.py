@@ -5,7 +5,8 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from tools.pretrain.loop import pretraining_parser, train
+from tools.pretrain.flags import pretraining_parser
+from tools.pretrain.loop import train
 
 
 def test_the_last_weights_are_written_in_half_precision(
