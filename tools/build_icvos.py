@@ -22,6 +22,7 @@ from data.icvos import SOURCES as SOURCES_FILE
 from data.icvos import read_sources
 from data.parallel import parallel_map
 from tools.icvos import statistics as icvos_statistics
+from tools.icvos.figure import write_figure
 from tools.icvos.lists import (
     ACCEPT,
     REJECT,
@@ -53,7 +54,11 @@ BUILT, REMOVED = "built", "removed"
 class BuildOptions:
     """What IC-VOS is built from."""
 
-    mapping: Path | None = option(None, "table with the columns source,video,object,class")
+    mapping: Path | None = option(
+        None,
+        "table with the columns source,video,object,class; what public lists give of it is "
+        "tools/icvos/public/mapping.csv",
+    )
     davis: Path | None = option(None, "folder of DAVIS 2017, if its videos are used")
     mose: Path | None = option(None, "folder of MOSE, if its videos are used")
     lvos: Path | None = option(None, "folder of LVOS v2, if its videos are used")
@@ -244,7 +249,7 @@ def report(options: BuildOptions) -> list[str]:
         return []
     statistics, problems = icvos_statistics.count(root)
     write_json(options.review_folder / "statistics.json", statistics)
-    icvos_statistics.write_chart(options.review_folder / "figure2.png", statistics)
+    write_figure(options.review_folder / "figure2.png", statistics)
     print(f"\n{icvos_statistics.describe(statistics)}")
     print(f"\nwritten to {options.review_folder}: statistics.json, figure2.png")
     return list(problems.values())

@@ -306,11 +306,19 @@ def test_statistics_are_those_of_the_tables(bench: Bench):
     written = json.loads((bench.decisions.parent / "statistics.json").read_text())
     assert written == statistics
     with Image.open(bench.decisions.parent / "figure2.png") as chart:
-        blue = (np.array(chart.convert("RGB")) == (58, 130, 246)).all(axis=2)
+        pixels = np.array(chart.convert("RGB"))
+    blue = (pixels == (58, 130, 246)).all(axis=2)
     lengths = blue.sum(axis=1)
     starts = (lengths[1:] > 0) & (lengths[:-1] == 0)
     assert starts.sum() == 4  # a bar for each class; all have one clip, so one length
     assert np.ptp(lengths[lengths > 0]) <= 2
+    # a video of each source: a third of the ring each
+    ring = [(142, 68, 173), (212, 172, 13), (23, 165, 137)]
+    davis, mose, lvos = ((pixels == colour).all(axis=2).sum() for colour in ring)
+    assert davis == pytest.approx(lvos, rel=0.05)
+    assert mose == pytest.approx(lvos, rel=0.05)
+    cloud = pixels[: pixels.shape[0] // 2, pixels.shape[1] // 2 :]
+    assert (cloud < 128).any(axis=2).mean() > 0.02
     outcome = bench.script(build_icvos, "--statistics", "--output", bench.output)
     assert outcome.code == 0
     assert "3            3        8        4" in outcome.output

@@ -6,17 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UsageError
-from common.files import write_atomically
 from data.classes import COCO_CLASSES
 from data.icvos import IcVos, read_sources
+from tools.icvos.public import source_by_name
 from tools.icvos.tubes import read_record
 
 PAPER = {"videos": 369, "mean_frames": 270, "frames": 99549, "classes": 30}
 """Table 1."""
 PAPER_SHARES = {"lvos": 63.7, "mose": 27.9, "davis": 8.4}
-"""Figure 2(a): percent of the videos."""
-
-_COLOURS = {"clips": "#3a82f6", "frames": "#f77814"}
+"""Figure 2(a): percent of the videos, of 369: 235, 103 and 31."""
 
 Statistics = dict[str, Any]
 
@@ -25,7 +23,7 @@ def count(root: Path) -> tuple[Statistics, dict[str, str]]:
     """Count what a folder of IC-VOS holds.
 
     Frames of a class are those of its clips, whether or not they show it. Objects are known of
-    videos that were built here.
+    videos that were built here. Where nothing says what source a video is from, its name does.
 
     Returns:
         JSON values, and video -> what is wrong with it; such a video does not count.
@@ -53,7 +51,8 @@ def count(root: Path) -> tuple[Statistics, dict[str, str]]:
         counts["objects"] += len(built_from.get(str(class_id), []))
     per_source: dict[str, Counter[str]] = {}
     for video, length in lengths.items():
-        counts = per_source.setdefault(sources.get(video, "unknown"), Counter())
+        source = sources.get(video) or source_by_name(video) or "unknown"
+        counts = per_source.setdefault(source, Counter())
         counts["videos"] += 1
         counts["frames"] += length
     frames, shown = sum(lengths.values()), sum(row["frames"] for row in per_class.values())
@@ -98,7 +97,7 @@ def describe(statistics: Statistics) -> str:
             f"{PAPER_SHARES.get(name, '-'):>7}{row['frames']:>9}"
         )
     lines.append(f"\n{'figure 2(b, c)':<20}{'clips':>8}{'frames':>9}{'percent':>9}{'objects':>9}")
-    for name, row in _by_clips(statistics):
+    for name, row in by_clips(statistics):
         lines.append(
             f"{name:<20}{row['clips']:>8}{row['frames']:>9}{row['share_of_frames']:>9.1f}"
             f"{row['objects']:>9}"
@@ -106,25 +105,6 @@ def describe(statistics: Statistics) -> str:
     return "\n".join(lines)
 
 
-def write_chart(path: Path, statistics: Statistics) -> None:
-    """Draw figure 2(c): bars of each class's clips and frames, most clips first."""
-    from matplotlib.figure import Figure  # takes a second to import
-
-    rows = dict(_by_clips(statistics))
-    figure = Figure(figsize=(9, 1 + 0.25 * len(rows)), layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
-    for axes, (key, colour) in zip(panels, _COLOURS.items(), strict=True):
-        bars = axes.barh(list(rows), [row[key] for row in rows.values()], color=colour)
-        axes.bar_label(bars, fmt="{:,.0f}", padding=3)
-        axes.set_title(key)
-        axes.margins(x=0.15, y=0.01)
-        axes.tick_params(left=False)
-        axes.xaxis.set_visible(False)
-        axes.spines[:].set_visible(False)
-    panels[0].invert_yaxis()
-    write_atomically(path, lambda place: figure.savefig(place, dpi=100))
-
-
-def _by_clips(statistics: Statistics) -> list[tuple[str, Mapping[str, float]]]:
+def by_clips(statistics: Statistics) -> list[tuple[str, Mapping[str, float]]]:
     """Classes, those with most clips first."""
     return sorted(statistics["per_class"].items(), key=lambda item: (-item[1]["clips"], item[0]))
