@@ -43,3 +43,16 @@ def test_the_demos_draw_the_default(script, monkeypatch, tmp_path, drawn, name, 
 def test_the_numbers_can_be_chosen(drawn, tmp_path):
     assert drawn("coco", "--root", tmp_path, "--val", "7")[2] == {"train": 1600, "val": 7}
     assert drawn("icvos", "--root", tmp_path, "--videos", "3")[2:4] == (3, 16)
+
+
+@pytest.mark.parametrize(
+    ("layout", "folder"), [("perseg", "PerSeg"), ("pascal_part", "PASCAL-Part")]
+)
+def test_folders_of_images_are_drawn_once(script, tmp_path, layout, folder):
+    flags = (layout, "--root", tmp_path, "--val", 2, "--classes", 4, "--workers", 1)
+    assert script(command, *flags).code == 0
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / folder).rglob("*")}
+    assert len(files) > 8
+    assert script(command, *flags).code == 0
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / folder).rglob("*")} == files
+    assert "holds something else" in script(command, *flags, "--seed", 1).error
