@@ -37,8 +37,8 @@ class TestedData(DataOptions):
     )
     fold: int | None = option(
         None,
-        "fold whose classes are tested, 0 to 3, of lvis92i 0 to 9 (default: the one that training "
-        "kept for it)",
+        "fold whose classes are tested, 0 to 3, of isaid5i 0 to 2, of lvis92i 0 to 9 (default: the "
+        "one that training kept for it)",
         tuple(range(10)),
     )
     sampler: str | None = option(

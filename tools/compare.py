@@ -37,7 +37,9 @@ class ComparedData(DataOptions):
     )
     benchmark: str = option("pascal", "benchmark whose images and folds are used", TESTED)
     fold: int = option(
-        0, "fold whose classes are tested, 0 to 3, of lvis92i 0 to 9", FOLDS_OF["lvis92i"]
+        0,
+        "fold whose classes are tested, 0 to 3, of isaid5i 0 to 2, of lvis92i 0 to 9",
+        FOLDS_OF["lvis92i"],
     )
     sampler: str | None = option(None, "how episodes are drawn (default: the protocol's)", SAMPLERS)
 
