@@ -5,6 +5,7 @@ A run's folder also holds a training state, from which an interrupted run contin
 
 import json
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,40 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from common.cli import shown
 from common.errors import UsageError
-from common.files import ROOT, write_atomically
+from common.files import ROOT, parse_json, write_atomically
 from common.sums import check_sum
 
 FORMAT = "dc-sam 1"
+
+_DATA = {"benchmark": str, "fold": int, "sources": str, "exclusion": str}
+_FACTS: dict[str, Any] = {
+    "method": str,
+    "model": {},
+    "data": _DATA,
+    "stage": _DATA,
+    "losses": {},
+    "training": {"seed": int},
+    "presence": {},
+    "metrics": {},
+    "domain": str,
+    "frozen": str,
+    "training_episodes": str,
+    "imported_from": str,
+    "untrained": bool,
+    "concept": str,
+    "kinds": list,
+}
+"""What a header may say: the type of each fact, or of the facts within it. None always may be, and
+what is not named here nobody reads; of `model`, the method's options say what they are."""
+
+_STATE = {
+    **dict.fromkeys(("weights", "optimizer", "schedule", "scaler"), dict),
+    **dict.fromkeys(("update", "epoch"), int),
+    "best": float,
+}
+"""What a training's state holds: the type of each part."""
 
 
 def code_version() -> str:
@@ -31,10 +61,21 @@ def code_version() -> str:
 
 
 def save_checkpoint(path: Path, weights: dict[str, Tensor], facts: dict[str, Any]) -> None:
-    """Write weights and facts (JSON values) to a safetensors file, all or nothing."""
+    """Write weights and facts (JSON values) to a safetensors file, all or nothing.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
     header = {"format": FORMAT, "version": code_version(), "facts": json.dumps(facts)}
     tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
-    write_atomically(path, lambda place: save_file(tensors, place, metadata=header))
+
+    def write(place: Path) -> None:
+        try:
+            save_file(tensors, place, metadata=header)
+        except SafetensorError as error:  # also where the disk is full
+            raise OSError(str(error)) from None
+
+    write_atomically(path, write)
 
 
 def read_facts(path: Path) -> dict[str, Any]:
@@ -55,10 +96,35 @@ def read_facts(path: Path) -> dict[str, Any]:
     if header.get("format") != FORMAT:
         raise UsageError(f"{path} was not written by this program (no '{FORMAT}' in its header)")
     try:
-        facts = json.loads(header["facts"])
-        return {**facts, "version": header["version"]}
+        facts = {**parse_json(header["facts"]), "version": header["version"]}
     except (KeyError, TypeError, ValueError) as error:  # absent, no JSON, or no object in it
         raise UsageError(f"{path} has a broken header: its facts cannot be read") from error
+    refuse_facts(facts, path)
+    return facts
+
+
+def refuse_facts(facts: Mapping[str, Any], source: object) -> None:
+    """Check what a header says before anything is made of it.
+
+    Raises:
+        UsageError: it says something of another kind than this program writes.
+    """
+    if wrong := _misfits(facts, _FACTS):
+        raise UsageError(f"{source} has a broken header: {'; '.join(wrong)}")
+
+
+def _misfits(facts: Mapping[str, Any], schema: Mapping[str, Any], within: str = "") -> list[str]:
+    found = []
+    for name, kind in schema.items():
+        value = facts.get(name)
+        if value is None:
+            continue
+        nested = isinstance(kind, dict)
+        if type(value) is not (dict if nested else kind):
+            found.append(f"{within}{name} cannot be {shown(value)}")
+        elif nested:
+            found += _misfits(value, kind, f"{name}.")
+    return found
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -68,19 +134,35 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def save_training_state(path: Path, state: dict[str, Any]) -> None:
-    """Write everything a run needs to continue: plain values and tensors only."""
-    write_atomically(path, lambda place: torch.save(state, place))
+    """Write everything a run needs to continue: plain values and tensors only.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+
+    def write(place: Path) -> None:
+        try:
+            torch.save(state, place)
+        except RuntimeError as error:  # also where the disk is full
+            raise OSError(str(error).splitlines()[0]) from None
+
+    write_atomically(path, write)
 
 
 def read_training_state(path: Path) -> dict[str, Any]:
     """Read what `save_training_state` wrote.
 
     Raises:
-        UsageError: there is no such file or it is broken.
+        UsageError: there is no such file, it is broken, or it holds something else.
     """
     if not path.is_file():
         raise UsageError(f"nothing to resume: no such file: {path}")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise UsageError(f"{path} cannot be resumed from: {error}") from error
+        raise UsageError(f"{path} cannot be resumed from: {shown(error)}") from error
+    if not isinstance(state, dict) or any(
+        not isinstance(state.get(name), kind) for name, kind in _STATE.items()
+    ):
+        raise UsageError(f"{path} cannot be resumed from: it is no state of a training")
+    return state

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import math
 import os
 import sys
 import types
@@ -17,8 +18,17 @@ from common.errors import UsageError
 Options = TypeVar("Options")
 
 
+MOST_WHOLE = 2**63 - 1
+"""Larger whole numbers are no option's: PyTorch and NumPy take none."""
+_SHOWN = 60
+
+
 def option(
-    default: Any, help: str, choices: Sequence[Any] | None = None, flag: str | None = None
+    default: Any,
+    help: str,
+    choices: Sequence[Any] | None = None,
+    flag: str | None = None,
+    most: int = MOST_WHOLE,
 ) -> Any:
     """A field of an options dataclass.
 
@@ -26,8 +36,9 @@ def option(
         choices: the values that are allowed.
         flag: the flag's name where it is not the field's; a switch that turns a True field off
             has the name `--no_...`.
+        most: no larger number is allowed, so that none asks for more memory than there is.
     """
-    metadata = {"help": help, "choices": choices, "flag": flag}
+    metadata = {"help": help, "choices": choices, "flag": flag, "most": most}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -192,9 +203,22 @@ def refuse_problems(*options: Any) -> None:
     Raises:
         UsageError: with one line for each problem that their `problems()` found.
     """
-    found = [problem for group in options for problem in group.problems()]
+    found = [problem for group in options for problem in limit_problems(group) or group.problems()]
     if found:
         raise UsageError("\n".join(found))
+
+
+def limit_problems(options: Any) -> list[str]:
+    """Numbers that no option can be: too large, or not a number."""
+    found = []
+    for field in dataclasses.fields(options):
+        value, most = getattr(options, field.name), field.metadata.get("most", MOST_WHOLE)
+        flag = field.metadata.get("flag") or f"--{field.name}"
+        if isinstance(value, float) and math.isnan(value):
+            found.append(f"{flag} must be a number, not {value}")
+        elif isinstance(value, int) and abs(value) > most:
+            found.append(f"{flag} must be at most {most}, not {shown(value)}")
+    return found
 
 
 def value_problems(options: Any) -> list[str]:
@@ -211,12 +235,21 @@ def value_problems(options: Any) -> list[str]:
         if all(isinstance(kind, type) for kind in kinds) and not (
             type(value) in kinds or whole_number or (isinstance(value, Path) and Path in kinds)
         ):
-            found.append(f"{field.name} cannot be {value!r}")
+            found.append(f"{field.name} cannot be {shown(value)}")
         elif choices and value is not None and value not in choices:
             found.append(
-                f"{field.name} {value!r} is unknown; there are {', '.join(map(str, choices))}"
+                f"{field.name} {shown(value)} is unknown; there are {', '.join(map(str, choices))}"
             )
     return found
+
+
+def shown(value: Any) -> str:
+    """A value in a message: what came from a file may be longer than anybody wants to read."""
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested deeply, or a number of thousands of digits
+        return f"this {type(value).__name__}"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def answer_early(name: str, parse: Callable[[], Any]) -> None:

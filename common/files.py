@@ -1,10 +1,12 @@
 """Writing files so that a reader finds the old content or the new, never half of it."""
 
 import hashlib
+import json
 import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from common.errors import UsageError
 
@@ -56,6 +58,18 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What a JSON text says.
+
+    Raises:
+        ValueError: it is no JSON, or is nested deeper than can be read.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def digest(path: Path) -> str:

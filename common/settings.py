@@ -1,11 +1,11 @@
 """What the results in a folder depend on, so that those of other settings do not mix with them."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from common.distributed import Processes
 from common.errors import UsageError
+from common.files import parse_json
 from common.logger import write_json
 
 SETTINGS = "settings.json"
@@ -33,7 +33,7 @@ def claim_folder(folder: Path, settings: dict[str, Any]) -> None:
     """
     file = folder / SETTINGS
     try:
-        found = json.loads(file.read_text()) if file.exists() else settings
+        found = parse_json(file.read_text()) if file.exists() else settings
         differing = [name for name in settings if found.get(name) != settings[name]]
     except (OSError, ValueError, AttributeError):
         raise UsageError(f"{file} cannot be read: choose another folder") from None

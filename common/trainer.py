@@ -215,7 +215,7 @@ class Trainer:
         state = read_training_state(folder / STATE_FILE)
         try:
             self.optimizer.load_state_dict(state["optimizer"])
-        except ValueError:
+        except (ValueError, KeyError, TypeError):
             raise UsageError(f"other weights learn in the run in {folder}") from None
         self.schedule.load_state_dict(state["schedule"])
         self.scaler.load_state_dict(state["scaler"])

@@ -1,5 +1,6 @@
 """How a model is trained, as flags."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,8 +56,10 @@ class TrainingOptions:
             for name in ("epochs", "bsz", "accumulate")
             if getattr(self, name) < 1
         ]
-        if self.lr <= 0:
-            found.append(f"--lr must be above 0, not {self.lr}")
+        if not 0 < self.lr < math.inf:
+            found.append(f"--lr must be above 0 and finite, not {self.lr}")
+        if self.weight_decay == math.inf:
+            found.append("--weight_decay must be finite")
         if self.weight_decay < 0 or self.nworker < 0 or self.seed < 0:
             found.append("--weight_decay, --nworker and --seed cannot be negative")
         if self.warmup < 0:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UsageError
-from common.files import write_atomically
+from common.files import parse_json, write_atomically
 from common.images import IGNORED, image_size, read_mask
 from data.parallel import parallel_map
 
@@ -144,7 +144,7 @@ def personal_copy(cache: Path) -> Path:
 def _read_cache(place: Path, stamp: str) -> ClassPixels | None:
     """The counts of an earlier scan of the same files, else None."""
     try:
-        content = json.loads(place.read_text())
+        content = parse_json(place.read_text())
         if content["fingerprint"] != stamp:
             return None
         return {

@@ -22,6 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from common.errors import UsageError
+from common.files import parse_json
 
 _KEYS = {
     "query": "query query_name query_img query_image target image",
@@ -78,7 +79,7 @@ def _contents(path: Path, text: str) -> Iterator[tuple[str, Any]]:
     """Place and content of every episode: words in a row, or a JSON object."""
     if text.lstrip()[:1] in ("[", "{"):
         try:
-            whole = json.loads(text)
+            whole = parse_json(text)
         except ValueError:
             whole = None  # JSON lines, or nothing that can be read
         if isinstance(whole, dict) and isinstance(whole.get("episodes"), list):
@@ -90,7 +91,7 @@ def _contents(path: Path, text: str) -> Iterator[tuple[str, Any]]:
         place, line = f"line {number}", line.strip()
         if line[:1] in ("[", "{"):
             try:
-                yield place, json.loads(line)
+                yield place, parse_json(line)
             except ValueError as error:
                 raise UsageError(f"{path}, {place}: no JSON: {error}") from None
         elif line and not line.startswith("#"):

@@ -20,6 +20,7 @@ import numpy as np
 from common.cli import option
 from common.coco_masks import annotated_mask
 from common.errors import UsageError
+from common.files import parse_json
 from common.images import Size, read_image
 from data.classes import COCO_CATEGORY_IDS, COCO_CLASSES, COCO_TO_VOC, VOC_CLASSES
 from data.reader import Description
@@ -253,7 +254,7 @@ def read_coco_file(path: Path) -> dict[str, Any]:
         UsageError: it is missing or in another format.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
         images = {image["id"] for image in content["images"]}
         for image in content["images"]:
             _ = str(image["file_name"]), int(image["height"]), int(image["width"])

@@ -5,13 +5,13 @@ one other value inside), one for each frame. An item is one class of one video. 
 there is one, says which data set each video is from: {video: source}.
 """
 
-import json
 import zlib
 from pathlib import Path
 
 import numpy as np
 
 from common.errors import UsageError
+from common.files import parse_json
 from data.benchmarks import EpisodeKey, Split
 from data.classes import COCO_CLASSES
 from data.coco import Coco
@@ -74,7 +74,7 @@ def read_sources(root: Path) -> dict[str, str]:
     if not path.exists():
         return {}
     try:
-        sources = json.loads(path.read_text())
+        sources = parse_json(path.read_text())
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read {path}: {error}") from None
     if not isinstance(sources, dict) or not all(isinstance(s, str) for s in sources.values()):

@@ -9,7 +9,6 @@ The files are in COCO's format: categories such as "bottle:cap" are parts, and e
 object by `obj_ann_id`.
 """
 
-import json
 import zlib
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ import numpy as np
 
 from common.coco_masks import annotated_mask
 from common.errors import UsageError
+from common.files import parse_json
 from common.images import read_image
 from data.class_index import ImageFiles
 from data.classes import FOLDS_OF, Role, in_words
@@ -230,7 +230,7 @@ def read_parts(file: Path) -> dict[str, Any]:
         UsageError: the file cannot be read or is in another format.
     """
     try:
-        content = json.loads(file.read_bytes())
+        content = parse_json(file.read_bytes())
         return {
             "categories": {
                 int(c["id"]): str(c["name"]) for c in content["categories"] if _OF in str(c["name"])

@@ -1,6 +1,5 @@
 """What readers of image benchmarks have in common: files -> class lists -> image and mask."""
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from common.errors import UsageError
+from common.files import parse_json
 from common.images import IGNORED, read_image, read_mask
 from data.class_index import (
     MIN_PIXELS,
@@ -45,7 +45,7 @@ class Description:
         if not path.is_file():
             return cls()
         try:
-            facts = json.loads(path.read_text())
+            facts = parse_json(path.read_text())
             names = facts.get("class_names", {}).items()
             return cls(
                 min_pixels=int(facts.get("min_pixels", MIN_PIXELS)),

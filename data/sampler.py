@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UsageError
-from common.files import write_atomically
+from common.files import parse_json, write_atomically
 from data.benchmarks import Benchmark, EpisodeKey, Split
 from data.legacy_draws import LEGACY_SAMPLERS, legacy_keys
 
@@ -279,7 +279,7 @@ def is_episode_file(path: Path) -> bool:
     """Whether a file says of itself that `write_keys` wrote it."""
     try:
         with path.open() as file:
-            return "sha256" in json.loads(file.readline())
+            return "sha256" in parse_json(file.readline())
     except (OSError, ValueError, TypeError):
         return False
 
@@ -324,10 +324,10 @@ def read_keys(
 def _read_file(path: Path) -> tuple[EpisodeHeader, list[EpisodeKey]]:
     try:
         first, *rest = path.read_text().splitlines()
-        header = EpisodeHeader(**json.loads(first))
+        header = EpisodeHeader(**parse_json(first))
         keys = []
         for line in rest:
-            class_id, query, support = json.loads(line)
+            class_id, query, support = parse_json(line)
             keys.append(EpisodeKey(int(class_id), str(query), tuple(map(str, support))))
     except OSError as error:
         raise UsageError(f"cannot read the episode file {path}: {error.strerror}") from None

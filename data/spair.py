@@ -4,7 +4,6 @@ SPair-71k/JPEGImages/<category>/<name>.jpg, PairAnnotation/<split>/<pair>.json, 
 pairs in Layout/<large or small>/<split>.txt.
 """
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import UsageError
+from common.files import parse_json
 from common.images import read_image
 from data.class_index import name_some
 from data.reader import Description
@@ -100,7 +100,7 @@ def _file_of(folder: Path, name: str) -> Path:
 
 def _read_pair(name: str, file: Path) -> KeypointPair:
     try:
-        facts: dict[str, Any] = json.loads(file.read_text())
+        facts: dict[str, Any] = parse_json(file.read_text())
         category = str(facts["category"])
         points = [np.array(facts[key], np.float32) for key in ("src_kps", "trg_kps")]
         left, top, right, bottom = map(float, facts["trg_bndbox"])

@@ -5,12 +5,12 @@
 the objects of each video, their categories and the frames whose masks the server asks for.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from common.errors import UsageError
+from common.files import parse_json
 from data.class_index import name_some
 from data.videos import FRAMES, MASKS, VideoObjects, open_video
 
@@ -94,7 +94,7 @@ class YouTubeVos:
 def _read_objects(path: Path) -> dict[str, dict[int, Mapping[str, Any]]]:
     """Video -> object number -> its category and frames."""
     try:
-        videos = json.loads(path.read_text())["videos"]
+        videos = parse_json(path.read_text())["videos"]
         found = {
             Path(video).name: {
                 int(number): {

@@ -12,7 +12,7 @@ from typing import Any
 
 from common.distributed import Processes
 from common.errors import UsageError
-from common.files import write_atomically
+from common.files import parse_json, write_atomically
 
 ITEMS = "items.jsonl"
 Record = dict[str, Any]
@@ -90,7 +90,7 @@ def read_items(path: Path) -> list[Record]:
         return []
     *lines, _ = path.read_text().split("\n")
     try:
-        records = [json.loads(line) for line in lines]
+        records = [parse_json(line) for line in lines]
         _ = [record["item"] for record in records]
     except (ValueError, KeyError, TypeError):
         raise UsageError(f"{path} holds a line that is no record: choose another folder") from None

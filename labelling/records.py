@@ -1,14 +1,13 @@
 """What is done: a record of every target, which tells the content that its results belong to."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from common.errors import UsageError
-from common.files import digest
+from common.files import digest, parse_json
 from common.logger import write_json
 from common.video_io import list_frames
 
@@ -89,7 +88,7 @@ def write_record(folder: Path, record: Record) -> None:
 def read_record(folder: Path, name: str) -> Record | None:
     """The record of that name; None where there is none that can be read."""
     try:
-        content = json.loads(record_path(folder, name).read_text())
+        content = parse_json(record_path(folder, name).read_text())
         return Record(name=name, **{**content, "source": Source(**content["source"])})
     except (OSError, ValueError, TypeError, KeyError):
         return None

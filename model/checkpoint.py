@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from common.checkpoint import FORMAT, code_version, read_facts, read_weights
-from common.cli import value_problems
+from common.cli import MOST_WHOLE, limit_problems, value_problems
 from common.errors import UsageError
 from model.fetching import ensure
 from model.method import Method
@@ -69,7 +69,7 @@ def entry_of(facts: dict[str, Any], source: object) -> Entry:
     """
     name = facts.get("method", DEFAULT_METHOD)
     if not isinstance(name, str) or name not in METHODS:
-        raise UsageError(f"{source} is of an unknown method: {name}")
+        raise UsageError(f"{source} is of an unknown method: {str(name)[:60]}")
     return METHODS[name]
 
 
@@ -80,7 +80,7 @@ def options_of(facts: dict[str, Any], source: object) -> Any:
         UsageError: the header has none, or has options or values which this program does not know.
     """
     options = entry_of(facts, source).options.from_json(facts.get("model"), source)
-    problems = value_problems(options) or options.problems()
+    problems = value_problems(options) or limit_problems(options) or options.problems()
     if problems:
         raise UsageError(f"{source} does not describe a model: {'; '.join(problems)}")
     return options
@@ -118,7 +118,7 @@ def restore_method(facts: dict[str, Any], weights: dict[str, Tensor], source: ob
 def _seed_of(facts: dict[str, Any], source: object) -> int:
     training = facts.get("training", {})
     seed = training.get("seed", 0) if isinstance(training, dict) else None
-    if type(seed) is not int:
+    if type(seed) is not int or not 0 <= seed <= MOST_WHOLE:
         raise UsageError(f"{source} has a broken header: no seed of its training can be read")
     return seed
 

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from common.files import write_atomically
+from common.files import parse_json, write_atomically
 
 _LARGEST_FP16 = torch.finfo(torch.float16).max
 
@@ -69,7 +69,7 @@ class Shard:
         """Map a file into memory; None: there is none, or it is broken."""
         try:
             with safe_open(path, framework="pt") as file:
-                about = json.loads((file.metadata() or {})["features"])
+                about = parse_json((file.metadata() or {})["features"])
                 names = list(file.keys())
                 tensors = {name: file.get_tensor(name) for name in names}
             return cls(tensors, frozenset(about["halved"]), about["plain"])

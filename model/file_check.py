@@ -1,12 +1,12 @@
 """Whether an official file is whole, as far as its publisher or its format lets one tell."""
 
-import json
 import zipfile
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
 from common.download import has_digest
+from common.files import parse_json
 from model.official_file import OfficialFile, readable_size
 
 _ZIP, _OLD_TORCH = b"PK\x03\x04", b"\x80\x02"
@@ -58,7 +58,7 @@ def _format_fault(path: Path, name: str) -> str | None:
             return "is no safetensors file, or is cut short"
     if name.endswith(".json"):
         try:
-            json.loads(path.read_bytes())
+            parse_json(path.read_bytes())
         except ValueError:
             return "is no JSON, or is cut short"
         return None

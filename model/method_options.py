@@ -15,6 +15,11 @@ POINTS = 12544
 """P of the published trainings: 112 x 112."""
 
 
+LARGEST_SIDE = 8192
+"""Of a network's square: what is larger is a mistake, and would take all memory."""
+MOST_QUERIES = 10_000
+
+
 @dataclass(frozen=True)
 class LossOptions:
     """What a training minimises."""
@@ -75,7 +80,7 @@ class MethodOptions:
         files = {
             name: weights_folder() / Path(stored[name]).name
             for name, hint in hints.items()
-            if hint == Path | None and stored.get(name)
+            if hint == Path | None and stored.get(name) and isinstance(stored[name], str)
         }
         return cls(**{**stored, **files})
 

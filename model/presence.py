@@ -6,12 +6,15 @@ with and without the class that separates far better than the decoder's own numb
 Shapes: B batch, K shots, H and W image height and width, S side of the feature map.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from common.cli import shown
 
 SIGNALS = ("resemblance", "sureness", "quality")
 
@@ -41,8 +44,10 @@ class PresenceScale:
         try:
             weights = tuple(float(weight) for weight in values["weights"])
             bias = float(values["bias"])
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"no scale of presence: {values}") from error
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"no scale of presence: {shown(values)}") from error
+        if not all(map(math.isfinite, (*weights, bias))):
+            raise ValueError(f"no finite scale of presence: {shown(values)}")
         if len(weights) != len(SIGNALS):
             raise ValueError(f"{len(weights)} weights for the signals {', '.join(SIGNALS)}")
         return cls(weights, bias)

@@ -1,11 +1,9 @@
 """Weights of the foundation models and backbones: official files, read safely, loaded strictly."""
 
-import pickle
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -35,7 +33,7 @@ def read_weights(
             return load_file(path)
         with torch.serialization.safe_globals(list(classes)):
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+    except Exception as error:  # of files of other kinds the unpickler raises nearly anything
         raise UsageError(
             f"{path} cannot be read as weights ({type(error).__name__}): it is broken, cut short "
             "or holds more than tensors; fetch it again"
@@ -62,12 +60,13 @@ def load_strictly(
             all).
 
     Raises:
-        UsageError: names are missing, unknown or of another shape, or numbers are not finite.
+        UsageError: names are missing, unknown, or of another shape or type, or numbers are not
+            finite.
     """
     own = module.state_dict()
     wanted = own if names is None else {name: own[name] for name in names if name in own}
     compare_names(state, wanted, f"{source} does not fit {type(module).__name__}")
-    broken = [n for n, v in state.items() if v.is_floating_point() and not v.isfinite().all()]
+    broken = [n for n, v in state.items() if not _is_finite(v)]
     if broken:
         raise UsageError(f"{source} holds numbers that are not finite in: {_shorten(broken)}")
     module.load_state_dict(state, strict=False)
@@ -76,12 +75,13 @@ def load_strictly(
 def compare_names(
     state: Mapping[str, Tensor], expected: Mapping[str, Tensor], complaint: str
 ) -> None:
-    """Refuse a state dict that has other names or shapes than expected.
+    """Refuse a state dict that has other names or shapes than expected, or numbers of another kind.
 
     Only BatchNorm's count of batches, which old files lack and nothing here uses, may be missing.
 
     Raises:
-        UsageError: the complaint, and the names that are missing, unknown or of another shape.
+        UsageError: the complaint, and the names that are missing, unknown, or of another shape or
+            type: whole numbers where others belong.
     """
     problems = {
         "missing": [
@@ -90,6 +90,11 @@ def compare_names(
             if name not in state and not name.endswith("num_batches_tracked")
         ],
         "unknown": [name for name in state if name not in expected],
+        "of another type": [
+            f"{name} {value.dtype} instead of {expected[name].dtype}"
+            for name, value in state.items()
+            if name in expected and value.is_floating_point() != expected[name].is_floating_point()
+        ],
         "of another shape": [
             f"{name} {tuple(value.shape)} instead of {tuple(expected[name].shape)}"
             for name, value in state.items()
@@ -108,6 +113,13 @@ def _explain_absence(path: Path, name: str | None) -> str:
     ]
     complaint = f"no such weights file: {path}"
     return f"{complaint}; {how_to_get(known[:1])}" if known else complaint
+
+
+def _is_finite(value: Tensor) -> bool:
+    """Whether no number is infinite or not a number; types of 8 bits have no test of their own."""
+    if not value.is_floating_point():
+        return True
+    return bool((value.float() if value.element_size() == 1 else value).isfinite().all())
 
 
 def _all_tensors(state: Mapping) -> bool:

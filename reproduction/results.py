@@ -1,12 +1,12 @@
 """What has been found of a recipe's rows by now, beside the paper's numbers."""
 
-import json
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from common.errors import UsageError
+from common.files import parse_json
 from reproduction.recipe import BENCHMARKS, FOLD_COLUMNS, MEAN, Row, Table, Value
 from reproduction.runner import is_finished
 from reproduction.steps import Settings, evaluation_step, seeds_of
@@ -103,6 +103,6 @@ def _results(row: Row, fold: int | None, seed: int | None, settings: Settings) -
     if not is_finished(step):
         return {}
     try:
-        return json.loads((step.folder / "results.json").read_text())
+        return parse_json((step.folder / "results.json").read_text())
     except (OSError, ValueError):
         raise UsageError(f"{step.folder}/results.json cannot be read: remove that folder") from None

@@ -1,6 +1,5 @@
 """Does steps: what is finished is skipped, and an interrupted training goes on."""
 
-import json
 import shlex
 import time
 from collections.abc import Iterable
@@ -8,6 +7,7 @@ from typing import Any
 
 from common.commands import command_line, run_command
 from common.errors import UsageError
+from common.files import parse_json
 from common.logger import write_json
 from common.training_options import STATE_FILE
 from reproduction.steps import Step
@@ -75,7 +75,7 @@ def _record(step: Step) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        record = json.loads(path.read_text())
+        record = parse_json(path.read_text())
         return {"recipe": record["recipe"], "finished": record["finished"]}
     except (OSError, ValueError, KeyError, TypeError):
         raise UsageError(f"{path} cannot be read: remove {step.folder}") from None

@@ -109,3 +109,19 @@ def test_a_flag_that_decides_about_others_cannot_be_shortened(script):
     outcome = script(train_image, "--bench", "coco")
     assert outcome.code == 2
     assert "--bench" in outcome.error
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "words"),
+    [
+        ("--lr", "nan", "--lr must be a number, not nan"),
+        ("--lr", "inf", "--lr must be above 0 and finite, not inf"),
+        ("--seed", str(2**70), f"--seed must be at most {2**63 - 1}"),
+        ("--image_size", str(10**9), "--image_size must be at most 8192"),
+        ("--num_query", str(10**9), "--num_query must be at most 10000"),
+    ],
+)
+def test_numbers_that_no_training_takes_are_refused(script, tmp_path, flag, value, words):
+    outcome = script(train_image, "--datapath", tmp_path, "--output", tmp_path, flag, value)
+    assert outcome.code == 2
+    assert words in outcome.error

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from common.cli import answer_early, checked_options, option, preset, run_script, script_parser
 from common.distributed import DEVICES
+from common.files import parse_json
 from common.kinds import REFERENCE_KINDS
 from common.training_options import PRECISIONS
 from data.classes import FOLDS_OF, TESTED
@@ -91,7 +92,6 @@ def parse_options() -> tuple[ComparedData, ComparisonOptions, list[Entrant]]:
 
 answer_early(__name__, parse_options)
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -172,7 +172,7 @@ def evaluated(entrant: Entrant, flags: list[Any], options: ComparisonOptions) ->
     for seed, folder in zip(seeds, folders, strict=True):
         if not (folder / "results.json").is_file():
             run_command("eval_image.py", *flags, *seen, "--seed", seed, "--output", folder)
-    runs = [json.loads((folder / "results.json").read_text()) for folder in folders]
+    runs = [parse_json((folder / "results.json").read_text()) for folder in folders]
     return Compared(entrant, folders, runs)
 
 

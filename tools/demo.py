@@ -15,7 +15,6 @@ overlay.mp4 too, TensorBoard logs and checkpoints.
 """
 
 import argparse
-import json
 import shutil
 import sys
 import time
@@ -24,6 +23,7 @@ from statistics import fmean
 from typing import Any
 
 from common.commands import CommandFailed, run_command
+from common.files import parse_json
 from common.logger import write_json
 from common.training_options import STATE_FILE
 from data.synthetic.style import DEMO_FRAMES, DEMO_IMAGES, DEMO_VIDEOS
@@ -304,7 +304,7 @@ def train(flags: Flags, script: str, folder: Path, updates: int | None, *more: o
 def evaluate(script: str, folder: Path, *more: object) -> dict[str, Any]:
     """The results of an evaluation, which stay in a folder."""
     run_command(script, "--output", folder, *more)
-    return json.loads((folder / "results.json").read_text())
+    return parse_json((folder / "results.json").read_text())
 
 
 DEMOS = {

@@ -48,7 +48,6 @@ def parse_options() -> argparse.Namespace:
 
 answer_early(__name__, parse_options)
 
-import json
 import os
 import shutil
 import sys
@@ -60,7 +59,7 @@ from torch import Tensor
 
 from common.checkpoint import read_facts, read_weights, save_checkpoint
 from common.errors import UsageError
-from common.files import digest, temporary_beside, write_atomically
+from common.files import digest, parse_json, temporary_beside, write_atomically
 from common.sums import SUMS, check_sum, read_sums, write_sums
 from model.checkpoint import load_method, options_of
 from tools.model_card import Part, file_name, write_card
@@ -158,7 +157,7 @@ def read_results(source: Path, facts: dict[str, Any]) -> list[dict[str, Any]]:
     found, content = [], digest(source)
     for path in sorted(source.parent.glob(f"*/{RESULTS}")):
         try:
-            results = json.loads(read_text(path))
+            results = parse_json(read_text(path))
             same_name = Path(results["checkpoint"]).name == source.name
             version = results.get("checkpoint_version", facts["version"])
             weights = results.get("weights", content)

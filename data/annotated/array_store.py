@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import UsageError
-from common.files import temporary_beside
+from common.files import parse_json, temporary_beside
 from data.class_index import personal_copy
 
 Arrays = Mapping[str, np.ndarray]
@@ -68,7 +68,7 @@ def stored_arrays(file: Path, parse: Callable[[Sequence[Path]], Parsed]) -> Pars
 def _read(folder: Path, stamp: str) -> Parsed | None:
     """The arrays of the same file, else None."""
     try:
-        header = json.loads((folder / _HEADER).read_text())
+        header = parse_json((folder / _HEADER).read_text())
         if header["stamp"] != stamp:
             return None
         names = header["arrays"]

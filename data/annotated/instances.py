@@ -6,7 +6,6 @@ Objects365:  Objects365/masks/train/*.json, which `tools.box_masks` makes, pictu
              Objects365/train/<patch>/
 """
 
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -17,6 +16,7 @@ from pycocotools import mask as run_lengths
 from tqdm import tqdm
 
 from common.errors import UsageError
+from common.files import parse_json
 from data.annotated.array_store import Parsed, stored_arrays
 from data.annotated.object_index import IndexedImages, ObjectIndex, object_arrays
 from data.annotated.source import Annotation
@@ -116,7 +116,7 @@ def _parse(parts: Sequence[Path]) -> Parsed:
     owners: list[tuple[int, int]] = []
     for part in parts:
         try:
-            content = json.loads(part.read_bytes())
+            content = parse_json(part.read_bytes())
             categories |= {int(c["id"]): str(c["name"]) for c in content["categories"]}
             own = {int(image["id"]): image for image in content["images"]}
             place = {image_id: n for n, image_id in enumerate(own, start=len(images))}

@@ -6,7 +6,6 @@ ADE20K:     ADEChallengeData2016/ade20k_panoptic_train.json, ade20k_panoptic_tra
             pictures in ADEChallengeData2016/images/training/
 """
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import UsageError
+from common.files import parse_json
 from common.images import open_image
 from data.annotated.array_store import Parsed, stored_arrays
 from data.annotated.object_index import IndexedImages, ObjectIndex, object_arrays
@@ -85,7 +85,7 @@ def _segment_ids(file: Path) -> np.ndarray:
 def _parse(parts: Sequence[Path]) -> Parsed:
     (part,) = parts
     try:
-        content = json.loads(part.read_bytes())
+        content = parse_json(part.read_bytes())
         categories = {int(c["id"]): str(c["name"]) for c in content["categories"]}
         images = {image["id"]: image for image in content["images"]}
         listed = {one["image_id"]: one["segments_info"] for one in content["annotations"]}

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from common.errors import UsageError
-from common.files import write_atomically
+from common.files import parse_json, write_atomically
 from data.classes import VOC_TO_COCO
 from data.reader import DESCRIPTION_FILE
 from data.synthetic.drawing import SceneStyle
@@ -81,7 +81,7 @@ def write_once(
     """
     if folder.exists():
         try:
-            found = json.loads((folder / DESCRIPTION_FILE).read_text())
+            found = parse_json((folder / DESCRIPTION_FILE).read_text())
             same = found == description and (folder / first[0]).read_bytes() == first[1]
         except (OSError, ValueError):
             same = False

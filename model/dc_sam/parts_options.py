@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from common.cli import option
 from model.backbones.sizes import BACKBONES
-from model.method_options import OfficialNetworksOptions
+from model.method_options import LARGEST_SIDE, MOST_QUERIES, OfficialNetworksOptions
 from model.sam.names import DEFAULT_SAM_MODEL, SAM_MODELS
 
 
@@ -26,8 +26,8 @@ class PartsOptions(OfficialNetworksOptions):
     sam_weights: Path | None = option(
         None, "file of SAM (default: the official one in the folder of weights)"
     )
-    image_size: int = option(512, "side to which images are squashed")
-    num_query: int = option(25, "prompt tokens in each branch")
+    image_size: int = option(512, "side to which images are squashed", most=LARGEST_SIDE)
+    num_query: int = option(25, "prompt tokens in each branch", most=MOST_QUERIES)
     position: str = option(
         "sine", "position encoding: sine on keys, or SAM's own on keys and values", ("sine", "sam")
     )

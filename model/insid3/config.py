@@ -7,7 +7,7 @@ from typing import ClassVar
 from common.cli import option
 from common.errors import UsageError
 from model.backbones.sizes import DINOV3_PATCH
-from model.method_options import MethodOptions
+from model.method_options import LARGEST_SIDE, MethodOptions
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Insid3Options(MethodOptions):
         "large", "DINOv3 that gives the features; tiny: the repository's own network", tuple(SIZES)
     )
     image_size: int | None = option(
-        None, "side to which pictures are squashed (default: 1024; tiny: 128)"
+        None, "side to which pictures are squashed (default: 1024; tiny: 128)", most=LARGEST_SIDE
     )
     components: int | None = option(
         None, "dimensions of position that are projected out (default: 500; small: 20; tiny: 8)"

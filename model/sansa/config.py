@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from common.cli import option
-from model.method_options import OfficialNetworksOptions, trained_on_all
+from model.method_options import LARGEST_SIDE, OfficialNetworksOptions, trained_on_all
 from model.official import OFFICIAL
 
 SAM_MODELS = ("sam2_hiera_t", "sam2_hiera_b+", "sam2_hiera_l", "tiny")
@@ -57,7 +57,7 @@ class SansaOptions(OfficialNetworksOptions):
         "(default: sansa_generalist, or fresh where SAM 2 is not the official large one)",
     )
     factor: float = option(0.3, "width of fresh adapters as a part of that of their blocks")
-    image_size: int = option(640, "side to which images are squashed")
+    image_size: int = option(640, "side to which images are squashed", most=LARGEST_SIDE)
     most_points: int | None = option(
         None, "take at most so many points of a reference; as published all pixels of a scribble"
     )

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from common.cli import option
 from model.backbones.sizes import PATCH, POSITIONS
-from model.method_options import POINTS, OfficialNetworksOptions, trained_on_all
+from model.method_options import LARGEST_SIDE, POINTS, OfficialNetworksOptions, trained_on_all
 from model.official import OFFICIAL
 from model.official_paths import weights_folder
 
@@ -80,7 +80,9 @@ class SegicOptions(OfficialNetworksOptions):
         TEXTS,
     )
     image_size: int | None = option(
-        None, "side of the square into which pictures fit (default: 896; tiny: 128)"
+        None,
+        "side of the square into which pictures fit (default: 896; tiny: 128)",
+        most=LARGEST_SIDE,
     )
     correspondence: str = option(
         "mean_feature",

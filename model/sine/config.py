@@ -6,7 +6,13 @@ from typing import Any, ClassVar
 
 from common.cli import option
 from model.backbones.sizes import PATCH
-from model.method_options import POINTS, OfficialNetworksOptions, trained_on_all
+from model.method_options import (
+    LARGEST_SIDE,
+    MOST_QUERIES,
+    POINTS,
+    OfficialNetworksOptions,
+    trained_on_all,
+)
 from model.official import OFFICIAL
 from model.sine.decays import DECAYS
 
@@ -112,12 +118,16 @@ class SineOptions(OfficialNetworksOptions):
         FITS[:2],
     )
     image_size: int | None = option(
-        None, "side of the canvas for pictures (default: 896; tiny: 128)"
+        None, "side of the canvas for pictures (default: 896; tiny: 128)", most=LARGEST_SIDE
     )
     video_size: int | None = option(
-        None, "and for videos whose objects are given by masks (default: 1036; tiny: 128)"
+        None,
+        "and for videos whose objects are given by masks (default: 1036; tiny: 128)",
+        most=LARGEST_SIDE,
     )
-    queries: int | None = option(None, "instance queries (default: 200; tiny: 20)")
+    queries: int | None = option(
+        None, "instance queries (default: 200; tiny: 20)", most=MOST_QUERIES
+    )
     threshold: float = option(0.7, "score above which a pixel belongs to a class")
     refresh_attention_mask: bool = option(
         False, "let every layer look where the masks of the one before are, as in Mask2Former"

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from common.cli import option
 from model.dc_sam.parts_options import PartsOptions
+from model.method_options import MOST_QUERIES
 
 WIRINGS = ("paper", "release")
 """How points and scribbles come to the map: every cell that they touch is marked, or as in the
@@ -43,7 +44,7 @@ class VrpSamOptions(PartsOptions):
     method: ClassVar[str] = "vrp_sam"
 
     backbone: str = option("resnet50", "network that gives frozen image features", BACKBONES)
-    num_query: int = option(50, "prompt tokens of each reference")
+    num_query: int = option(50, "prompt tokens of each reference", most=MOST_QUERIES)
     wiring: str = option(
         "paper",
         "points and scribbles mark every place of the map that they touch, or the nearest as in "

@@ -187,3 +187,88 @@ def test_a_missing_official_file_is_told_with_the_command_that_gets_it(
         UsageError, match=r"`python -m tools\.weights fetch vit_b --weights .*` gets sam_vit_b_"
     ):
         restore_method(facts, {}, "last")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("image_size", 10**9 // 32 * 32, "--image_size must be at most 8192"),
+        ("image_size", float("nan"), "image_size cannot be nan"),
+        ("num_query", 10**9, "--num_query must be at most 10000"),
+        ("num_query", 2**70, "--num_query must be at most 10000"),
+        ("backbone_weights", 5, "backbone_weights cannot be 5"),
+        ("sam_weights", ["x"], r"sam_weights cannot be \['x'\]"),
+        ("wiring", "other", "wiring 'other' is unknown"),
+        ("position", "x" * 100_000, r"position 'x+\.\.\. is unknown"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_a_model_that_nobody_can_build_is_refused_before_it_is_built(name, value, words):
+    with pytest.raises(UsageError, match=words) as refused:
+        options_of({"model": {**TINY.to_json(), name: value}}, "last")
+    assert len(str(refused.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"data": "pascal"}, "data cannot be 'pascal'"),
+        ({"data": {"fold": "0", "benchmark": 3}}, "data.benchmark cannot be 3; data.fold cannot"),
+        ({"training": {"seed": 1.5}}, "training.seed cannot be 1.5"),
+        ({"training": [0]}, r"training cannot be \[0\]"),
+        ({"domain": ["drawings"], "frozen": 7}, "domain cannot be .*; frozen cannot be 7"),
+        ({"metrics": 3, "losses": 4}, "losses cannot be 4; metrics cannot be 3"),
+        ({"untrained": "yes"}, "untrained cannot be 'yes'"),
+    ],
+    ids=str,
+)
+def test_facts_of_another_kind_are_refused_as_they_are_read(tmp_path: Path, facts, words):
+    save_checkpoint(tmp_path / "last.safetensors", {"weight": torch.zeros(1)}, {**FACTS, **facts})
+    with pytest.raises(UsageError, match=rf"last\.safetensors has a broken header: .*{words}"):
+        load_method(tmp_path / "last.safetensors", CPU)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 2**70])
+def test_a_seed_that_no_generator_takes_is_refused(seed: int):
+    with pytest.raises(UsageError, match="last has a broken header: no seed"):
+        restore_method({**FACTS, "training": {"seed": seed}}, other_weights(), "last")
+
+
+@pytest.mark.parametrize("depth", [5_000, 200_000])
+def test_a_deeply_nested_header_is_refused(tmp_path: Path, depth: int):
+    for opening, closing in (("[", "]"), ('{"a":', "}")):
+        text = opening * depth + "1" + closing * depth
+        header = {"format": FORMAT, "version": "1", "facts": text}
+        save_file({"weight": torch.zeros(1)}, tmp_path / "last.safetensors", metadata=header)
+        with pytest.raises(UsageError, match="its facts cannot be read"):
+            load_method(tmp_path / "last.safetensors", CPU)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda value: value / 0, "that are not finite in: generator"),
+        (
+            lambda value: (value * float("nan")).to(torch.float8_e4m3fn),
+            "numbers that are not finite",
+        ),
+        (lambda value: value.to(torch.int64), "of another type: generator.* torch.int64 instead"),
+        (lambda value: value > 0, "of another type: generator.* torch.bool instead"),
+    ],
+    ids=["infinite", "nan of 8 bits", "whole numbers", "bool"],
+)
+def test_weights_that_are_no_numbers_are_refused(spoil, words):
+    weights = other_weights()
+    name = next(iter(weights))
+    with pytest.raises(UsageError, match=f"last .*{words}"):
+        restore_method(FACTS, {**weights, name: spoil(weights[name])}, "last")
+
+
+@pytest.mark.parametrize(
+    "scale",
+    [{"weights": [1, 2, float("nan")], "bias": 1}, {"weights": [1, 2, 3], "bias": float("inf")}],
+    ids=["weights", "bias"],
+)
+def test_a_calibration_without_numbers_is_refused(scale):
+    with pytest.raises(UsageError, match="no finite scale of presence"):
+        restore_method({**FACTS, "presence": scale}, other_weights(), "last")

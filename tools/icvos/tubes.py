@@ -3,7 +3,6 @@
 Source: section 3.2. All instances of a class are merged into one binary mask tube.
 """
 
-import json
 import os
 import shutil
 from collections.abc import Collection, Mapping, Sequence
@@ -14,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from common.errors import UsageError
-from common.files import write_atomically
+from common.files import parse_json, write_atomically
 from common.images import image_size, read_image
 from common.logger import write_json
 from common.video_io import davis_palette, write_indexed_mask
@@ -128,7 +127,7 @@ def record_of(source: str, classes: Classes) -> dict[str, Any]:
 def read_record(folder: Path) -> dict[str, Any] | None:
     """What a video was built from; None if it was not built here."""
     try:
-        record = json.loads((folder / RECORD).read_text())
+        record = parse_json((folder / RECORD).read_text())
         {int(c): [int(number) for number in objects] for c, objects in record["classes"].items()}
         return record if isinstance(record["source"], str) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -4,7 +4,6 @@ Every file is written in one step and a file that is there is left alone, so an 
 conversion goes on where it stopped; the result does not depend on the number of processes.
 """
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from PIL import Image, ImageDraw
 from pycocotools import mask as run_lengths
 
 from common.errors import UsageError
-from common.files import write_atomically
+from common.files import parse_json, write_atomically
 from common.images import read_mask
 from common.video_io import davis_palette
 from data.class_index import name_some
@@ -176,7 +175,7 @@ def read_instances(path: Path) -> list[CocoImage]:
         UsageError: the file is missing or is no instances file.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
         instances: dict[int, list[tuple[int, Any]]] = {
             image["id"]: [] for image in content["images"]
         }

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from common.errors import UsageError
-from common.files import write_atomically
+from common.files import parse_json, write_atomically
 from data.class_index import name_some
 from data.few_shot_instances import (
     DRAWS,
@@ -65,7 +65,7 @@ def check_draws(benchmark: FewShotInstances) -> list[str]:
     shots, draws = PUBLISHED_SHOTS, DRAWS
     description = benchmark.datapath / SPLITS / DESCRIPTION_FILE
     if description.is_file():
-        facts = json.loads(description.read_text())
+        facts = parse_json(description.read_text())
         shots, draws = facts["shots"], facts["draws"]
     problems, pictures = [], {}
     for count in shots:

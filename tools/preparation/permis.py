@@ -5,7 +5,6 @@ each video the kind of which most objects are in the first annotated frame and, 
 later one; the two that are largest in the first frame; and the last frame that shows both.
 """
 
-import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,7 @@ from PIL import Image
 
 from common.coco_masks import annotated_mask
 from common.errors import UsageError
-from common.files import write_atomically
+from common.files import parse_json, write_atomically
 from common.images import read_image
 from data.parallel import parallel_map
 
@@ -73,7 +72,7 @@ def make_permis(folder: Path, workers: int | None) -> None:
     if folder.is_dir() or not file.is_file():
         return
     try:
-        videos = json.loads(file.read_bytes())["sequences"]
+        videos = parse_json(file.read_bytes())["sequences"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{file} is no file of BURST: {error!r}") from None
     unfinished = folder.with_name(f".{folder.name}.unfinished")
