@@ -6,13 +6,14 @@ from pathlib import Path
 from torch import Tensor
 
 from common.errors import UsageError
-from model.backbones.backbone import SHRUNK, Backbone, build_backbone
+from model.backbones.backbone import SHRUNK, Backbone
 from model.backbones.dino import Dino, vit_14
 from model.backbones.sizes import TABLE_SIDE
 from model.official import OFFICIAL
 from model.official_paths import official_path
 from model.sine.canvas import Canvas
 from model.sine.config import FRESH, SineOptions
+from model.sine.drawn_features import drawn_features
 from model.sine.former import MFormer
 from model.sine.layers import Neck
 from model.sine.memory import MemoryRules
@@ -101,9 +102,7 @@ def _read_backbone(options: SineOptions) -> Backbone:
     if options.shrunk:
         return Backbone("dinov2_b", SHRUNK["dinov2_b"]())
     if options.size == "tiny":
-        if options.random_weights:
-            return Backbone("tiny", SHRUNK["tiny"]())
-        return build_backbone("tiny", None)
+        return drawn_features(options.random_weights)
     name = f"dinov2_{options.size}"
     if options.random_weights:
         return Backbone(name, dino(options.size))

@@ -1,5 +1,6 @@
 """What SINE is made of: its flags."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,8 +17,9 @@ from model.method_options import (
 from model.official import OFFICIAL
 from model.sine.decays import DECAYS
 
-OVERLAPS = ("best", "last")
-"""Which of several objects has a pixel: that of the highest logit, or the one that came last."""
+OVERLAPS = ("best", "score", "last")
+"""Which of several objects has a pixel: that of the highest logit there, that of the highest score
+in the frame, or the one that came last."""
 FITS = ("whole", "squashed", "video")
 """The longer side fills the canvas, as in training; or the picture is squashed to a square of 37 in
 64 tokens, as few-shot benchmarks were published; or it comes by way of half of that size, as
@@ -44,11 +46,13 @@ _TINY = {
     "size": "tiny",
     "sources": "coco_instance",
     "points": 512,
+    "least_scale": 0.7,
+    "largest_scale": 1.7,
     "episodes_per_epoch": 400,
     "epochs": 6,
     "bsz": 4,
     "accumulate": 1,
-    "lr": 1e-3,
+    "lr": 2e-3,
     "warmup": 20,
 }
 _BENCHMARKS = ("pascal", "coco", "coco_all", "coco2pascal")
@@ -85,11 +89,21 @@ class Size:
     former: FormerSize = PUBLISHED_SIZE
 
 
+PLACE_CHANNELS = 64
+"""Of the tiny size's features those that say where a place is, see `model.sine.drawn_features`; 192
+are of the tiny backbone, 128 of the tiny SAM."""
 SIZES = {
     "l": Size(1024),
     "b": Size(768),
     "s": Size(384),
-    "tiny": Size(192, 128, 128, 8, 20, FormerSize(channels=64, heads=4, hidden=256, layers=3)),
+    "tiny": Size(
+        192 + 128 + PLACE_CHANNELS,
+        128,
+        128,
+        8,
+        20,
+        FormerSize(channels=64, heads=4, hidden=256, layers=3),
+    ),
 }
 _SHRUNK = Size(48, 112, 112, PATCH, 10, FormerSize(channels=32, heads=4, hidden=64, layers=2))
 
@@ -101,7 +115,7 @@ class SineOptions(OfficialNetworksOptions):
     method: ClassVar[str] = "sine"
 
     size: str = option(
-        "l", "DINOv2 that gives the features; tiny: the repository's own network", tuple(SIZES)
+        "l", "DINOv2 that gives the features; tiny: the repository's own networks", tuple(SIZES)
     )
     released: str | None = option(
         None,
@@ -153,8 +167,8 @@ class SineOptions(OfficialNetworksOptions):
     )
     overlap: str = option(
         "best",
-        "which object of a video has a pixel: that of the highest logit, or as in the released "
-        "program the one that came last",
+        "which object of a video has a pixel: that of the highest logit there, or of the highest "
+        "score in the frame, or as in the released program the one that came last",
         OVERLAPS,
     )
     echo_given: bool = option(
@@ -239,7 +253,17 @@ class SineLossOptions:
     """What a training minimises (SINE)."""
 
     points: int = option(POINTS, "points at which a mask is compared")
+    least_scale: float = option(
+        0.1, "least scale of views; at 1 the longer side of a picture fills the canvas"
+    )
+    largest_scale: float = option(2.0, "and the largest")
 
     def problems(self) -> list[str]:
         """Every reason why these options cannot be used."""
-        return [] if self.points >= 4 else [f"--points must be at least 4, not {self.points}"]
+        found = []
+        if self.points < 4:
+            found.append(f"--points must be at least 4, not {self.points}")
+        if not 0 < self.least_scale <= self.largest_scale < math.inf:
+            scales = f"{self.least_scale} and {self.largest_scale}"
+            found.append(f"--least_scale is above 0 and not over --largest_scale: {scales}")
+        return found

@@ -70,10 +70,23 @@ class Fusion(nn.Module):
         self.feed_forward = FeedForward(size.channels, size.hidden)
         self.feed_norm = nn.LayerNorm(size.channels)
 
-    def forward(self, tokens: Tensor, others: Tensor) -> Tensor:
-        """Tokens, B x N x C, that have seen others, B x M x C."""
-        tokens = self.self_norm(tokens + self.self_attention(tokens, tokens, tokens))
-        tokens = self.cross_norm(tokens + self.cross_attention(tokens, others, others))
+    def forward(
+        self,
+        tokens: Tensor,
+        others: Tensor,
+        unseen: Tensor | None = None,
+        unseen_others: Tensor | None = None,
+    ) -> Tensor:
+        """Tokens, B x N x C, that have seen others, B x M x C.
+
+        Args:
+            unseen, unseen_others: which tokens and which others fill a batch up, B x 1 x N and
+                B x 1 x M bool: none sees them.
+        """
+        attended = self.self_attention(tokens, tokens, tokens, unseen)
+        tokens = self.self_norm(tokens + attended)
+        attended = self.cross_attention(tokens, others, others, unseen_others)
+        tokens = self.cross_norm(tokens + attended)
         return self.feed_norm(tokens + self.feed_forward(tokens))
 
 
@@ -104,7 +117,7 @@ class FormerLayer(nn.Module):
 
         Args:
             codes: of their positions, of the same shape.
-            apart: which tokens do not see which, bool.
+            apart: which tokens do not see which, bool, of all targets or of each.
             image: B x s*s x C.
             image_codes: of its positions, s*s x C.
             blocked: where in the image identity and instance tokens do not look, B x N x s*s bool.
@@ -152,7 +165,12 @@ class MFormer(nn.Module):
         self.mask_tokens = MaskTokens(channels)
 
     def forward(
-        self, target: Tensor, identities: Tensor, classes: Tensor, every_layer: bool = False
+        self,
+        target: Tensor,
+        identities: Tensor,
+        classes: Tensor,
+        every_layer: bool = False,
+        filling: Tensor | None = None,
     ) -> list[Answer]:
         """Ask targets of all references at once.
 
@@ -161,13 +179,15 @@ class MFormer(nn.Module):
             identities: tokens of objects, B x T x C; T may be 0.
             classes: tokens of classes, B x M x C.
             every_layer: answer before the first layer and after each; False: only after the last.
+            filling: which of both tokens are none, but fill up rows of a batch whose numbers
+                differ, B x (T + M) bool; what is answered for them means nothing. None: no one.
 
         Returns:
             One or 1 + layers answers; the last is the result.
         """
         side, count = target.shape[-1], identities.shape[1]
         features = self.mask_features(target)
-        fused = self.fuse(target, torch.cat([identities, classes], dim=1))
+        fused = self.fuse(target, torch.cat([identities, classes], dim=1), filling)
         image_codes = sine_position(self.size.channels, side, target.device)
         found, classes = fused.tokens[:, :count], fused.tokens[:, count:]
         places = self.locate(self.correlate(found, fused.image), side) @ image_codes
@@ -175,7 +195,7 @@ class MFormer(nn.Module):
         codes = torch.zeros_like(tokens)
         codes[:, :count] = places
         codes[:, count : count + self.queries] = self.query_code.weight
-        apart = self._apart(count, tokens.shape[1], tokens.device)
+        apart = self._apart(count, tokens, filling)
         answers = [self.answer(tokens, features, count)]
         blocked = self.blocked(answers[0], side)
         for number, layer in enumerate(self.layers, start=1):
@@ -187,10 +207,14 @@ class MFormer(nn.Module):
                     blocked = self.blocked(answers[-1], side)
         return answers if every_layer else answers[-1:]
 
-    def fuse(self, target: Tensor, tokens: Tensor) -> Fused:
+    def fuse(self, target: Tensor, tokens: Tensor, filling: Tensor | None = None) -> Fused:
         """Let references, B x (T + M) x C, and targets, B x C x s x s, see each other."""
         image = target.flatten(2).transpose(1, 2)
-        return Fused(self.fusion(tokens, image) + tokens, self.fusion(image, tokens) + image)
+        unseen = None if filling is None else filling[:, None]
+        return Fused(
+            self.fusion(tokens, image, unseen=unseen) + tokens,
+            self.fusion(image, tokens, unseen_others=unseen) + image,
+        )
 
     def correlate(self, identities: Tensor, image: Tensor) -> Tensor:
         """Cosines of identity tokens with all places of the target, B x T x s*s."""
@@ -247,11 +271,16 @@ class MFormer(nn.Module):
         small = F.interpolate(masks, (side, side), mode="bilinear", align_corners=False)
         return small.flatten(2).sigmoid() < 0.5
 
-    @staticmethod
-    def _apart(identities: int, count: int, device: torch.device) -> Tensor:
-        """Identity tokens see each other, and so do instance and semantic tokens."""
-        known = torch.arange(count, device=device) < identities
-        return known[:, None] != known[None]
+    def _apart(self, identities: int, tokens: Tensor, filling: Tensor | None) -> Tensor:
+        """Identity tokens see each other, and so do instance and semantic tokens; none sees what
+        fills a batch up. (T + Q + M + 1) x (T + Q + M + 1) bool, of each target where any does."""
+        known = torch.arange(tokens.shape[1], device=tokens.device) < identities
+        apart = known[:, None] != known[None]
+        if filling is None:
+            return apart
+        objects, classes = filling[:, :identities], filling[:, identities:]
+        unseen = F.pad(torch.cat([F.pad(objects, (0, self.queries)), classes], dim=1), (0, 1))
+        return apart | unseen[:, None]
 
 
 def _cosines(first: Tensor, second: Tensor) -> Tensor:

@@ -128,10 +128,7 @@ class Sine(Method):
 
     def dense(self, images: Tensor) -> Tensor:
         """The frozen features of canvases: DINOv2's patch tokens before its last norm."""
-        trunk = self.backbone.extract(images).trunk
-        if self.backbone.middle_channels:  # a CNN, whose last stage sees more of the picture
-            trunk = self.backbone.high(trunk, None)
-        return trunk
+        return self.backbone.extract(images).trunk
 
     def encode_support(
         self,

@@ -5,10 +5,11 @@ the canvas' side, s tokens per side.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from common.pair_rules import PairRules, ScaleJitter
 from model.layers import EpisodeSeeds
@@ -47,9 +48,10 @@ def pair_rules(side: int, options: SineLossOptions) -> dict[str, tuple[PairRules
 
     Args:
         side: S.
-        options: they change nothing here.
+        options: they say at which scales views are.
     """
-    rules = PairRules(ScaleJitter(side), same_image=0.5, keep="classes")
+    jitter = ScaleJitter(side, options.least_scale, options.largest_scale)
+    rules = PairRules(jitter, same_image=0.5, keep="classes")
     return {"instance": (rules, "class"), "panoptic": (rules, "class")}
 
 
@@ -68,13 +70,22 @@ def pair_losses(
         points: B.
         plain_pooling: see `model.sine.references.pool`.
     """
-    found = []
-    for row, objects in enumerate(batch.support):
-        tokens = reference_tokens(references[row : row + 1], objects, plain_pooling)
-        of_layers = former(targets[row : row + 1], *tokens, every_layer=True)
-        found.append([_answers(answer) for answer in of_layers])
-    layers = list(zip(*found, strict=True))
-    return sine_losses(layers, targets_of(batch), points)
+    tokens = [
+        reference_tokens(references[row : row + 1], objects, plain_pooling)
+        for row, objects in enumerate(batch.support)
+    ]
+    identities, classes = (_filled_up(column) for column in zip(*tokens, strict=True))
+    filling = torch.cat([identities.filling, classes.filling], dim=1)
+    layers = former(
+        *(targets, identities.tokens, classes.tokens),
+        every_layer=True,
+        filling=filling if filling.any() else None,
+    )
+    numbers = [(found.shape[1], kinds.shape[1]) for found, kinds in tokens]
+    answers = [
+        [_answers(answer, row, *number) for row, number in enumerate(numbers)] for answer in layers
+    ]
+    return sine_losses(answers, targets_of(batch), points)
 
 
 def reference_tokens(
@@ -125,11 +136,29 @@ def points_of(seeds: EpisodeSeeds, batch: int, points: int) -> list[SamplePoints
     return found
 
 
-def _answers(answer: Answer) -> Answers:
-    """Of a single target."""
+class _FilledUp(NamedTuple):
+    """Tokens of several references, of which each may have another number, in one batch."""
+
+    tokens: Tensor
+    """B x N x C."""
+    filling: Tensor
+    """Which of them are none, B x N bool."""
+
+
+def _filled_up(tokens: Sequence[Tensor]) -> _FilledUp:
+    """Join tokens, each 1 x any number x C."""
+    numbers = torch.tensor([one.shape[1] for one in tokens], device=tokens[0].device)
+    joined = pad_sequence([one[0] for one in tokens], batch_first=True)
+    places = torch.arange(joined.shape[1], device=joined.device)
+    return _FilledUp(joined, places >= numbers[:, None])
+
+
+def _answers(answer: Answer, row: int, identities: int, classes: int) -> Answers:
+    """For one target, without those for what fills the batch up."""
+    logits = answer.instance_logits[row]
     return Answers(
-        answer.identity_logits[0],
-        answer.instance_logits[0],
-        answer.identity_masks[0],
-        answer.instance_masks[0],
+        answer.identity_logits[row, :identities],
+        torch.cat([logits[:, :classes], logits[:, -1:]], dim=1),
+        answer.identity_masks[row, :identities],
+        answer.instance_masks[row],
     )

@@ -206,8 +206,10 @@ class SineVideo:
             raw[number], scores[number] = logits, score
         drawn = (raw > 0).flatten(1).any(1)
         logits = raw.masked_fill(~drawn[:, None, None], ABSENT_LOGIT)
-        if self.rules.overlap == "last":
-            logits = last_wins(logits)
+        if self.rules.overlap != "best":
+            by_score = self.rules.overlap == "score"
+            ranks = scores if by_score else torch.arange(len(scores), device=scores.device)
+            logits = highest_rank_wins(logits, ranks)
         return FramePrediction(
             logits=logits,
             quality=scores,
@@ -242,8 +244,11 @@ class Frame:
         return self.canvas.replaced(masks, self.size)
 
 
-def last_wins(logits: Tensor) -> Tensor:
-    """Logits, N x S x S, of which the last one above 0 has a pixel, whatever the others are."""
-    inside = logits > 0
-    later = inside.flip(0).cumsum(0).flip(0) - inside.long() > 0
-    return torch.where(inside & later, -logits, logits)
+def highest_rank_wins(logits: Tensor, ranks: Tensor) -> Tensor:
+    """Logits, N x S x S, of which the one of the highest rank (N; of equal ones the first) of those
+    above 0 has a pixel, whatever the others are."""
+    order = ranks.argsort(descending=True, stable=True)
+    inside = logits[order] > 0
+    taken = torch.empty_like(inside)
+    taken[order] = inside & (inside.cumsum(0) > 1)
+    return torch.where(taken, -logits, logits)

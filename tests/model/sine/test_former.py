@@ -36,7 +36,8 @@ def test_every_layer_answers(identities: int, classes: int):
 
 def test_identities_see_no_queries_and_queries_no_identities():
     model = former()
-    apart = model._apart(2, 2 + 5 + 2, torch.device("cpu"))
+    tokens = torch.zeros(1, 2 + 5 + 2, SIZE.channels)
+    apart = model._apart(2, tokens, None)
     assert not apart[:2, :2].any()
     assert apart[:2, 2:].all()
     assert apart[2:, :2].all()
@@ -49,6 +50,19 @@ def test_targets_of_a_batch_do_not_know_of_each_other():
     alone = former()(*(tensor[1:2] for tensor in given))[-1]
     torch.testing.assert_close(together.instance_masks[1:2], alone.instance_masks)
     torch.testing.assert_close(together.identity_logits[1:2], alone.identity_logits)
+
+
+def test_what_fills_a_batch_up_changes_nothing():
+    target, identities, classes = drawn(2, 16, 6, 6), drawn(2, 3, 16), drawn(2, 4, 16)
+    filling = torch.zeros(2, 3 + 4, dtype=torch.bool)
+    filling[1, [1, 2, 6]] = True  # of the second target one identity and three classes are real
+    together = former()(target, identities, classes, filling=filling)[-1]
+    alone = former()(target[1:], identities[1:, :1], classes[1:, :3])[-1]
+    close = torch.testing.assert_close
+    close(together.identity_logits[1:, :1], alone.identity_logits)
+    close(together.identity_masks[1:, :1], alone.identity_masks)
+    close(together.instance_masks[1:], alone.instance_masks)
+    close(together.instance_logits[1:, :, [0, 1, 2, 4]], alone.instance_logits)
 
 
 @pytest.mark.parametrize(("refresh", "times"), [(False, 1), (True, SIZE.layers)])

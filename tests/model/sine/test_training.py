@@ -147,3 +147,13 @@ def test_draws_are_those_of_the_release():
     assert (rules.view.low, rules.view.high, rules.view.flip) == (0.1, 2.0, 0.5)
     assert rules.view.antialias
     assert set(pair_rules(896, LOSSES)) == {"instance", "panoptic"}
+
+
+def test_other_scales_can_be_asked_for():
+    losses = SineLossOptions(least_scale=0.5, largest_scale=1.5)
+    assert losses.problems() == []
+    rules, _ = pair_rules(128, losses)["instance"]
+    assert (rules.view.side, rules.view.low, rules.view.high) == (128, 0.5, 1.5)
+    for least, largest in ((0.0, 1.0), (1.5, 0.5), (1.0, float("inf")), (float("nan"), 1.0)):
+        [problem] = SineLossOptions(least_scale=least, largest_scale=largest).problems()
+        assert problem.startswith("--least_scale")

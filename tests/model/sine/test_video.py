@@ -3,7 +3,7 @@ import torch
 
 from model.sam.sam2 import ABSENT_LOGIT
 from model.sine.network import Sine
-from model.sine.video import SineVideo, last_wins
+from model.sine.video import SineVideo, highest_rank_wins
 from tests.helpers import coloured_cells
 from tests.model.sine.conftest import shrunk_sine
 from tests.model.sine.test_network import MASK, learned
@@ -93,12 +93,28 @@ def test_objects_may_appear_later(model):
 def test_pixels_go_to_the_highest_logit_and_published_ones_to_the_last_object():
     logits = torch.tensor([[[3.0, 2.0, -1.0]], [[1.0, -2.0, 4.0]], [[-1.0, -1.0, 5.0]]])
     expected = [[[-3.0, 2.0, -1.0]], [[1.0, -2.0, -4.0]], [[-1.0, -1.0, 5.0]]]
-    assert last_wins(logits).tolist() == expected
+    assert highest_rank_wins(logits, torch.arange(3)).tolist() == expected
     both = torch.cat([GIVEN, GIVEN])
     assert step(shrunk_sine().video([]), 1, both).masks.all(0).any()
     masks = step(shrunk_sine(overlap="last").video([]), 1, both).masks
     assert not masks[0].any()
     assert masks[1].any()
+
+
+def test_pixels_go_to_the_object_of_the_highest_score_where_that_is_asked_for():
+    logits = torch.tensor([[[3.0, 2.0, -1.0]], [[1.0, -2.0, 4.0]], [[-1.0, -1.0, 5.0]]])
+    expected = [[[3.0, 2.0, -1.0]], [[-1.0, -2.0, -4.0]], [[-1.0, -1.0, 5.0]]]
+    assert highest_rank_wins(logits, torch.tensor([0.9, 0.5, 0.7])).tolist() == expected
+    of_equal_ones = highest_rank_wins(logits, torch.ones(3))
+    assert of_equal_ones.tolist() == [[[3.0, 2.0, -1.0]], [[-1.0, -2.0, 4.0]], [[-1.0, -1.0, -5.0]]]
+
+    video = shrunk_sine(overlap="score").video([])
+    low, high = (torch.full((8, 8), logit) for logit in (1.0, 2.0))
+    shown = {0: (low, 0.8), 1: (high, 0.3)}
+    video.rows = [None, None]
+    masks = video._joined(shown, torch.zeros(1, 3, 8, 8)).masks
+    assert masks[0].all()
+    assert not masks[1].any()
 
 
 def test_a_concept_is_looked_for_until_it_is_found(monkeypatch):
