@@ -18,8 +18,9 @@ TRAINING_IMAGES = {
     "coco_all": (82_783,),
 }
 """Episodes of an epoch by fold: PASCAL's lists; for COCO at most all images of train2014."""
-TEST_FRAMES = {"icvos": 99_549}
-"""Section 3 of the paper; LVOS v2 is left out, as its paper has to be asked."""
+TEST_FRAMES = {"icvos": 99_549, "davis": 1_999, "davis16": 1_376}
+"""Of IC-VOS section 3 of the paper, of DAVIS its validation videos; LVOS v2 and YouTube-VOS are
+left out, as their papers have to be asked."""
 MEMORIES = 7
 SEEDS = 5
 
@@ -47,7 +48,8 @@ def table(chosen: Sequence[tuple[Table, Sequence[Row]]], tera: float) -> str:
             trainings |= needed
             tested = row.training or row.released
             name = tested.name if tested else ""
-            evaluations[name, row.benchmark, row.shots, row.given_masks] = test or 0.0
+            how = row.given_masks, row.carried
+            evaluations[name, row.benchmark, row.shots, *how] = test or 0.0
             train = sum(needed.values())
             hours = "" if test is None else f"{_hours(train + test, tera):.1f}"
             counted = "not counted" if test is None else f"{test / 1e6:,.1f}"
@@ -146,11 +148,15 @@ def _followed(part: operations.Operations, frames: int) -> float:
 
 def _pair_evaluation_cost(row: Row, method: str) -> float | None:
     benchmark = BENCHMARKS[row.benchmark]
+    frames = TEST_FRAMES.get(row.benchmark)
+    part = OPERATIONS[method](row.model)
+    runs = max(1, len(row.folds)) * (SEEDS if benchmark.drawn else 1)
+    if frames is not None and not row.carried:  # the method follows objects itself
+        given = not benchmark.drawn and part.frame is not None
+        return frames * (part.frame if given else part.target) * runs
     if benchmark.queries is None:
         return None
-    part = OPERATIONS[method](row.model)
     images = 1 + row.shots * (benchmark.references or 0)
-    runs = max(1, len(row.folds)) * (SEEDS if benchmark.drawn else 1)
     query = images * (part.encoder + part.neck) + part.alone + part.answer
     rest = 0.0
     if row.carried:

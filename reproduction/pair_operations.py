@@ -1,7 +1,7 @@
 """Floating-point operations of methods that learn from pairs, counted without content."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
@@ -33,18 +33,31 @@ class PairOperations:
     """The same with the answers of every layer, as training needs them."""
     alone: float = 0.0
     """Frozen networks that see a target only."""
+    frame: float | None = None
+    """All of a frame of a video whose objects are given by masks; None: as of a target."""
+
+    @property
+    def target(self) -> float:
+        """A picture in which something is looked for that is known already."""
+        return self.encoder + self.neck + self.alone + self.answer
 
 
 @cache
 def sine_operations(size: str) -> PairOperations:
-    """Of SINE on the canvas of images."""
+    """Of SINE on the canvas of images, and of a frame on that of videos."""
     design = SIZES[size]
-    side = design.canvas // design.cell
+    frame = _sine_on(size, design.video_canvas).target
+    return replace(_sine_on(size, design.canvas), frame=frame)
+
+
+def _sine_on(size: str, canvas: int) -> PairOperations:
+    design = SIZES[size]
+    side = canvas // design.cell
     channels = design.former.channels
     with torch.device("meta"):
         backbone = Backbone(f"dinov2_{size}", dino(size))
         neck = Neck(design.channels, channels)
-        image = torch.empty(1, 3, design.canvas, design.canvas)
+        image = torch.empty(1, 3, canvas, canvas)
         features = torch.empty(1, design.channels, side, side)
     encoder, of_neck = giga(backbone.extract, image), giga(neck, features)
     # tensors of a real device, which autocast asks for, but without numbers; MATH is counted

@@ -86,18 +86,17 @@ def parse_flags() -> Flags:
     )
     demos = parser.add_subparsers(dest="demo", required=True, metavar=" | ".join(DEMOS))
     images, pairs, video, instances = (demos.add_parser(name) for name in DEMOS)
-    for demo, layout, folder in (
-        (images, "voc", "demo"),
-        (pairs, "voc", "demo-pairs"),
-        (video, "coco", "demo-video"),
-        (instances, "coco", "demo-instances"),
+    drawn = Path("Datasets/generated")
+    for demo, layout, folder, data in (
+        (images, "voc", "demo", drawn),
+        (pairs, "voc", "demo-pairs", drawn),
+        (video, "coco", "demo-video", drawn),
+        (instances, "coco", "demo-instances", drawn / "objects"),  # another COCO2017 than of pairs
     ):
         demo.add_argument(
             "--output", type=Path, default=Path("runs") / folder, help="folder to write"
         )
-        demo.add_argument(
-            "--datapath", type=Path, default=Path("Datasets/generated"), help="folder to draw into"
-        )
+        demo.add_argument("--datapath", type=Path, default=data, help="folder to draw into")
         for name, title in (("train", "training"), ("val", "validation")):
             _number(
                 demo, f"--{name}", DEMO_IMAGES[layout][name], f"number of {title} images to draw"
@@ -254,8 +253,9 @@ def show_video(results: dict[str, Any]) -> None:
 
 def run_instances(flags: Flags) -> dict[str, Any]:
     """Draw images with several objects, train on pairs of them, and look for objects in others."""
-    for layout in ("coco2017", "coco"):
-        draw(flags, layout, "--train", flags.train, "--val", flags.val)
+    pictures = ("--train", flags.train, "--val", flags.val)
+    draw(flags, "coco2017", *pictures, "--crowded")
+    draw(flags, "coco", *pictures)
     draw(flags, "few_shot")
     data = ("--datapath", flags.datapath, "--benchmark")
     train(

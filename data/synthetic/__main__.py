@@ -106,9 +106,16 @@ def main() -> int:
         "--seed", type=int, default=0, help="seed of all pictures (default: %(default)s)"
     )
     parser.add_argument(
+        "--crowded",
+        action="store_true",
+        help="draw more and smaller objects of more classes in each picture (of coco2017)",
+    )
+    parser.add_argument(
         "--workers", type=int, help="number of processes that draw (default: one per processor)"
     )
     flags = parser.parse_args()
+    if flags.crowded and flags.layout != "coco2017":
+        parser.error(f"--crowded is of coco2017, not of {flags.layout}")
     folder = flags.root / _FOLDERS[flags.layout]
     if flags.layout in DEMO_IMAGES:
         asked = {"train": flags.train, "val": flags.val}
@@ -120,7 +127,8 @@ def main() -> int:
             "ade20k": write_ade20k,
             "objects365": write_objects365,
         }[flags.layout]
-        write(folder, DEMO_IMAGES[flags.layout] | given, flags.seed, flags.workers)
+        how = {"crowded": flags.crowded} if flags.layout == "coco2017" else {}
+        write(folder, DEMO_IMAGES[flags.layout] | given, flags.seed, flags.workers, **how)
     elif flags.layout == "lvis":
         write_lvis(folder)
     elif flags.layout == "fss1000":

@@ -16,6 +16,7 @@ from common.errors import UsageError
 from data.annotated.catalogue import COCO
 from data.classes import COCO_CATEGORY_IDS, COCO_CLASSES
 from data.parallel import parallel_map
+from data.synthetic.drawing import SceneStyle
 from data.synthetic.objects import (
     image_id,
     listed_image,
@@ -25,7 +26,13 @@ from data.synthetic.objects import (
     write_segments,
 )
 from data.synthetic.pictures import SPLITS, Picture, describe_images, draw_picture
-from data.synthetic.style import COCO_PAIRS, encode_jpeg, write_once
+from data.synthetic.style import (
+    BENCHMARK_STYLE,
+    COCO_PAIRS,
+    CROWDED_STYLE,
+    encode_jpeg,
+    write_once,
+)
 
 _CROWD_EVERY = 5
 """Of every fifth picture of COCO 2017, objects of one class that are several become a crowd."""
@@ -34,7 +41,11 @@ _STUFF = (193, "grass-merged")
 
 
 def write_coco2017(
-    folder: Path, images: Mapping[str, int], seed: int = 0, workers: int | None = None
+    folder: Path,
+    images: Mapping[str, int],
+    seed: int = 0,
+    workers: int | None = None,
+    crowded: bool = False,
 ) -> None:
     """Write a COCO2017 folder of 80 classes with objects and segments.
 
@@ -43,17 +54,19 @@ def write_coco2017(
             the same parameters is kept.
         images: how many for "train" and "val".
         workers: processes; None takes one per processor. The files do not depend on it.
+        crowded: more and smaller objects of more classes in each picture.
 
     Raises:
         UsageError: the folder holds something else.
     """
+    style = CROWDED_STYLE if crowded else BENCHMARK_STYLE
     pictures = offset_pictures("coco2017", images, seed)
 
     def draw(unfinished: Path) -> None:
         for split in SPLITS:
             (unfinished / f"{split}2017").mkdir()
             (unfinished / "annotations" / f"panoptic_{split}2017").mkdir(parents=True)
-        write = partial(_write_coco_picture, folder=unfinished)
+        write = partial(_write_coco_picture, folder=unfinished, style=style)
         found = parallel_map(write, pictures, workers=workers, description="drawing COCO2017")
         for number, split in enumerate(SPLITS):
             own = [one for p, one in zip(pictures, found, strict=True) if p.split == number]
@@ -73,8 +86,9 @@ def write_coco2017(
 
     first = pictures[0]
     place = Path(f"{SPLITS[first.split]}2017", f"{image_id(first):012d}.jpg")
-    content = encode_jpeg(draw_picture(first, COCO_PAIRS).image)
+    content = encode_jpeg(draw_picture(first, COCO_PAIRS, style).image)
     description = describe_images("coco2017", COCO_PAIRS, images, seed)
+    description |= {"crowded": True} if crowded else {}
     write_once(folder, description, (place, content), draw)
 
 
@@ -103,10 +117,10 @@ def write_lvis(folder: Path) -> None:
 
 
 def _write_coco_picture(
-    picture: Picture, folder: Path
+    picture: Picture, folder: Path, style: SceneStyle
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Write a picture and its segments; return the annotations of both kinds."""
-    drawn, split = draw_picture(picture, COCO_PAIRS), SPLITS[picture.split]
+    drawn, split = draw_picture(picture, COCO_PAIRS, style), SPLITS[picture.split]
     number, name = image_id(picture), f"{image_id(picture):012d}"
     (folder / f"{split}2017" / f"{name}.jpg").write_bytes(encode_jpeg(drawn.image))
     objects = visible_objects(drawn, crowd=picture.number % _CROWD_EVERY == 0)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import UsageError
-from data.synthetic.drawing import random_scene
+from data.synthetic.drawing import SceneStyle, random_scene
 from data.synthetic.style import BENCHMARK_STYLE, MIN_PIXELS, SIDE
 
 SPLITS = ("train", "val")
@@ -39,12 +39,14 @@ class Drawn:
         return np.array([0, *self.classes], dtype=np.uint8)[self.instances]
 
 
-def draw_picture(picture: Picture, pairs: Mapping[int, tuple[str, str]]) -> Drawn:
+def draw_picture(
+    picture: Picture, pairs: Mapping[int, tuple[str, str]], style: SceneStyle = BENCHMARK_STYLE
+) -> Drawn:
     """Draw a scene around the picture's own class; the classes take turns."""
     random = np.random.default_rng((picture.seed, picture.split, picture.number))
     target = list(pairs.values())[picture.number % len(pairs)]
     others = [pair for pair in pairs.values() if pair != target]
-    instances, rendering = random_scene(random, SIDE, target, others, BENCHMARK_STYLE)
+    instances, rendering = random_scene(random, SIDE, target, others, style)
     class_of = {pair: number for number, pair in pairs.items()}
     classes = [class_of[instance.shape, instance.texture] for instance in instances]
     return Drawn(rendering.image, rendering.instances, rendering.mixed, classes)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from reproduction import cost, counts, operations, sine
@@ -100,7 +102,15 @@ def test_cost_of_sine(monkeypatch):
     assert cost.evaluation_cost(five) == (6 * 110 + 1) * 2300 * 10 * 5
     # references of 20 classes are encoded once for 5,000 images; 10 draws
     assert cost.evaluation_cost(BY_NAME["sine-instances"].rows[0]) == 111 * 50_000
-    assert cost.evaluation_cost(BY_NAME["sine-videos"].rows[0]) is None
+    videos = BY_NAME["sine-videos"].rows
+    # frames of DAVIS 2017, each with all that is asked of it; nothing is drawn
+    assert cost.evaluation_cost(videos[0]) == 111 * 1999
+    larger = replace(part, frame=300)
+    monkeypatch.setattr(cost, "OPERATIONS", {"sine": lambda flags: larger})
+    assert cost.evaluation_cost(videos[1]) == 300 * 1376
+    assert cost.evaluation_cost(videos[2]) is None
+    # concepts are looked for on the canvas of images; 5 seeds
+    assert cost.evaluation_cost(videos[3]) == 111 * 99_549 * 5
 
 
 def test_cost_of_other_methods_with_sam2(one_each, monkeypatch):
@@ -127,3 +137,4 @@ def test_operations_of_sine_are_those_of_its_digest():
     assert part.encoder == pytest.approx(4130, rel=0.01)
     assert part.neck == pytest.approx(7, rel=0.1)
     assert part.answer_all == pytest.approx(98, rel=0.05)
+    assert part.frame - part.answer == pytest.approx(6260, rel=0.02)  # of 1036 pixels
