@@ -107,7 +107,7 @@ from common.files import digest
 from common.logger import quiet_libraries, write_json
 from common.settings import claim_folder
 from common.visualize import write_png
-from data.sampler import episode_hash
+from data.episode_files import episode_hash
 from data.video_benchmarks import VideoBenchmark, open_video_benchmark, write_supports
 from evaluation.exposure import Exposure
 from evaluation.item_log import ItemLog

@@ -149,8 +149,9 @@ from common.settings import claim_run
 from common.trainer import Trainer
 from data.benchmarks import open_benchmark
 from data.episode import EpisodeDataset
+from data.episode_files import episode_hash
 from data.mask_tube import MaskTubeDataset, MaskTubes
-from data.sampler import EpisodeSampler, episode_hash, training_samplers
+from data.sampler import EpisodeSampler, training_samplers
 from evaluation.iou import EpisodeScores
 from evaluation.validation import held_out_images, held_out_tubes
 from model.checkpoint import frozen_fingerprint, options_of, read_checkpoint, restore_method

@@ -9,10 +9,11 @@ from common.geometry import Geometry
 from common.pair_rules import PairRules, ScaleJitter
 from data.benchmarks import EpisodeKey
 from data.episode import Episode, EpisodeDataset, Joinable
+from data.episode_files import episode_hash
 from data.marking import Marking
 from data.mixture import Mixture, pair_hash
 from data.pairs import PairDataset
-from data.sampler import EpisodeSampler, episode_hash
+from data.sampler import EpisodeSampler
 
 
 class TrainingData(Protocol):

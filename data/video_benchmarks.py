@@ -12,9 +12,9 @@ from common.kinds import REFERENCE_KINDS
 from data.benchmarks import EpisodeKey, Split
 from data.class_items import ClassItems
 from data.davis import Davis
+from data.episode_files import read_header, read_keys, write_keys
 from data.icvos import IcVos, Supports, support_split
 from data.object_items import ObjectRules, ObjectsItems
-from data.sampler import read_header, read_keys, write_keys
 from data.video_items import ItemSource
 from data.youtube_vos import YouTubeVos
 

@@ -9,18 +9,17 @@ from common.cli import option
 from common.errors import UsageError
 from data.benchmarks import EpisodeKey, Split
 from data.classes import BENCHMARKS, FOLDS_OF, TESTED, class_meanings
-from data.listed_episodes import find_episodes
-from data.options import DataOptions
-from data.sampler import (
-    SAMPLERS,
+from data.episode_files import (
     EpisodeHeader,
-    EpisodeSampler,
     episode_hash,
     is_episode_file,
     read_header,
     read_keys,
     write_keys,
 )
+from data.listed_episodes import find_episodes
+from data.options import DataOptions
+from data.sampler import SAMPLERS, EpisodeSampler
 from evaluation.exposure import Exposure, TrainingData
 
 

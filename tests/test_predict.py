@@ -10,7 +10,7 @@ import eval_image
 import predict
 from common.images import IGNORED
 from data.benchmarks import EpisodeKey
-from data.sampler import write_keys
+from data.episode_files import write_keys
 from model.predictor import InContextSegmenter
 from tests.helpers import coloured_cells, save_reference, save_tiny_checkpoint
 

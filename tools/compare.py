@@ -114,7 +114,7 @@ from common.visualize import (
     write_png,
 )
 from data.benchmarks import EpisodeKey, open_tested
-from data.sampler import read_keys
+from data.episode_files import read_keys
 from evaluation.protocol import Protocol
 from tools.compared import Compared, differences, markdown
 

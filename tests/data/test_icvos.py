@@ -8,6 +8,7 @@ from PIL import Image
 from common.errors import UsageError
 from common.geometry import Geometry
 from data.episode import read_supports
+from data.episode_files import read_keys, write_keys
 from data.icvos import (
     IcVos,
     Supports,
@@ -15,7 +16,6 @@ from data.icvos import (
     read_class_mask,
     support_split,
 )
-from data.sampler import read_keys, write_keys
 
 ITEMS = {"cats": {16: 1}, "a street": {3: 255, 1: 1}, "zoo": {22: 7}}
 """Video -> class id -> the value inside its masks."""

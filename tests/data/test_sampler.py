@@ -4,7 +4,8 @@ from types import SimpleNamespace
 import pytest
 
 from common.errors import UsageError
-from data.sampler import EpisodeSampler, episode_hash, read_header, read_keys, write_keys
+from data.episode_files import episode_hash, read_header, read_keys, write_keys
+from data.sampler import EpisodeSampler
 
 
 def made_up_split(class_lists, sampler="image"):
