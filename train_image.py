@@ -170,6 +170,7 @@ def main() -> int:
                 "held_out_miou": miou,
                 "held_out_fb_iou": scores.fb_iou(),
                 "seconds": round(time.time() - start, 1),
+                **({"skipped_updates": trainer.skipped} if trainer.skipped else {}),
             }
             log.epoch(record)
             if processes.is_main:
@@ -227,11 +228,12 @@ def train_one_epoch(trainer: Trainer, episodes: Joinable, options: Any) -> float
                 losses = trainer.losses(query, support, batch, options)
                 loss = sum(weights.get(name, 1) * loss for name, loss in losses.items())
             trainer.scaler.scale(loss / accumulate).backward()
-        totals.append(loss.item())
+        totals.append(trainer.noted(loss, batch.query_names))
         if last:
-            trainer.clip_gradients()
-            trainer.scaler.step(trainer.optimizer)
-            trainer.scaler.update()
+            if trainer.may_update():
+                trainer.clip_gradients()
+                trainer.scaler.step(trainer.optimizer)
+                trainer.scaler.update()
             trainer.optimizer.zero_grad(set_to_none=True)
             trainer.schedule.step()
             trainer.update += 1

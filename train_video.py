@@ -211,6 +211,7 @@ def main() -> int:
                 "learning_rate": trainer.schedule.get_last_lr()[0],
                 "held_out_miou": scores.miou(),
                 "seconds": round(time.time() - start, 1),
+                **({"skipped_updates": trainer.skipped} if trainer.skipped else {}),
             }
             log.epoch(record)
             if processes.is_main:
@@ -296,11 +297,12 @@ def train_one_epoch(
                 losses = trainer.losses(*queries, support, batch, options)
                 loss = sum(losses.values())
             trainer.scaler.scale(loss / accumulate).backward()
-        totals.append(loss.item())
+        totals.append(trainer.noted(loss, batch.query_names))
         if last:
-            trainer.clip_gradients()
-            trainer.scaler.step(trainer.optimizer)
-            trainer.scaler.update()
+            if trainer.may_update():
+                trainer.clip_gradients()
+                trainer.scaler.step(trainer.optimizer)
+                trainer.scaler.update()
             trainer.optimizer.zero_grad(set_to_none=True)
             trainer.schedule.step()
             trainer.update += 1

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from common.errors import UsageError
+from common.errors import Failure, UsageError
 
 Options = TypeVar("Options")
 
@@ -264,7 +264,10 @@ def answer_early(name: str, parse: Callable[[], Any]) -> None:
 
 
 def run_script(main: Callable[[], int]) -> int:
-    """Run a script's procedure; wrong use is told in plain words and gives exit code 2."""
+    """Run a script's procedure; what it raises is told in plain words.
+
+    The exit code is 2 for wrong use, and 1 for work that could not go on.
+    """
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
         return main()
@@ -273,6 +276,9 @@ def run_script(main: Callable[[], int]) -> int:
         message = str(error).rpartition(f"{UsageError.__name__}: ")[2].strip()
         print(f"error: {message}", file=sys.stderr)
         return 2
+    except Failure as error:
+        print(f"failed: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

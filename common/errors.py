@@ -1,4 +1,4 @@
-"""The exception for wrong use, of a script or of the API."""
+"""The exceptions for wrong use, of a script or of the API, and for work that cannot go on."""
 
 
 class UsageError(ValueError):
@@ -6,4 +6,11 @@ class UsageError(ValueError):
 
     Scripts print its text without a traceback and exit with code 2; libraries raise it, or plain
     ValueError, in the terms of their own arguments.
+    """
+
+
+class Failure(Exception):
+    """Work that was asked for rightly and cannot go on, such as a training that diverges.
+
+    Scripts print its text without a traceback and exit with code 1.
     """

@@ -1,6 +1,7 @@
 """What every training run has around its step: optimiser, schedule, precision, resuming."""
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
@@ -16,9 +17,13 @@ from tqdm import tqdm
 
 from common.checkpoint import read_training_state, save_checkpoint, save_training_state
 from common.distributed import Processes
-from common.errors import UsageError
+from common.errors import Failure, UsageError
 from common.optimizer import parameter_groups, rate_schedule
 from common.training_options import PRECISIONS, STATE_FILE, TrainingOptions
+
+MOST_SKIPPED = 5
+"""Updates in a row without a loss that is a number, after which a training ends."""
+_NAMES = 8
 
 Batch = TypeVar("Batch")
 
@@ -89,6 +94,10 @@ class Trainer:
             processes.device.type, enabled=options.precision == "fp16"
         )
         self.update, self.epoch, self.best = 0, 0, float("-inf")
+        self.skipped = 0
+        """Updates that were left out because a loss was no number."""
+        self._skipped_in_a_row = 0
+        self._broken: list[str] = []
         losses = losses or model
         device_ids = [processes.device] if processes.device.type == "cuda" else None
         self.losses = (
@@ -178,9 +187,57 @@ class Trainer:
         learning = [parameter for group in groups for parameter in group["params"]]
         torch.nn.utils.clip_grad_norm_(learning, self.options.clip_norm)
 
+    def noted(self, loss: Tensor, names: Sequence[str]) -> float:
+        """A batch's loss as a number; one that is none spoils its update, see `may_update`.
+
+        Args:
+            names: of the batch's episodes, for the message.
+        """
+        value = loss.item()
+        if not math.isfinite(value):
+            self._broken += names
+        return value
+
+    def may_update(self) -> bool:
+        """Whether all losses of this update, everybody's, are numbers; else it is left out.
+
+        With fp16 the scaler itself leaves it out, and lowers its factor.
+
+        Raises:
+            Failure: so many updates in a row were spoilt that nothing will be learned any more.
+        """
+        names = [*chain(*self.processes.gather(self._broken))]
+        self._broken = []
+        if not names:
+            self._skipped_in_a_row = 0
+            return True
+        self.skipped += 1
+        self._skipped_in_a_row += 1
+        told = ", ".join(names[:_NAMES]) + (", ..." if len(names) > _NAMES else "")
+        if self._skipped_in_a_row >= MOST_SKIPPED:
+            raise Failure(
+                f"the loss was no number in {MOST_SKIPPED} updates in a row, the last with {told}: "
+                "the training diverges; begin again with a lower --lr"
+            )
+        if self.is_main:
+            print(
+                f"warning: update {self.update + 1} is skipped: the loss is no number ({told})",
+                file=sys.stderr,
+            )
+        return self.scaler.is_enabled()
+
     def mean(self, values: Sequence[float]) -> float:
-        """The mean over all processes, which have as many values each."""
-        return sum(self.processes.gather(sum(values) / len(values))) / self.processes.count
+        """The mean over all processes of those values that are numbers.
+
+        Raises:
+            Failure: none is.
+        """
+        numbers = [value for value in values if math.isfinite(value)]
+        everyone = self.processes.gather((sum(numbers), len(numbers)))
+        total, count = (sum(column) for column in zip(*everyone, strict=True))
+        if not count:
+            raise Failure(f"no loss of epoch {self.epoch + 1} was a number")
+        return total / count
 
     def finish_epoch(
         self, folder: Path, weights: dict[str, Tensor], facts: dict[str, Any], score: float

@@ -180,3 +180,11 @@ def test_the_launchers_flag_is_tolerated(script, tiny_flags, tmp_path, flag):
     flags = (f"{flag}=0", "--max_iterations", 1, "--bsz", 2, "--output", tmp_path)
 
     assert script(train_image, *tiny_flags, *flags).code == 0
+
+
+def test_a_training_that_diverges_ends_and_leaves_no_weights(script, tiny_flags, tmp_path):
+    run = tmp_path / "run"
+    outcome = script(train_image, *tiny_flags, "--output", run, "--bsz", 1, "--lr", 1e30)
+    assert outcome.code == 1
+    assert "failed: the loss was no number in 5 updates in a row, the last with " in outcome.error
+    assert not (run / "last.safetensors").exists()
