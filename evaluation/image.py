@@ -23,10 +23,9 @@ from data.episode import Batch, Episode, EpisodeDataset, Joinable
 from evaluation.choices import BATCH
 from evaluation.iou import EpisodeScores
 from evaluation.item_log import Record
-from evaluation.item_results import ORIGINAL
 from evaluation.scoring_size import ORIGINAL as OWN
 from evaluation.scoring_size import ScoringSize
-from evaluation.significance import PROTOCOL, SQUARE, EpisodeAreas, interval
+from evaluation.significance import ORIGINAL, PROTOCOL, SQUARE, EpisodeAreas, interval
 from model.method import Method
 from model.method_data import Prediction
 

@@ -24,9 +24,9 @@ from data.video_items import VideoItem
 from data.videos import AnnotatedVideo
 from evaluation.jf import Summary, TubeScores, mean_summary
 from evaluation.scoring_size import ORIGINAL as OWN_SIZE
+from evaluation.significance import ORIGINAL
 from model.label_map import label_map
 
-ORIGINAL = "original_size"
 SHEET_FRAMES = 6
 """Columns of a contact sheet."""
 

@@ -16,11 +16,10 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from common.errors import UsageError
-from evaluation.item_results import ORIGINAL
 
 RESAMPLES = 10_000
-SQUARE = "square"
-"""Masks are compared at the network's size; at the pictures' own: `ORIGINAL`."""
+SQUARE, ORIGINAL = "square", "original_size"
+"""At which size masks are compared: the network's, or the pictures' own."""
 PROTOCOL = "protocol"
 """Masks are compared at the protocol's size."""
 LEVEL = 95

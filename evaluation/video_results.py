@@ -9,9 +9,9 @@ from common.images import read_image
 from common.visualize import SheetRow, contact_sheet
 from data.video_items import ItemSource
 from evaluation.item_log import Record
-from evaluation.item_results import ORIGINAL, SHEET_FRAMES, ResultFolder
+from evaluation.item_results import SHEET_FRAMES, ResultFolder
 from evaluation.jf import PRESENT, Summary, mean_summary
-from evaluation.significance import VideoScores, interval
+from evaluation.significance import ORIGINAL, VideoScores, interval
 
 
 def summarise(

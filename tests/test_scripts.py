@@ -22,6 +22,7 @@ MODULES = [
     ),
     *("tools.import_checkpoint", "tools.publish"),
     *("tools.calibrate", "tools.demo", "tools.weights", "tools.export_onnx", "tools.compare"),
+    "tools.significance",
     *("tools.benchmark", "tools.cache_features"),
 ]
 

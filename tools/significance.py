@@ -16,9 +16,9 @@ from pathlib import Path
 from common.cli import checked_options, option, run_script, script_parser
 from common.errors import UsageError
 from evaluation.item_log import ITEMS, read_items
-from evaluation.item_results import ORIGINAL
 from evaluation.significance import (
     LEVEL,
+    ORIGINAL,
     PROTOCOL,
     RESAMPLES,
     SQUARE,
