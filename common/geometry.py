@@ -106,6 +106,10 @@ class Geometry:
         outside[:height, :width] = False
         return outside
 
+    def paddings(self, sizes: Tensor) -> Tensor:
+        """`padding` of pictures of these sizes, int64 N x 2: N x S x S bool."""
+        return torch.stack([self.padding(tuple(size)) for size in sizes.tolist()])
+
     def crop(self, maps: Tensor, size: Size) -> Tensor:
         """The part of ... x S x S maps that shows a picture of some size: ... x h x w."""
         height, width = self.content(size)

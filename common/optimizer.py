@@ -1,12 +1,14 @@
-"""What learns how fast: the learning rate of every update, and what weight decay leaves alone."""
+"""What learns how fast: optimisers, the rate of every update, what weight decay leaves alone."""
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
-from torch.optim import Optimizer
+from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler
+
+from common.training_options import MOMENTUM, POWER
 
 
 def rate_factor(
@@ -20,11 +22,14 @@ def rate_factor(
         updates: of the whole training, more than `warmup`.
         drop: in steps, the first update at a tenth of the rate.
     """
+    peak = 10.0 if kind == "poly_tenfold" else 1.0
     if update < warmup:
-        return (update + 1) / warmup
+        return peak * (update + 1) / warmup
     if kind == "step":
         return 1.0 if drop is None or update < drop else 0.1
     done = (update - warmup) / (updates - warmup)
+    if kind.startswith("poly"):
+        return peak * (1 - done) ** POWER
     return 1 - done if kind == "linear" else (1 + math.cos(math.pi * done)) / 2
 
 
@@ -35,6 +40,21 @@ def rate_schedule(
     if kind == "cosine" and not warmup:
         return CosineAnnealingLR(optimizer, updates)
     return LambdaLR(optimizer, lambda update: rate_factor(update, kind, warmup, updates, drop))
+
+
+def build_optimizer(
+    kind: str, groups: list[dict[str, Any]], rate: float, decay: float
+) -> Optimizer:
+    """What makes updates of gradients.
+
+    Args:
+        kind: of `OPTIMIZERS`.
+        groups: from `parameter_groups`.
+        rate, decay: the peak learning rate and the weight decay.
+    """
+    if kind == "sgd":
+        return SGD(groups, lr=rate, momentum=MOMENTUM, weight_decay=decay)
+    return AdamW(groups, lr=rate, weight_decay=decay)
 
 
 def parameter_groups(

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from common.checkpoint import read_training_state, save_checkpoint, save_training_state
 from common.distributed import Processes
 from common.errors import Failure, UsageError
-from common.optimizer import parameter_groups, rate_schedule
+from common.optimizer import build_optimizer, parameter_groups, rate_schedule
 from common.training_options import PRECISIONS, STATE_FILE, TrainingOptions
 
 MOST_SKIPPED = 5
@@ -79,13 +79,9 @@ class Trainer:
                 f"--warmup {options.warmup}: there are {self.updates} updates, and the rate has "
                 "to fall"
             )
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(
-                model, options.lr, options.weight_decay, rates or {}, options.undecayed
-            ),
-            lr=options.lr,
-            weight_decay=options.weight_decay,
-        )
+        speed = (options.lr, options.weight_decay)
+        groups = parameter_groups(model, *speed, rates or {}, options.undecayed)
+        self.optimizer = build_optimizer(options.optimizer, groups, *speed)
         drop = options.drop_after and options.drop_after * self.epoch_length
         self.schedule = rate_schedule(
             self.optimizer, options.schedule, options.warmup, self.updates, drop

@@ -11,8 +11,14 @@ PRECISIONS = {"fp32": None, "bf16": "bfloat16", "fp16": "float16"}
 """Name -> what PyTorch calls the type to which a forward pass is lowered."""
 STATE_FILE = "state.pt"
 """In a run's folder, what resuming needs."""
-SCHEDULES = ("cosine", "step", "linear")
-"""How the rate falls: to zero along a cosine or a line, or in one step to a tenth."""
+OPTIMIZERS = ("adamw", "sgd")
+MOMENTUM = 0.9
+"""Of SGD."""
+SCHEDULES = ("cosine", "step", "linear", "poly", "poly_tenfold")
+"""How the rate falls: to zero along a cosine, a line or a curve, or in one step to a tenth. In
+"poly_tenfold" the peak is ten times the rate that was asked for, as in PFENet's program."""
+POWER = 0.9
+"""Of the curve: what is left of the updates to this power."""
 UNDECAYED = ("nothing", "layer_norms", "vectors")
 """What weight decay leaves alone: nothing; LayerNorm modules and embeddings; or embeddings and all
 that has one dimension or none: norms of any kind, biases, temperatures."""
@@ -25,16 +31,20 @@ class TrainingOptions:
     epochs: int = option(50, "passes over the training episodes")
     bsz: int = option(2, "episodes per process and step")
     accumulate: int = option(1, "steps whose gradients make one update")
-    lr: float = option(1e-4, "peak learning rate of AdamW")
+    optimizer: str = option(
+        "adamw", f"what makes updates of gradients; sgd has a momentum of {MOMENTUM}", OPTIMIZERS
+    )
+    lr: float = option(1e-4, "peak learning rate")
     schedule: str = option(
         "cosine",
-        "how the rate falls, per update: to zero along a cosine or a line, or (step) to a tenth "
-        "after --drop_after epochs",
+        "how the rate falls, per update: to zero along a cosine, a line or a curve of the power "
+        f"{POWER} (poly; poly_tenfold begins at ten times --lr, as PFENet's program does), or "
+        "(step) to a tenth after --drop_after epochs",
         SCHEDULES,
     )
     warmup: int = option(0, "updates in which the rate rises to its peak, before it falls")
     drop_after: int | None = option(None, "with --schedule step: epochs at the full rate")
-    weight_decay: float = option(1e-5, "weight decay of AdamW")
+    weight_decay: float = option(1e-5, "weight decay")
     undecayed: str = option(
         "nothing",
         "what weight decay leaves alone; vectors: embeddings, norms, biases and single numbers",

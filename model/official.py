@@ -134,13 +134,17 @@ def _backbones() -> dict[str, OfficialFile]:
         f"resnet{depth}": OfficialFile(
             f"resnet{depth}_v2.pth",
             NONE_STATED,
-            f"ResNet-{depth} with a deep stem: dc_sam, vrp_sam",
+            f"ResNet-{depth} with a deep stem: dc_sam, vrp_sam, pfenet",
             folder,
         )
         for depth in (50, 101)
     }
     files = {
-        "vgg16": ("vgg16_bn-6c64b313.pth", "VGG-16 with BatchNorm: dc_sam, vrp_sam", 553_507_600),
+        "vgg16": (
+            "vgg16_bn-6c64b313.pth",
+            "VGG-16 with BatchNorm: dc_sam, vrp_sam, pfenet",
+            553_507_600,
+        ),
         "swin_b": ("swin_b-68c6b09e.pth", "Swin-B: dc_sam", 351_654_600),
         "resnet50_torchvision": (
             "resnet50-11ad3fa6.pth",

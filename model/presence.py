@@ -102,6 +102,19 @@ def object_logit(presence: Tensor, drawn: Tensor) -> Tensor:
     return torch.where(drawn, _SURE * presence.clamp_min(0.01), -_SURE)
 
 
+def mean_sureness(logits: Tensor, inside: Tensor) -> Tensor:
+    """Mean over pixels of the probability of what was decided; B in [0.5, 1].
+
+    SegIC's program computes it where references come from several pictures.
+
+    Args:
+        logits: B x H x W.
+        inside: which pixels count, B x H x W bool.
+    """
+    sureness = logits.float().abs().sigmoid() * inside
+    return sureness.flatten(1).sum(1) / inside.flatten(1).sum(1).clamp_min(1)
+
+
 def mean_inside(features: Tensor, mask: Tensor) -> Tensor:
     """Mean of B x C x S x S features over a mask, B x 1 x H x W: B x C, 0 for an empty mask."""
     small = F.interpolate(mask, size=features.shape[-2:], mode="area")

@@ -13,6 +13,8 @@ from model.insid3.config import Insid3Options
 from model.matcher.config import MatcherOptions
 from model.method_options import LossOptions
 from model.persam.config import PerSamFOptions, PerSamOptions
+from model.pfenet.config import HYPER_PARAMETERS as PFENET_HYPER_PARAMETERS
+from model.pfenet.config import PfenetLossOptions, PfenetOptions
 from model.sansa.config import HYPER_PARAMETERS as SANSA_HYPER_PARAMETERS
 from model.sansa.config import SansaOptions
 from model.segic.config import HYPER_PARAMETERS as SEGIC_HYPER_PARAMETERS
@@ -72,8 +74,9 @@ class Entry:
     are made of it, and what is drawn first, a "class" or an "image"; None: it learns from
     episodes, which may be made of pairs, too."""
     read_published: "Callable[..., tuple[Any, dict[str, Tensor]]] | None" = None
-    """Options and weights of a checkpoint of the method's own published program, by its path; and,
-    where the method prompts a SAM that the file does not hold, by that SAM's variant."""
+    """Options and weights of a checkpoint of the method's own published program, by its path and
+    what the file does not tell: the variant of the SAM that the method prompts, or (PFENet) the
+    benchmark whose sizes it was trained with."""
     is_published: Callable[[Collection[str]], bool] = _never
     """Whether tensors of these names, without `module.`, are of such a checkpoint."""
     steps: Later | None = None
@@ -153,6 +156,16 @@ METHODS: dict[str, Entry] = {
         hyper_parameters=VRP_SAM_HYPER_PARAMETERS,
         read_published=Later("vrp_sam.released_names", "read_release"),
         is_published=Later("vrp_sam.released_names", "is_release"),
+    ),
+    "pfenet": Entry(
+        title="PFENet",
+        options=PfenetOptions,
+        build=Later("pfenet.builder", "build_pfenet"),
+        restore=Later("pfenet.builder", "restore_pfenet"),
+        hyper_parameters=PFENET_HYPER_PARAMETERS,
+        losses=PfenetLossOptions,
+        read_published=Later("pfenet.released_names", "read_release"),
+        is_published=Later("pfenet.released_names", "is_release"),
     ),
     "persam": Entry(
         title="PerSAM",

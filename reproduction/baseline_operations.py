@@ -13,6 +13,7 @@ from model.backbones.dino import Dino, vit_14
 from model.layers import sine_position
 from model.matcher.builder import IMAGE_SIZE as MATCHER_SIZE
 from model.matcher.settings import SETTINGS
+from model.pfenet.network import Pfenet
 from model.sam.segmenter import SegmenterFeatures
 from model.vrp_sam.builder import build_generator
 from model.vrp_sam.config import VrpSamOptions
@@ -75,6 +76,24 @@ def vrp_sam_operations(backbone: str) -> PairOperations:
 
 
 @cache
+def pfenet_operations(backbone: str, image_size: int, scales: str) -> PairOperations:
+    """Of PFENet."""
+    with torch.device("meta"):
+        network = Backbone(backbone, BUILDERS[backbone]({}))
+        model = Pfenet(network, image_size, scales).eval().requires_grad_(False)
+        images = torch.empty(1, 3, image_size, image_size)
+        extracted = network.extract(images)
+        high = network.high(extracted.trunk, None)
+        query = model.reduce_query(extracted.middle)
+        prototype, prior = torch.empty(1, query.shape[1], 1, 1), torch.empty(1, 1, *high.shape[2:])
+    frozen = giga(network.extract, images) + giga(network.high, extracted.trunk, None)
+    reduced = giga(model.reduce_query, extracted.middle)
+    answer = giga(model.enrichment, query, prototype, prior)
+    compared = 2 * high.shape[1] * prior.numel() ** 2 / 1e9
+    return PairOperations(frozen, reduced, answer, answer, alone=compared)
+
+
+@cache
 def persam_operations() -> PairOperations:
     """Of PerSAM, and of PerSAM-F, whose two numbers are learned at no price that counts."""
     answer = PASSES * decode(PROMPT_TOKENS)
@@ -95,6 +114,9 @@ def matcher_operations() -> PairOperations:
 
 
 BASELINE_OPERATIONS: Mapping[str, Callable[[Mapping[str, object]], PairOperations]] = {
+    "pfenet": lambda flags: pfenet_operations(
+        str(flags["backbone"]), int(str(flags["image_size"])), str(flags["scales"])
+    ),
     "vrp_sam": lambda flags: vrp_sam_operations(str(flags["backbone"])),
     "persam": lambda flags: persam_operations(),
     "persam_f": lambda flags: persam_operations(),

@@ -47,17 +47,21 @@ VRP_SAM_ALL_CLASSES = _vrp_sam("coco_all", "resnet50")
 """For IC-VOS."""
 
 
-def _paper(columns: tuple[str, ...], printed: str) -> Mapping[str, float]:
+def paper_numbers(columns: tuple[str, ...], printed: str) -> Mapping[str, float]:
+    """Numbers of all columns as a paper prints them, or the mean alone."""
     numbers = [float(number) for number in printed.split()]
     return dict(zip(columns if len(numbers) > 1 else (MEAN,), numbers, strict=True))
 
 
 def _images(name: str, label: str, printed: str, benchmark: str, **measured: object) -> Row:
-    return replace(Row(name, label, _paper(IMAGE_COLUMNS, printed), benchmark), **measured)
+    return replace(Row(name, label, paper_numbers(IMAGE_COLUMNS, printed), benchmark), **measured)
 
 
-def _carried(name: str, label: str, printed: str, **measured: object) -> Row:
-    row = Row(name, f"{label} + SAM 2", _paper(VIDEO_COLUMNS, printed), "icvos", carried=True)
+def carried(name: str, label: str, printed: str, **measured: object) -> Row:
+    """A row of IC-VOS: SAM 2 carries on what a method finds on the first frame."""
+    row = Row(
+        name, f"{label} + SAM 2", paper_numbers(VIDEO_COLUMNS, printed), "icvos", carried=True
+    )
     return replace(row, **measured)
 
 
@@ -86,10 +90,10 @@ TABLE_3 = tuple(
     for benchmark, printed in zip(("coco", "pascal"), papers, strict=True)
 )
 TABLE_4 = (
-    _carried("persam", "PerSAM", "32.23 36.81 34.52", released=PERSAM),
-    _carried("persam_f", "PerSAM-F", "31.52 36.83 34.18", released=PERSAM_F),
-    _carried("matcher", "Matcher", "26.88 24.00 20.44", released=MATCHER),
-    _carried("vrp_sam", "VRP-SAM", "50.77 56.30 53.53", training=VRP_SAM_ALL_CLASSES),
+    carried("persam", "PerSAM", "32.23 36.81 34.52", released=PERSAM),
+    carried("persam_f", "PerSAM-F", "31.52 36.83 34.18", released=PERSAM_F),
+    carried("matcher", "Matcher", "26.88 24.00 20.44", released=MATCHER),
+    carried("vrp_sam", "VRP-SAM", "50.77 56.30 53.53", training=VRP_SAM_ALL_CLASSES),
 )
 TABLE_12 = (
     _images(

@@ -39,6 +39,24 @@ def table_14_vrp_sam() -> Mapping[str, float]:
     return {"FLOPs (G)": (2 * frozen + learned) / 2, "parameters (M)": parameters / MILLION}
 
 
+def table_14_pfenet() -> Mapping[str, float]:
+    """The same of PFENet with ResNet-50, at the size of PASCAL."""
+    import torch
+
+    from model.checkpoint import learnable_weights
+    from model.pfenet.builder import build_pfenet
+    from model.pfenet.config import PfenetOptions
+    from reproduction.baseline_operations import pfenet_operations
+
+    options = PfenetOptions(random_weights=True)
+    part = pfenet_operations(options.backbone, options.image_size, options.scales)
+    with torch.device("meta"):
+        learned = learnable_weights(build_pfenet(options))
+    parameters = sum(parameter.numel() for parameter in learned.values())
+    total = 2 * (part.encoder + part.neck) + part.answer
+    return {"FLOPs (G)": total / 2, "parameters (M)": parameters / MILLION}
+
+
 def tuned_parameters(training: Training) -> Mapping[str, float]:
     """Table 10: the parameters of SAM 2 that a training on mask tubes changes, in millions."""
     from model.backbones.backbone import BUILDERS, Backbone

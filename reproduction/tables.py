@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from reproduction import baselines, counts, kinds, segic, sine
+from reproduction import baselines, counts, kinds, pfenet, segic, sine
 from reproduction import trainings as t
 from reproduction.recipe import FOLDS, IMAGE_COLUMNS, MEAN, VIDEO_COLUMNS, Row, Table, Training
 
@@ -87,8 +87,9 @@ DC_SAM = (
             )
             for benchmark, paper in zip(("coco", "pascal"), papers, strict=True)
         )
-        + baselines.TABLE_3,
-        note="The paper quotes VRP-SAM.",
+        + baselines.TABLE_3
+        + pfenet.TABLE_3,
+        note="The paper quotes VRP-SAM and PFENet.",
     ),
     Table(
         "table4",
@@ -96,7 +97,7 @@ DC_SAM = (
         VIDEO_COLUMNS,
         (
             *baselines.TABLE_4,
-            _other_method("PFENet", "62.07 66.45 64.26"),
+            *pfenet.TABLE_4,
             _other_method("HDMNet", "53.07 57.49 55.28"),
             _other_method("AMNet", "53.51 58.36 55.94"),
             _videos("dc_sam", "DC-SAM", t.TUBES_BOTH, _DC_SAM_ICVOS),
@@ -105,7 +106,8 @@ DC_SAM = (
         "methods that are not here lie in first_frames/NAME beside the data: "
         "VIDEO/Annotations/CLASS/FRAME.png. The paper feeds prompts of PerSAM, Matcher and VRP-SAM "
         "to SAM 2 instead, and does not say which. J&F of Matcher is as it prints it. Each is "
-        "scored in its own square (PerSAM's 1024 with padding, Matcher's 518, else 512).",
+        "scored in its own square (PerSAM's 1024 and PFENet's 641 with padding, Matcher's 518, "
+        "else 512).",
     ),
     Table(
         "table5",
@@ -191,9 +193,10 @@ DC_SAM = (
         IMAGE_COLUMNS,
         (
             *baselines.TABLE_12,
+            *pfenet.TABLE_12,
             _images("resnet50", "ResNet-50", t.RESNET50["coco"], "76.5", "coco2pascal"),
         ),
-        note="The paper quotes VRP-SAM.",
+        note="The paper quotes VRP-SAM and PFENet.",
     ),
     Table(
         "table13",
@@ -214,6 +217,10 @@ DC_SAM = (
             Row(
                 *("vrp_sam", "VRP-SAM", {"FLOPs (G)": 218.949, "parameters (M)": 1.6}),
                 counted=counts.table_14_vrp_sam,
+            ),
+            Row(
+                *("pfenet", "PFENet", {"FLOPs (G)": 207.582, "parameters (M)": 10.8}),
+                counted=counts.table_14_pfenet,
             ),
             *(
                 Row(
@@ -241,5 +248,5 @@ DC_SAM = (
         note="The paper draws its numbers and does not print them; those of 25 are in table 3.",
     ),
 )
-TABLES = (*DC_SAM, *segic.TABLES, *sine.TABLES, *kinds.TABLES)
+TABLES = (*DC_SAM, *segic.TABLES, *sine.TABLES, *pfenet.TABLES, *kinds.TABLES)
 BY_NAME = {table.name: table for table in TABLES}

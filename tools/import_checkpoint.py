@@ -1,15 +1,18 @@
-"""Turn a checkpoint of DC-SAM's or VRP-SAM's released program into one of this project.
+"""Turn a checkpoint of DC-SAM's, VRP-SAM's or PFENet's program into one of this project.
 
     python -m tools.import_checkpoint best.pt --out pascal_fold0.safetensors --sam_model vit_h
+    python -m tools.import_checkpoint best.pth --out pfenet.safetensors --sizes coco
 
 Whose it is its tensors' names tell. The result holds the frozen backbone too, so that it needs no
-other file than SAM's; of DC-SAM's video model it holds all of SAM 2 as well and needs none.
+other file than SAM's; of DC-SAM's video model it holds all of SAM 2 as well and needs none, nor
+does PFENet.
 """
 
 import argparse
 from pathlib import Path
 
 from common.cli import answer_early, run_script
+from model.pfenet.config import SIZES, PfenetOptions
 from model.sam.names import SAM_MODELS
 
 
@@ -31,6 +34,12 @@ def parse_options() -> argparse.Namespace:
         help="variant of SAM it was trained with, which the image model's file does not tell "
         "(default: largest)",
     )
+    parser.add_argument(
+        "--sizes",
+        choices=SIZES,
+        help="benchmark whose sizes PFENet was trained with, which its file does not tell "
+        "(default: pascal)",
+    )
     return parser.parse_args()
 
 
@@ -46,17 +55,19 @@ from model.dc_sam.parts_options import PartsOptions
 def main() -> int:
     flags = parse_options()
     program = published_by(flags.checkpoint)
-    if not issubclass(program.options, PartsOptions):
+    if issubclass(program.options, PartsOptions):
+        untold = flags.sam_model
+    elif program.options is PfenetOptions:
+        untold = flags.sizes
+    else:
         raise UsageError(
             f"{flags.checkpoint} is of {program.title}, which reads such files as they are"
         )
-    options, weights = program.read_published(flags.checkpoint, flags.sam_model)
+    options, weights = program.read_published(flags.checkpoint, untold)
     refuse_problems(options)
     save_checkpoint(flags.out, weights, imported_facts(options, flags.checkpoint))
-    print(
-        f"{flags.out}: {program.title}, {len(weights)} tensors; {options.backbone}, "
-        f"{options.segmenter}, {options.num_query} prompt tokens, wiring of the {options.wiring}"
-    )
+    known = ", ".join(f"{name} {value}" for name, value in options.to_json().items() if value)
+    print(f"{flags.out}: {program.title}, {len(weights)} tensors; {known}")
     return 0
 
 

@@ -19,6 +19,7 @@ from model.backbones.resnet import SIZES, ResNet, ResNetSize
 from model.backbones.swin import SwinB
 from model.backbones.vgg import Vgg16
 from model.correspondence import shrink_mask
+from model.official_paths import official_path
 from model.weights import load_strictly, read_weights
 
 TINY_WEIGHTS = ROOT / "segment-anything" / "tiny_backbone.safetensors"
@@ -141,6 +142,27 @@ def build_backbone(name: str, weights: Path | None) -> Backbone:
     if weights is not None:
         load_strictly(network, network.rename_official(state), weights)
     return Backbone(name, network)
+
+
+def frozen_backbone(
+    name: str, weights: Path | None = None, random: bool = False, shrunk: bool = False
+) -> Backbone:
+    """Build a frozen backbone of what a method's flags say.
+
+    Args:
+        weights: a file of it; None: the official one in the folder of weights.
+        random: leave the weights random, and read no file.
+        shrunk: the same, with few and narrow layers.
+
+    Raises:
+        UsageError: see `build_backbone`.
+    """
+    if shrunk:
+        return Backbone(name, SHRUNK[name]())
+    if random:
+        return Backbone(name, BUILDERS[name]({}))
+    official = weights is None and name != "tiny"
+    return build_backbone(name, official_path(name) if official else weights)
 
 
 def _with_stem_of(state: Mapping[str, Tensor], name: str) -> ResNetSize:

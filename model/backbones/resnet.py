@@ -92,6 +92,12 @@ class ResNet(nn.Module):
         """Stage 4 of stage-3 features."""
         return self.layer4(stage3)
 
+    def dilate_evenly(self) -> None:
+        """Dilate the first blocks of stages 3 and 4 like the others of their stage, as PFENet's."""
+        for stage in (self.layer3, self.layer4):
+            first, last = stage[0].conv2, stage[-1].conv2
+            first.dilation, first.padding = last.dilation, last.padding
+
     def rename_official(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The tensors of an official file, less the classifier's."""
         return {name: value for name, value in state.items() if not name.startswith("fc.")}

@@ -5,16 +5,12 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from model.backbones.backbone import BUILDERS, SHRUNK, Backbone, build_backbone
+from model.backbones.backbone import Backbone, frozen_backbone
 from model.dc_sam.parts_options import PartsOptions
 from model.dc_sam.prompted_sam import PromptedSam
-from model.official_paths import official_path
 from model.sam.adapters import adapter_names, add_adapters
 from model.sam.segmenter import Segmenter
-from model.sam.variants import (
-    build_segmenter,
-    segmenter_weights,
-)
+from model.sam.variants import build_segmenter, segmenter_weights
 from model.weights import load_strictly
 
 SomeModel = TypeVar("SomeModel", bound=PromptedSam)
@@ -36,15 +32,8 @@ def build_parts(
     sam_weights = None
     if read_segmenter and not options.random:
         sam_weights = options.sam_weights or segmenter_weights(version, name)
-    if options.shrunk:
-        backbone = Backbone(options.backbone, SHRUNK[options.backbone]())
-    elif options.random_weights or not read_backbone:
-        backbone = Backbone(options.backbone, BUILDERS[options.backbone]({}))
-    else:
-        backbone_weights = options.backbone_weights
-        if backbone_weights is None and options.backbone != "tiny":
-            backbone_weights = official_path(options.backbone)
-        backbone = build_backbone(options.backbone, backbone_weights)
+    random = options.random_weights or not read_backbone
+    backbone = frozen_backbone(options.backbone, options.backbone_weights, random, options.shrunk)
     return backbone, build_segmenter(version, name, sam_weights, options.shrunk)
 
 

@@ -163,7 +163,9 @@ class PerSamImages(Method):
         embedding, target = images.sam.embedding.float(), support.target.mean
         size = (self.image_size, self.image_size)
         logits = F.interpolate(found.low[:, None], size, mode="bilinear", align_corners=False)[:, 0]
-        logits = logits.masked_fill(self._padding(images).to(logits.device), ABSENT_LOGIT)
+        logits = logits.masked_fill(
+            self.geometry.paddings(images.sizes).to(logits.device), ABSENT_LOGIT
+        )
         inside = F.adaptive_avg_pool2d((logits > 0).float()[:, None], embedding.shape[-1])
         resemblance = F.cosine_similarity((embedding * inside).sum((2, 3)), target, dim=1)
         best = cosine_map(embedding, target).flatten(1).amax(1)
@@ -178,18 +180,15 @@ class PerSamImages(Method):
         sizes = [tuple(size) for size in images.sizes.tolist()]
         return [Frame(size, self.geometry.content(size), self.image_size) for size in sizes]
 
-    def _padding(self, images: Pictures) -> Tensor:
-        """Which places of each square show no picture, B x S x S bool."""
-        sizes = [tuple(size) for size in images.sizes.tolist()]
-        return torch.stack([self.geometry.padding(size) for size in sizes])
-
     def cells(self, images: Pictures, masks: Tensor) -> Tensor:
         """The places of the embedding that are each mask's, N x s x s bool."""
         side = self.segmenter.embedding_size
         if self.rules.mask_value is None:
             return target_cells(masks, side)
         values = masks.float() * self.rules.mask_value
-        values = values.masked_fill(self._padding(images).to(masks.device), torch.nan)
+        values = values.masked_fill(
+            self.geometry.paddings(images.sizes).to(masks.device), torch.nan
+        )
         cells = released_mask(values, side) > 0
         if not cells.flatten(1).any(1).all():
             raise ValueError("empty support mask: nothing is left of it as the release reads masks")

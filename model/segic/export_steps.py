@@ -9,9 +9,10 @@ D channels of the decoder; one picture and one concept at a time.
 import torch
 
 from model.export_step import ExportStep, Values
+from model.presence import mean_sureness
 from model.segic.features import Entities, SegicSupport
 from model.segic.hints import reference_direction
-from model.segic.network import Segic, mean_sureness
+from model.segic.network import Segic
 from model.segic.text import sentence_about
 
 

@@ -16,7 +16,7 @@ from model.backbones.backbone import Backbone
 from model.layers import EpisodeSeeds
 from model.method import Method
 from model.method_data import Prediction
-from model.presence import PresenceScale, presence_signals
+from model.presence import PresenceScale, mean_sureness, presence_signals
 from model.sam.sam2 import ABSENT_LOGIT
 from model.sam.segmenter import NOT_A_POINT, POINT_NEGATIVE, POINT_POSITIVE, DecodedMasks
 from model.sam.video_wiring import STREAMING, VideoWiring
@@ -218,7 +218,7 @@ class Segic(Method):
 
     def prediction(self, images: SegicFeatures, support: SegicSupport, low: Tensor) -> Prediction:
         """Of one concept in B images, by logits of the decoder, B x 4S x 4S."""
-        padding = self.padding(images.sizes).to(low.device)
+        padding = self.geometry.paddings(images.sizes).to(low.device)
         raw = self.enlarge(low)
         logits = raw.masked_fill(padding, ABSENT_LOGIT)
         quality = mean_sureness(raw, ~padding)
@@ -242,20 +242,3 @@ class Segic(Method):
             ValueError: `prompt_every` is negative.
         """
         return SegicVideo(self, supports, prompt_every)
-
-    def padding(self, sizes: Tensor) -> Tensor:
-        """Which places of each square show no picture, B x M x M bool."""
-        return torch.stack([self.geometry.padding(tuple(size)) for size in sizes.tolist()])
-
-
-def mean_sureness(logits: Tensor, inside: Tensor) -> Tensor:
-    """Mean over pixels of the probability of what was decided; B in [0.5, 1].
-
-    The released program computes it where references come from several pictures.
-
-    Args:
-        logits: B x H x W.
-        inside: which pixels count, B x H x W bool.
-    """
-    sureness = logits.float().abs().sigmoid() * inside
-    return sureness.flatten(1).sum(1) / inside.flatten(1).sum(1).clamp_min(1)

@@ -133,6 +133,22 @@ def test_schedules_of_the_learning_rate():
     rising = rates_of(schedule="linear", warmup=4)
     assert rising == pytest.approx([0.25, 0.5, 0.75, 1.0, *(1 - k / 8 for k in range(8))])
     assert rates_of(warmup=2)[:3] == pytest.approx([0.5, 1.0, 1.0])
+    curve = [(1 - k / 12) ** 0.9 for k in range(12)]
+    assert rates_of(schedule="poly") == pytest.approx(curve)
+    assert rates_of(schedule="poly_tenfold") == pytest.approx([10 * rate for rate in curve])
+    assert rates_of(schedule="poly_tenfold", warmup=4)[:5] == pytest.approx([2.5, 5, 7.5, 10, 10])
+
+
+def test_sgd_goes_on_in_the_direction_it_had():
+    trainer = make_trainer(optimizer="sgd", schedule="linear", lr=0.1, weight_decay=0.5)
+    weight = trainer.model.weight
+    nn.init.ones_(weight)
+    for gradient in (1.0, 0.0):
+        trainer.optimizer.zero_grad()
+        weight.grad = torch.full_like(weight, gradient)
+        trainer.optimizer.step()
+    # 1 + 0.5 x 1 = 1.5, so 1 - 0.15 = 0.85; 0.9 x 1.5 + 0.5 x 0.85 = 1.775, so 0.85 - 0.1775
+    torch.testing.assert_close(weight.detach(), torch.full((1, 2), 0.6725))
 
 
 def test_a_rate_that_never_falls_is_refused():
@@ -204,6 +220,7 @@ def test_only_what_decides_the_weights_is_compared_when_a_run_goes_on():
         {"epochs": 1},
         {"seed": 1},
         {"precision": "bf16"},
+        {"optimizer": "sgd"},
         {"schedule": "linear"},
         {"warmup": 1},
         {"drop_after": 1},

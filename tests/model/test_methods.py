@@ -20,6 +20,7 @@ TINY = {
     "sansa": {"sam_model": "tiny", "image_size": 64},
     "sine": {"size": "tiny"},
     "segic": {"size": "tiny"},
+    "pfenet": {"backbone": "tiny", "image_size": 64, "scales": "shares", "width": 16},
     "vrp_sam": {"backbone": "tiny", "sam_model": "tiny", "image_size": 64},
 }
 PHOTOS = [coloured_cells(1), coloured_cells(2, (40, 90)), coloured_cells(3, (64, 64))]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.presence import PresenceScale, presence_signals
+from model.presence import PresenceScale, mean_sureness, presence_signals
 from tests.helpers import random_episodes, tiny_model
 
 LEFT, RIGHT = [[9.0, -9.0], [9.0, -9.0]], [[-9.0, 9.0], [-9.0, 9.0]]
@@ -73,3 +73,9 @@ def test_presence_is_the_score_times_sam_2s_own_and_0_for_an_empty_mask(
     expected = 0 if empty else factor * float(model.presence_scale(found.signals))
     assert float(found.presence) == pytest.approx(expected)
     assert expected > 0.01 or empty
+
+
+def test_sureness_counts_what_is_inside():
+    logits = torch.tensor([[[0.0, 100.0], [-100.0, 3.0]]])
+    inside = torch.tensor([[[True, True], [True, False]]])
+    assert mean_sureness(logits, inside).item() == pytest.approx((0.5 + 1 + 1) / 3)

@@ -33,6 +33,13 @@ def test_table_14_of_vrp_sam():
     assert ours["FLOPs (G)"] == pytest.approx(219.09, abs=0.01)
 
 
+def test_table_14_of_pfenet():
+    ours = counts.table_14_pfenet()
+    assert ours["parameters (M)"] == 10.817034
+    # 207.582 in the paper
+    assert ours["FLOPs (G)"] == pytest.approx(206.60, abs=0.01)
+
+
 @pytest.mark.parametrize("fold", range(4))
 def test_table_11(fold):
     assert counts.shifted_classes(fold) == BY_NAME["table11"].rows[fold].paper
@@ -121,6 +128,15 @@ def test_cost_of_other_methods_with_sam2(one_each, monkeypatch):
     assert cost.training_cost(row.training) == (200 + 1000 + 3) * 82_783 * 50
     # the first frame of each video, then the four parts of SAM 2 on every frame; 5 seeds
     assert cost.evaluation_cost(row) == (1201 * 369 + 4 * 99_549) * 5
+
+
+def test_cost_of_pfenet(one_each, monkeypatch):
+    part = PairOperations(encoder=100, neck=20, answer=1, answer_all=1, alone=1000)
+    monkeypatch.setattr(cost, "OPERATIONS", {"pfenet": lambda flags: part})
+    _, five = BY_NAME["pfenet"].rows[2:4]
+    # both images and the prior; what learns counts three times; PASCAL's four folds
+    assert cost.training_cost(five.training) == (200 + 1000 + 3 * 41) * 15_196 * 200
+    assert cost.evaluation_cost(five) == (6 * 120 + 1000 + 1) * 1000 * 4 * 5
 
 
 def test_operations_of_matcher_are_those_of_its_digest():

@@ -10,7 +10,7 @@ from model.sam.segmenter import NOT_A_POINT, POINT_POSITIVE
 from model.segic.decoder import OTHER, OWN
 from model.segic.features import Entities
 from model.segic.hints import Correspondence, Hints
-from model.segic.network import Segic, mean_sureness
+from model.segic.network import Segic
 from model.segic.text import INSTANCE, NO_TEXT
 from tests.helpers import coloured_cells
 from tests.model.segic.conftest import build
@@ -162,12 +162,6 @@ def test_pictures_of_different_sizes_share_a_batch(model, images, masks):
     assert (both.logits[0, :, 56:] < -1000).all()
     assert (both.logits[1, 56:] < -1000).all()
     assert (both.logits[1, :56] > -1000).all()
-
-
-def test_sureness_counts_what_is_inside():
-    logits = torch.tensor([[[0.0, 100.0], [-100.0, 3.0]]])
-    inside = torch.tensor([[[True, True], [True, False]]])
-    assert mean_sureness(logits, inside).item() == pytest.approx((0.5 + 1 + 1) / 3)
 
 
 @torch.no_grad()
