@@ -19,6 +19,7 @@ from evaluation.protocol import (
     protocol_names,
 )
 from evaluation.scoring_size import ScoringSize
+from evaluation.subject import SubjectOptions, parse_subject
 
 OF_SCRIPT = {
     "eval_image.py": TESTED,
@@ -116,3 +117,13 @@ def test_a_number_in_domain_is_no_strict_one(name, word, told):
     assert results["protocol"] == name
     assert results["protocol_size"] == "512 squashed"
     assert results["protocol_changes"] == told
+
+
+def test_a_named_protocol_gives_flags_their_values(monkeypatch, tmp_path):
+    words = ("--method", "sansa", "--datapath", str(tmp_path), "--protocol", "a847_present")
+    monkeypatch.setattr("sys.argv", ["eval_semantic.py", *words, "--references", "training"])
+    groups = (SemanticOptions, SubjectOptions)
+    (options, _), _ = parse_subject("", groups, "eval_semantic.py")
+    found = (options.benchmark, options.form, options.self_reference, options.a847_shifted_names)
+    assert found == ("a847", "present", "silenced", True)
+    assert str(options.followed) == "protocol a847_present, references training"
