@@ -18,6 +18,7 @@ from model.fetching import ensure
 from model.method import Method
 from model.presence import PresenceScale
 from model.registry import DEFAULT_METHOD, METHODS, Entry
+from model.weights import OFFICIAL
 from model.weights import read_weights as read_foreign_weights
 
 
@@ -53,10 +54,13 @@ def published_by(path: Path) -> Entry:
 
 
 def imported_facts(options: Any, path: Path) -> dict[str, Any]:
-    """What is known of a checkpoint of a published program: not what it was trained on."""
+    """What is known of a checkpoint of a published program: what it was trained on by its name."""
+    names = (n for n, file in OFFICIAL.items() if path.name in (file.file, *file.other_names))
+    data = options.data_of(next(names, path.name))
     return {
         "method": options.method,
         "model": options.to_json(),
+        **({"data": data} if data else {}),
         "imported_from": path.name,
     }
 

@@ -56,6 +56,15 @@ class MethodOptions:
         """Why what it builds is of no use before a training; None: public weights are enough."""
         return None
 
+    @staticmethod
+    def data_of(released: str) -> dict[str, Any]:
+        """What a published file was trained on, as a header's "data"; empty: not known.
+
+        Args:
+            released: its name in `model.weights.OFFICIAL`, or that of another file.
+        """
+        return {}
+
     def trained_on(self) -> dict[str, Any] | None:
         """Benchmark, fold and sources, as a header's "data", that public weights were trained on
         for the task itself; empty: not known; None: no training on any class."""

@@ -70,14 +70,16 @@ class SansaOptions(OfficialNetworksOptions):
         return None if self.random or self.sam_model != "sam2_hiera_l" else GENERALIST
 
     def trained_on(self) -> dict[str, Any] | None:
+        return None if self.released is None else self.data_of(self.released)
+
+    @staticmethod
+    def data_of(released: str) -> dict[str, Any]:
         """By the names of the files, which their authors gave them."""
-        if self.released is None:
-            return None
-        strict = re.search(r"(coco|lvis)_fold(\d)|(fss)", self.released)
+        strict = re.search(r"(coco|lvis)_fold(\d)|(fss)", released)
         if strict:
             benchmark = {"coco": "coco", "lvis": "lvis92i"}.get(strict[1], "fss1000")
             return {"benchmark": benchmark, "fold": int(strict[2] or 0)}
-        if not re.search("generalist|universal", self.released):
+        if not re.search("generalist|universal", released):
             return {}
         return trained_on_all("ade20k_semantic", "lvis", "paco_part")
 

@@ -21,6 +21,8 @@ in the released program. *dense*: every one of them, and the mean over the answe
 it."""
 INSTRUCTIONS = ("geometric", "visual", "meta")
 """What hints are: the map with its click, mean features, and words."""
+PUBLISHED_SOURCES = ("ade20k_semantic", "coco_instance", "lvis")
+"""What released decoders saw beside COCO's masks of classes."""
 FRESH = "fresh"
 RELEASED = "segic_l_160k"
 """The decoder of the paper's main table."""
@@ -151,10 +153,11 @@ class SegicOptions(OfficialNetworksOptions):
         return not self.hashes_words and (self.text == "name" or not stored_path().is_file())
 
     def trained_on(self) -> dict[str, Any] | None:
-        """COCO's masks of classes and of objects, ADE20K and LVIS."""
-        if self.released is None:
-            return None
-        return trained_on_all("ade20k_semantic", "coco_instance", "lvis")
+        return None if self.released is None else trained_on_all(*PUBLISHED_SOURCES)
+
+    @staticmethod
+    def data_of(released: str) -> dict[str, Any]:
+        return trained_on_all(*PUBLISHED_SOURCES) if released.startswith("segic_l_") else {}
 
     def to_json(self) -> dict[str, Any]:
         """As everywhere; of a decoder from a file it says the file's name."""

@@ -26,6 +26,8 @@ FITS = ("whole", "squashed", "video")
 videos were."""
 CHANNEL_ORDERS = ("rgb", "bgr")
 RELEASE = "sine"
+PUBLISHED_SOURCES = ("ade20k_panoptic", "coco_panoptic", "objects365")
+"""What the released weights saw beside COCO's masks of classes."""
 FRESH = "fresh"
 _PAPER = {
     "released": FRESH,
@@ -215,10 +217,11 @@ class SineOptions(OfficialNetworksOptions):
         return f"weights were published for size l, none for {self.size}"
 
     def trained_on(self) -> dict[str, Any] | None:
-        """The released weights saw COCO, ADE20K and Objects365."""
-        if not self.source:
-            return None
-        return trained_on_all("ade20k_panoptic", "coco_panoptic", "objects365")
+        return trained_on_all(*PUBLISHED_SOURCES) if self.source else None
+
+    @staticmethod
+    def data_of(released: str) -> dict[str, Any]:
+        return trained_on_all(*PUBLISHED_SOURCES) if released == RELEASE else {}
 
     def to_json(self) -> dict[str, Any]:
         """As everywhere; of released weights from a file it says the file's name."""

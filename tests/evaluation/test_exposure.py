@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -8,8 +9,12 @@ from common.errors import UsageError
 from eval_video import exposure_of
 from evaluation.episodes import TestedData
 from evaluation.exposure import Exposure, TrainingData
+from model.checkpoint import imported_facts
+from model.dc_sam.config import DcSamOptions
 from model.method_options import trained_on_all
 from model.sansa.config import SansaOptions
+from model.segic.config import SegicOptions
+from model.sine.config import SineOptions
 
 
 def trained_on(benchmark: str, fold: int = 0) -> dict:
@@ -179,6 +184,23 @@ def test_what_is_not_known_of_a_data_set_is_not_claimed():
 def test_public_weights_tell_by_their_names_what_they_learned(adapters, data):
     facts = {"data": SansaOptions(adapters=adapters).trained_on()}
     assert TrainingData.of(facts) == (data and TrainingData(*data))
+
+
+@pytest.mark.parametrize(
+    ("options", "file", "told"),
+    [
+        (SansaOptions(), "adapter_coco_fold2.pth", "coco fold 2"),
+        (SansaOptions(), "mine.pth", None),
+        (SegicOptions(), "segic_dinov2_l_80kx12e.pth", "coco_all with ade20k, coco, lvis"),
+        (SegicOptions(), "decoder.pth", None),
+        (SineOptions(), "pytorch_model.bin", "coco_all with ade20k, coco, objects365"),
+        (SineOptions(), "last.bin", None),
+        (DcSamOptions(), "fold0.pt", None),
+    ],
+)
+def test_a_published_file_tells_by_its_name_what_it_learned(options, file, told):
+    trained = TrainingData.of(imported_facts(options, Path("somewhere", file)))
+    assert (trained and trained.told) == told
 
 
 def test_a_header_of_another_benchmark_decides_for_itself():
