@@ -49,7 +49,7 @@ class Truthful:
         self.images = images
         self.calls = []
 
-    def encode(self, images, support_only=False, sizes=None):
+    def features(self, images, support_only=False, sizes=None):
         return images
 
     def encode_support(self, images, masks, kinds=None, names=None):
