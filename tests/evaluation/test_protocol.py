@@ -19,7 +19,7 @@ from evaluation.protocol import (
     protocol_names,
 )
 from evaluation.scoring_size import ScoringSize
-from evaluation.subject import SubjectOptions, parse_subject
+from evaluation.subject_options import SubjectOptions, parse_subject
 
 OF_SCRIPT = {
     "eval_image.py": TESTED,
