@@ -4,14 +4,15 @@
     python -m tools.significance runs/reproduction/evaluate/persam/icvos-1shot-carried OTHER
 
 Each is a folder of results of `eval_image.py` or `eval_video.py`, or one that holds such folders
-(folds, seeds), which then have the same names in both: the measure is their mean. Episodes, or
-videos with all their objects, are drawn anew, the same for both; of images the measure is mIoU, of
-videos J&F.
+(folds, seeds), which then have the same names in both: the measure is their mean, and its standard
+deviation over seeds is told. Episodes, or videos with all their objects, are drawn anew, the same
+for both; of images the measure is mIoU, of videos J&F. Of one folder alone only that is told.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean, stdev
 
 from common.cli import checked_options, option, run_script, script_parser
 from common.errors import UsageError
@@ -57,27 +58,43 @@ class SignificanceOptions:
 def main() -> int:
     parser = script_parser(__doc__, (SignificanceOptions,))
     parser.prog = "python -m tools.significance"
-    parser.add_argument("runs", nargs=2, type=Path, metavar="FOLDER", help="folders of results")
+    parser.add_argument(
+        "runs", nargs="+", type=Path, metavar="FOLDER", help="one or two folders of results"
+    )
     namespace = parser.parse_args()
     [options] = checked_options((SignificanceOptions,), namespace)
     folders = [parts_of(folder) for folder in namespace.runs]
+    if len(folders) > 2:
+        raise UsageError(f"two folders can be compared, not {len(folders)}")
     names = [
         [part.relative_to(folder) for part in parts]
         for folder, parts in zip(namespace.runs, folders, strict=True)
     ]
-    if names[0] != names[1]:
+    if names[0] != names[-1]:
         first, other = (", ".join(map(str, some)) for some in names)
         raise UsageError(f"the folders hold other parts: {first}; and {other}")
     scores = [[read_scores(part, options) for part in parts] for parts in folders]
     drawn = {"resamples": options.resamples, "seed": options.seed}
     for folder, runs in zip(namespace.runs, scores, strict=True):
-        print(f"{_shown(interval(runs, **drawn))}  {folder}")
-    found = paired_interval(*scores, **drawn)
-    verdict = "more than chance" if found.differs else "no more than chance may be"
+        print(f"{_shown(interval(runs, **drawn))}{_over_seeds(names[0], runs)}  {folder}")
+    if len(scores) > 1:
+        found = paired_interval(*scores, **drawn)
+        verdict = "more than chance" if found.differs else "no more than chance may be"
+        print(f"{_shown(found, '+')}  difference: {verdict}")
     units = sum(map(len, scores[0]))
-    print(f"{_shown(found, '+')}  difference: {verdict}")
     print(f"{LEVEL} % intervals of {options.resamples:,} resamples of {units} episodes or videos")
     return 0
+
+
+def _over_seeds(names: Sequence[Path], runs: Sequence[Scores]) -> str:
+    """The standard deviation (of a sample) over seeds of the mean of their folds, if there are."""
+    values: dict[str, list[float]] = {}
+    for name, run in zip(names, runs, strict=True):
+        if name.name.startswith("seed"):
+            values.setdefault(name.name, []).append(interval([run], resamples=1).value)
+    if len(values) < 2:
+        return ""
+    return f" ± {stdev(map(fmean, values.values())):.2f} over {len(values)} seeds"
 
 
 def parts_of(folder: Path) -> list[Path]:

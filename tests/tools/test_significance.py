@@ -47,6 +47,18 @@ def test_methods_on_the_same_episodes_are_told_apart(script, tmp_path):
     assert "  +0.00 [  +0.00,   +0.00]  difference: no more than chance may be" in square.output
 
 
+def test_one_folder_tells_its_deviation_over_seeds(script, tmp_path):
+    for fold, seed, inside in ((0, 0, 6), (1, 0, 8), (0, 1, 7), (1, 1, 9)):
+        write_images(tmp_path / "a" / f"fold{fold}" / f"seed{seed}", [inside, inside])
+    outcome = script(significance, tmp_path / "a", "--resamples", 50)
+    assert outcome.code == 0, outcome.error
+    # seed 0: the mean of 60 and 80; seed 1: of 70 and 90; deviation 10 / sqrt(2)
+    assert outcome.output.startswith("  75.00 [  75.00,   75.00] ± 7.07 over 2 seeds  ")
+    assert len(outcome.output.splitlines()) == 2
+    three = script(significance, *[tmp_path / "a"] * 3)
+    assert "two folders can be compared, not 3" in three.error
+
+
 def test_videos_are_compared_at_their_own_size(script, tmp_path):
     write_videos(tmp_path / "a", {"x": 70.0, "y": 50.0})
     write_videos(tmp_path / "b", {"x": 50.0, "y": 70.0})
