@@ -6,7 +6,7 @@ A laptop, generated images:   python train_image.py --preset tiny --datapath Dat
 
 A run's folder holds TensorBoard logs, log.jsonl, last.safetensors, best.safetensors (chosen on
 held-out images of the training classes, never on the test classes) and state.pt, from which
---resume continues.
+--resume continues. SIGTERM saves the state after the present update; the exit code is then 75.
 """
 
 from dataclasses import dataclass
@@ -83,6 +83,7 @@ from common.errors import UsageError
 from common.kinds import kinds_of
 from common.logger import RunLogger, quiet_libraries
 from common.settings import claim_run
+from common.stopping import StopSignal
 from common.trainer import Trainer
 from data.benchmarks import open_benchmark
 from data.class_index import name_some
@@ -108,7 +109,7 @@ from model.weights import load_strictly
 def main() -> int:
     data, sources, model_options, losses, training, run = parse_options()
     quiet_libraries()
-    with process_group(training.device) as processes:
+    with process_group(training.device) as processes, StopSignal() as stop:
         benchmark = open_benchmark(data, processes, lambda b: [b.training, b.held_out])
         torch.manual_seed(training.seed)
         model = METHODS[model_options.method].build(model_options).to(processes.device)
@@ -128,7 +129,7 @@ def main() -> int:
             )
             items = TrainingPairs(mixture) if of_pairs else MixtureEpisodes(mixture, marking)
         say_what_is_left_out(items, processes)
-        trainer = Trainer(model, training, processes, items.per_epoch)
+        trainer = Trainer(model, training, processes, items.per_epoch, stop=stop)
         drawn = items.facts()
         facts = {
             "method": model.name,
@@ -144,15 +145,17 @@ def main() -> int:
         deciding |= {"method": facts["method"], "frozen": facts["frozen"]}
         groups = (facts["model"], facts["data"], facts["losses"], deciding)
         settings = {name: value for group in groups for name, value in group.items()}
-        claim_run(run.folder, settings, run.resume, processes)
-        if run.resume:
+        claim_run(run.folder, settings, run.begun, processes)
+        if run.begun:
             weights = trainer.resume(run.folder)
             load_strictly(model, weights, run.folder, learnable_weights(model))
         model.store = open_store(model, facts["model"], run, processes.is_main, run.store_features)
-        log = RunLogger(run.folder, processes)
+        log = RunLogger(run.folder, processes, trainer.update)
         while not trainer.finished:
             start = time.time()
             loss = train_one_epoch(trainer, items.at(trainer.epoch), losses)
+            if trainer.stopped:
+                return trainer.leave(run.folder, learnable_weights(model))
             scores, sheet = held_out_images(
                 model,
                 validation,

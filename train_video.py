@@ -146,6 +146,7 @@ from common.cli import to_json
 from common.distributed import Processes, process_group
 from common.logger import RunLogger, quiet_libraries
 from common.settings import claim_run
+from common.stopping import StopSignal
 from common.trainer import Trainer
 from data.benchmarks import open_benchmark
 from data.episode import EpisodeDataset
@@ -167,7 +168,7 @@ from model.weights import load_strictly
 def main() -> int:
     stage, model_options, losses, training, run = parse_options()
     quiet_libraries()
-    with process_group(training.device) as processes:
+    with process_group(training.device) as processes, StopSignal() as stop:
         benchmark = open_benchmark(stage.data, processes, lambda b: [b.training, b.held_out])
         model, model_options, tuned = build(stage, model_options, training, processes)
         model.refuse_shots(stage.nshot)
@@ -177,7 +178,8 @@ def main() -> int:
         )
         computed = TubeLoss(model) if stage.tubes else model
         rates = {"segmenter.": stage.sam_lr}
-        trainer = Trainer(model, training, processes, sampler.episodes_per_epoch, computed, rates)
+        length = sampler.episodes_per_epoch
+        trainer = Trainer(model, training, processes, length, computed, rates, stop)
         saved = learning | tuned
         facts = {
             "method": model.name,
@@ -194,15 +196,18 @@ def main() -> int:
         deciding |= {"method": facts["method"], "frozen": facts["frozen"]}
         groups = (facts["model"], facts["data"], facts["stage"], facts["losses"], deciding)
         settings = {name: value for group in groups for name, value in group.items()}
-        claim_run(run.folder, settings, run.resume, processes)
-        if run.resume:
+        claim_run(run.folder, settings, run.begun, processes)
+        if run.begun:
             load_strictly(model, trainer.resume(run.folder), run.folder, saved)
         model.store = open_store(model, facts["model"], run, processes.is_main, run.store_features)
-        log = RunLogger(run.folder, processes)
+        log = RunLogger(run.folder, processes, trainer.update)
         while not trainer.finished:
             start = time.time()
             episodes = training_data(sampler, stage, trainer, model)
             loss = train_one_epoch(trainer, episodes, stage.tubes, losses)
+            weights = {name: v for name, v in model.state_dict().items() if name in saved}
+            if trainer.stopped:
+                return trainer.leave(run.folder, weights)
             scores, sheet = validate(model, validation, stage, run, training, processes)
             record = {
                 "epoch": trainer.epoch + 1,
@@ -217,7 +222,6 @@ def main() -> int:
             if processes.is_main:
                 log.picture(record["update"], "held-out classes", sheet)
             facts["metrics"] = record
-            weights = {name: v for name, v in model.state_dict().items() if name in saved}
             trainer.finish_epoch(run.folder, weights, facts, record["held_out_miou"])
         log.close()
         if processes.is_main:

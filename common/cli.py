@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from common.errors import Failure, UsageError
+from common.errors import AGAIN, Failure, UsageError
+from common.watch import LostProcess
 
 Options = TypeVar("Options")
 
@@ -266,7 +267,8 @@ def answer_early(name: str, parse: Callable[[], Any]) -> None:
 def run_script(main: Callable[[], int]) -> int:
     """Run a script's procedure; what it raises is told in plain words.
 
-    The exit code is 2 for wrong use, and 1 for work that could not go on.
+    The exit code is 2 for wrong use, 1 for work that could not go on, and `AGAIN` where another
+    process was lost.
     """
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
@@ -279,6 +281,9 @@ def run_script(main: Callable[[], int]) -> int:
     except Failure as error:
         print(f"failed: {error}", file=sys.stderr)
         return 1
+    except LostProcess as error:
+        print(f"error: {error}", file=sys.stderr)
+        return AGAIN
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from common.errors import UsageError
+from common.watch import LostProcess, Watch
 
 if TYPE_CHECKING:
     import torch
@@ -46,6 +47,17 @@ class Processes:
         values: list[Any] = [None] * self.count
         distributed.all_gather_object(values, value)
         return values
+
+    def any(self, value: bool) -> bool:
+        """Whether a value is true in any process."""
+        if self.count == 1:
+            return value
+        import torch
+        from torch import distributed
+
+        found = torch.tensor(float(value), device=self.device)
+        distributed.all_reduce(found, distributed.ReduceOp.MAX)
+        return bool(found.item())
 
     def wait(self) -> None:
         """Let all processes arrive here before any goes on."""
@@ -109,6 +121,10 @@ def process_group(device: str = "auto") -> Iterator[Processes]:
     """Join the other processes, if `torchrun` (or torch.distributed.launch) started several.
 
     The backend is nccl on CUDA and gloo elsewhere.
+
+    Raises:
+        LostProcess: another process ended while this one waited for it; where waiting cannot be
+            interrupted, this process ends with a line and the exit code `AGAIN`.
     """
     count = int(os.environ.get("WORLD_SIZE", 1))
     rank = int(os.environ.get("RANK", 0))
@@ -124,7 +140,14 @@ def process_group(device: str = "auto") -> Iterator[Processes]:
 
     backend = "nccl" if chosen.type == "cuda" else "gloo"
     distributed.init_process_group(backend, timeout=timedelta(hours=2))
+    processes = Processes(rank, count, chosen)
     try:
-        yield Processes(rank, count, chosen)
+        with Watch(rank, count, os.environ["MASTER_ADDR"], processes.gather) as watch:
+            try:
+                yield processes
+            except RuntimeError as error:  # a collective call, without the other one
+                if watch.has_lost():
+                    raise LostProcess(watch.line()) from error
+                raise
     finally:
         distributed.destroy_process_group()

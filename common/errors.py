@@ -1,5 +1,8 @@
 """The exceptions for wrong use, of a script or of the API, and for work that cannot go on."""
 
+AGAIN = 75
+"""Exit code: nothing is wrong with the command, and given again it goes on (EX_TEMPFAIL)."""
+
 
 class UsageError(ValueError):
     """Something a person has to change: an argument, a path, a broken file.

@@ -18,11 +18,28 @@ from common.files import write_atomically
 class RunLogger:
     """The logs of one run's folder."""
 
-    def __init__(self, folder: Path, processes: Processes) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # takes seconds
+    def __init__(self, folder: Path, processes: Processes, update: int = 0) -> None:
+        """Go on with the logs of a run, without what was written after its state was saved.
 
-        self.folder, self.writes = folder, processes.is_main
-        self.board = SummaryWriter(str(folder / "tensorboard")) if self.writes else None
+        Args:
+            update: how many updates the run has made.
+        """
+        self.folder, self.writes, self.board = folder, processes.is_main, None
+        if self.writes:
+            from torch.utils.tensorboard import SummaryWriter  # takes seconds
+
+            self._forget_after(update)
+            self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=update + 1)
+
+    def _forget_after(self, update: int) -> None:
+        path = self.folder / "log.jsonl"
+        if not path.is_file():
+            return
+        *lines, _ = path.read_text().split("\n")  # what a kill cut off has no end
+        kept = [line for line in lines if json.loads(line)["update"] <= update]
+        text = "".join(f"{line}\n" for line in kept)
+        if text != path.read_text():
+            write_atomically(path, lambda place: place.write_text(text))
 
     def epoch(self, record: dict[str, Any]) -> None:
         """What came out of an epoch of training: a line, curves, and a word on the terminal."""

@@ -36,6 +36,9 @@ class RunOptions(CacheOptions):
     output: Path | None = option(None, "the run's folder (default: runs/LOGPATH)")
     logpath: str = option("image", "name of the run's folder under runs/")
     resume: bool = option(False, "continue the run in that folder where it stopped")
+    resume_if_begun: bool = option(
+        False, "continue that run, or begin it: for torchrun --max-restarts and schedulers"
+    )
     validation_episodes: int = option(
         100, "held-out episodes of training classes scored each epoch"
     )
@@ -63,12 +66,16 @@ class RunOptions(CacheOptions):
     def folder(self) -> Path:
         return self.output or Path("runs") / self.logpath
 
+    @property
+    def begun(self) -> bool:
+        """Whether the folder holds a run that can be continued."""
+        return (self.folder / STATE_FILE).is_file()
+
     def problems(self) -> list[str]:
         found = super().problems()
-        begun = (self.folder / STATE_FILE).is_file()
-        if self.resume and not begun:
+        if self.resume and not self.begun:
             found.append(f"--resume: nothing to continue in {self.folder} (no {STATE_FILE})")
-        if not self.resume and begun:
+        if not (self.resume or self.resume_if_begun) and self.begun:
             found.append(f"{self.folder} holds a run already: add --resume or choose --output")
         if self.validation_episodes < 1:
             found.append("--validation_episodes must be at least 1")

@@ -17,8 +17,9 @@ from tqdm import tqdm
 
 from common.checkpoint import read_training_state, save_checkpoint, save_training_state
 from common.distributed import Processes
-from common.errors import Failure, UsageError
+from common.errors import AGAIN, Failure, UsageError
 from common.optimizer import build_optimizer, parameter_groups, rate_schedule
+from common.stopping import StopSignal, outlive_stop_signal
 from common.training_options import PRECISIONS, STATE_FILE, TrainingOptions
 
 MOST_SKIPPED = 5
@@ -48,6 +49,7 @@ class Trainer:
         episodes_per_epoch: int,
         losses: nn.Module | None = None,
         rates: Mapping[str, float] | None = None,
+        stop: StopSignal | None = None,
     ) -> None:
         """What of the model requires gradients learns.
 
@@ -55,11 +57,13 @@ class Trainer:
             losses: what is called to compute the losses, made of the model's own weights
                 (default: the model).
             rates: the learning rate of parameters whose names start so, as a part of `options.lr`.
+            stop: where a scheduler's wish to stop shows.
 
         Raises:
-            UsageError: an epoch has fewer episodes than an update takes, or the rate would rise in
-                all updates.
+            UsageError: an epoch has fewer episodes than an update takes, so many processes cannot
+                share an update, or the rate would rise in all updates.
         """
+        options = options.shared_by(processes.count)
         self.model, self.options, self.processes = model, options, processes
         self.device, self.is_main = processes.device, processes.is_main
         self.update_size = options.bsz * options.accumulate * processes.count
@@ -94,6 +98,10 @@ class Trainer:
         """Updates that were left out because a loss was no number."""
         self._skipped_in_a_row = 0
         self._broken: list[str] = []
+        self.stopped = False
+        """Whether a scheduler asked to stop, and all processes ended after the same update."""
+        self._stop = stop or StopSignal()
+        self._epoch_losses: list[float] = []
         losses = losses or model
         device_ids = [processes.device] if processes.device.type == "cuda" else None
         self.losses = (
@@ -113,7 +121,8 @@ class Trainer:
     def batches(self, episodes: Dataset) -> tqdm:
         """This process's batches of what is left of the epoch, `accumulate` of them an update.
 
-        Which episodes make up an update depends on its size only, not on who computes them.
+        Which episodes make up an update depends on its size only, not on who computes them. Where
+        a scheduler asks to stop, they end after an update and `stopped` says so.
 
         Args:
             episodes: of this epoch; its `join` puts several of them into a batch.
@@ -121,19 +130,38 @@ class Trainer:
         Returns:
             The batches under a progress bar.
         """
-        updates = min(self.epoch_length, self.updates - self.update)
-        counted = Subset(episodes, range(updates * self.update_size))
+        first = self.update - self.epoch * self.epoch_length
+        last = min(self.epoch_length, self.updates - self.epoch * self.epoch_length)
+        left = Subset(episodes, range(first * self.update_size, last * self.update_size))
         processes = self.processes
         loader = DataLoader(
-            counted,
+            left,
             self.options.bsz,
-            sampler=DistributedSampler(counted, processes.count, processes.rank, shuffle=False),
+            sampler=DistributedSampler(left, processes.count, processes.rank, shuffle=False),
             num_workers=self.options.nworker,
             collate_fn=episodes.join,
             pin_memory=self.device.type == "cuda",
+            worker_init_fn=outlive_stop_signal,
         )
         title = f"epoch {self.epoch + 1}/{math.ceil(self.updates / self.epoch_length)}"
-        return tqdm(loader, title, unit="batch", disable=not self.is_main)
+        return tqdm(
+            self._until_stopped(loader),
+            *(title, len(loader)),
+            unit="batch",
+            disable=not self.is_main,
+        )
+
+    def _until_stopped(self, loader: DataLoader) -> Iterator[Any]:
+        """Batches until the scheduler asks to stop, or the epoch ends; always whole updates."""
+        for number, batch in enumerate(loader):
+            if number % self.options.accumulate == 0 and self._is_stopped():
+                return
+            yield batch
+        self._is_stopped()  # validation may take longer than a scheduler waits
+
+    def _is_stopped(self) -> bool:
+        self.stopped = self.processes.any(self._stop.asked)
+        return self.stopped
 
     def weighed(
         self, batches: Iterable[Batch], terms: Callable[[Batch], Mapping[str, float]]
@@ -222,42 +250,63 @@ class Trainer:
             )
         return self.scaler.is_enabled()
 
-    def mean(self, values: Sequence[float]) -> float:
-        """The mean over all processes of those values that are numbers.
+    def mean(self, losses: Sequence[float]) -> float:
+        """The mean of the epoch's losses so far that are numbers, over all processes.
+
+        Args:
+            losses: of this process's batches since the run began or went on; NaN is returned
+                where it was asked to stop before the first.
 
         Raises:
-            Failure: none is.
+            Failure: none is a number.
         """
-        numbers = [value for value in values if math.isfinite(value)]
-        everyone = self.processes.gather((sum(numbers), len(numbers)))
-        total, count = (sum(column) for column in zip(*everyone, strict=True))
-        if not count:
+        numbers = [one for one in losses if math.isfinite(one)]
+        self._epoch_losses += chain(*self.processes.gather(numbers))
+        if not self._epoch_losses:
+            if self.stopped:
+                return math.nan
             raise Failure(f"no loss of epoch {self.epoch + 1} was a number")
-        return total / count
+        # rounded once, so that neither processes nor a stop in the middle show
+        return math.fsum(self._epoch_losses) / len(self._epoch_losses)
 
     def finish_epoch(
         self, folder: Path, weights: dict[str, Tensor], facts: dict[str, Any], score: float
     ) -> None:
         """Write `last`, `best` if the score is the best yet, and what resuming needs."""
         self.epoch += 1
+        self._epoch_losses = []
         improved = score > self.best
         self.best = max(score, self.best)
         if self.processes.is_main:
-            state = {
-                "weights": {name: value.cpu() for name, value in weights.items()},
-                "optimizer": self.optimizer.state_dict(),
-                "schedule": self.schedule.state_dict(),
-                "scaler": self.scaler.state_dict(),
-                "update": self.update,
-                "epoch": self.epoch,
-                "best": self.best,
-                "seed": self.options.seed,
-            }
             if improved:
                 save_checkpoint(folder / "best.safetensors", weights, facts)
             save_checkpoint(folder / "last.safetensors", weights, facts)
-            save_training_state(folder / STATE_FILE, state)
+            save_training_state(folder / STATE_FILE, self._state(weights))
         self.processes.wait()
+
+    def leave(self, folder: Path, weights: dict[str, Tensor]) -> int:
+        """Write what resuming needs in the middle of an epoch; returns the script's exit code."""
+        if self.processes.is_main:
+            save_training_state(folder / STATE_FILE, self._state(weights))
+            print(
+                f"stopped by SIGTERM after update {self.update} of {self.updates}; --resume "
+                f"continues from {folder / STATE_FILE}"
+            )
+        self.processes.wait()
+        return AGAIN
+
+    def _state(self, weights: dict[str, Tensor]) -> dict[str, Any]:
+        return {
+            "weights": {name: value.cpu() for name, value in weights.items()},
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "update": self.update,
+            "epoch": self.epoch,
+            "epoch_losses": self._epoch_losses,
+            "best": self.best,
+            "seed": self.options.seed,
+        }
 
     def resume(self, folder: Path) -> dict[str, Tensor]:
         """Continue where the run in this folder stopped; returns the weights to load.
@@ -273,6 +322,7 @@ class Trainer:
         self.schedule.load_state_dict(state["schedule"])
         self.scaler.load_state_dict(state["scaler"])
         self.update, self.epoch, self.best = state["update"], state["epoch"], state["best"]
+        self._epoch_losses = state.get("epoch_losses", [])
         return state["weights"]
 
 

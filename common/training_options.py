@@ -1,11 +1,12 @@
 """How a model is trained, as flags."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from common.cli import option, to_json
 from common.distributed import DEVICES
+from common.errors import UsageError
 
 PRECISIONS = {"fp32": None, "bf16": "bfloat16", "fp16": "float16"}
 """Name -> what PyTorch calls the type to which a forward pass is lowered."""
@@ -31,6 +32,10 @@ class TrainingOptions:
     epochs: int = option(50, "passes over the training episodes")
     bsz: int = option(2, "episodes per process and step")
     accumulate: int = option(1, "steps whose gradients make one update")
+    update_size: int | None = option(
+        None,
+        "episodes of one update, however many processes there are: --accumulate follows from it",
+    )
     optimizer: str = option(
         "adamw", f"what makes updates of gradients; sgd has a momentum of {MOMENTUM}", OPTIMIZERS
     )
@@ -66,6 +71,8 @@ class TrainingOptions:
             for name in ("epochs", "bsz", "accumulate")
             if getattr(self, name) < 1
         ]
+        if self.update_size is not None and self.accumulate != 1:
+            found.append("--update_size says how much is accumulated: leave out --accumulate")
         if not 0 < self.lr < math.inf:
             found.append(f"--lr must be above 0 and finite, not {self.lr}")
         if self.weight_decay == math.inf:
@@ -86,6 +93,22 @@ class TrainingOptions:
 
     def deciding(self, update_size: int) -> dict[str, Any]:
         """What decides the weights, however many processes share an update's episodes."""
-        left_out = ("bsz", "accumulate", "nworker", "device")
+        left_out = ("bsz", "accumulate", "update_size", "nworker", "device")
         decisions = {n: v for n, v in to_json(self).items() if n not in left_out}
         return {**decisions, "episodes_per_update": update_size}
+
+    def shared_by(self, processes: int) -> "TrainingOptions":
+        """The options with as many accumulated steps as `update_size` asks for.
+
+        Raises:
+            UsageError: so many processes cannot share an update evenly.
+        """
+        if self.update_size is None:
+            return self
+        accumulate, rest = divmod(self.update_size, self.bsz * processes)
+        if rest or not accumulate:
+            raise UsageError(
+                f"--update_size {self.update_size} is no multiple of --bsz {self.bsz} times "
+                f"{processes} processes"
+            )
+        return replace(self, accumulate=accumulate)

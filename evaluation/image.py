@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from common.distributed import Processes, synchronize
 from common.geometry import Geometry
+from common.stopping import outlive_stop_signal
 from common.trainer import autocast
 from data.benchmarks import EpisodeKey
 from data.episode import Batch, Episode, EpisodeDataset, Joinable
@@ -190,7 +191,13 @@ def batches(
     """
     cut = [list(range(i, min(i + BATCH, len(episodes)))) for i in range(0, len(episodes), BATCH)]
     mine = [cut[number] for number in processes.share(len(cut))]
-    loader = DataLoader(episodes, batch_sampler=mine, num_workers=workers, collate_fn=episodes.join)
+    loader = DataLoader(
+        episodes,
+        batch_sampler=mine,
+        num_workers=workers,
+        collate_fn=episodes.join,
+        worker_init_fn=outlive_stop_signal,
+    )
     for batch in tqdm(loader, title, unit="batch", disable=not processes.is_main, leave=False):
         yield batch.to(processes.device)
 

@@ -1,3 +1,4 @@
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +9,9 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from common.distributed import Processes
-from common.errors import Failure, UsageError
+from common.errors import AGAIN, Failure, UsageError
 from common.optimizer import rate_factor
+from common.stopping import StopSignal
 from common.trainer import MOST_SKIPPED, Trainer
 from common.training_options import TrainingOptions
 
@@ -37,12 +39,17 @@ class Several(Processes):
     def wait(self) -> None:
         pass
 
+    def any(self, value: bool) -> bool:
+        return value
 
-def make_trainer(rank: int = 0, count: int = 1, **options: object) -> Trainer:
+
+def make_trainer(
+    rank: int = 0, count: int = 1, stop: StopSignal | None = None, **options: object
+) -> Trainer:
     flags = TrainingOptions(**{"epochs": 2, "bsz": 8, "nworker": 0, "device": "cpu", **options})
     with pytest.MonkeyPatch.context() as patch:  # wrapping would wait for the others
         patch.setattr("common.trainer.DistributedDataParallel", lambda module, **_: module)
-        return Trainer(nn.Linear(2, 1), flags, Several(rank, count, CPU), len(Numbers()))
+        return Trainer(nn.Linear(2, 1), flags, Several(rank, count, CPU), len(Numbers()), stop=stop)
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
@@ -89,8 +96,51 @@ def test_losses_count_by_the_terms_they_are_means_of():
 
 def test_the_last_epoch_ends_with_the_last_update():
     trainer = make_trainer(max_iterations=8)
-    trainer.update = 6
+    trainer.update, trainer.epoch = 6, 1
     assert [*trainer.batches(Numbers())] == [[*range(8)], [*range(8, 16)]]
+
+
+def test_a_stopped_run_goes_on_with_the_next_episodes(tmp_path: Path):
+    stop = StopSignal()
+    trainer = make_trainer(stop=stop, bsz=4, accumulate=2)
+    seen = []
+    for number, batch in enumerate(trainer.batches(Numbers())):
+        seen.append(batch)
+        stop.asked = number >= 2  # in the middle of the second update, which is finished
+        trainer.update += trainer.ends_update(number)
+    assert (trainer.stopped, trainer.update, len(seen)) == (True, 2, 4)
+    assert trainer.mean([0.1, 0.2, 0.3, 0.4]) == pytest.approx(0.25)
+    assert trainer.leave(tmp_path, dict(trainer.model.named_parameters())) == AGAIN
+
+    resumed = make_trainer(bsz=8)
+    resumed.resume(tmp_path)
+    rest = [*resumed.batches(Numbers())]
+    assert not resumed.stopped
+    assert rest == [[*range(n, n + 8)] for n in range(16, 48, 8)]
+    assert resumed.mean([0.6]) == math.fsum([0.1, 0.2, 0.3, 0.4, 0.6]) / 5
+
+
+def test_a_wish_to_stop_shows_before_validation():
+    stop = StopSignal()
+    trainer = make_trainer(stop=stop)
+    for number, _ in enumerate(trainer.batches(Numbers())):
+        stop.asked = number == 5
+        trainer.update += 1
+    assert (trainer.stopped, trainer.update) == (True, 6)
+    assert [*trainer.batches(Numbers())] == []
+    assert math.isnan(trainer.mean([]))
+
+
+def test_the_size_of_an_update_decides_how_much_is_accumulated():
+    for count, accumulate in ((1, 12), (2, 6), (3, 4)):
+        trainer = make_trainer(0, count, bsz=1, update_size=12)
+        assert trainer.options.accumulate == accumulate
+        assert trainer.update_size == 12
+    with pytest.raises(UsageError, match="--update_size 12 is no multiple of --bsz 1 times 5"):
+        make_trainer(0, 5, bsz=1, update_size=12)
+    assert TrainingOptions(update_size=8, accumulate=2).problems() == [
+        "--update_size says how much is accumulated: leave out --accumulate"
+    ]
 
 
 def test_an_epoch_smaller_than_an_update_is_refused():
@@ -273,7 +323,6 @@ def test_one_process_that_meets_such_a_loss_stops_all():
 
 
 def test_the_mean_is_over_numbers():
-    trainer = make_trainer()
-    assert trainer.mean([1.0, float("nan"), 4.0, float("inf")]) == 2.5
+    assert make_trainer().mean([1.0, float("nan"), 4.0, float("inf")]) == 2.5
     with pytest.raises(Failure, match="no loss of epoch 1 was a number"):
-        trainer.mean([float("nan")])
+        make_trainer().mean([float("nan")])
