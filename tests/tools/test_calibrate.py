@@ -43,7 +43,7 @@ def test_a_checkpoint_gets_its_own_scale(script, checkpoint, flags):
     outcome = script(calibrate, "--ckpt", checkpoint, *flags)
 
     assert outcome.code == 0, outcome.error
-    assert "16 queries (unseen classes)" in outcome.output
+    assert "16 queries (strict)" in outcome.output
     stored = read_facts(checkpoint)["presence"]
     used = InContextSegmenter.from_checkpoint(checkpoint, device="cpu").method.presence_scale
     assert json.loads(json.dumps(used.weights)) == stored["weights"]
@@ -58,7 +58,7 @@ def test_classes_that_training_has_seen_are_refused_or_named(script, checkpoint,
     assert "--seen_classes" in refused.error
     outcome = script(calibrate, "--ckpt", checkpoint, *flags, "--fold", 0, "--seen_classes")
     assert outcome.code == 0, outcome.error
-    assert "(seen classes)" in outcome.output
+    assert "(in-domain)" in outcome.output
     assert "seen_classes_auc" in read_facts(checkpoint)["presence"]
     assert "unseen_classes_auc" not in read_facts(checkpoint)["presence"]
 
@@ -79,7 +79,7 @@ def test_where_all_classes_were_seen_the_tested_episodes_are_not_the_fitted_ones
     outcome = script(calibrate, "--ckpt", checkpoint, *flags)
 
     assert outcome.code == 0, outcome.error
-    assert "(seen classes)" in outcome.output
+    assert "(in-domain)" in outcome.output
     fitted, tested = keys
     assert len(fitted & tested) < 4  # of 16; so few images let some be drawn again
 
