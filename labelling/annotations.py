@@ -61,20 +61,23 @@ def picture_entry(
     }
 
 
-def coco_file(records: Iterable[Mapping[str, Any]], classes: Mapping[int, str]) -> dict[str, Any]:
-    """Number images and their annotations, from 1, and join them.
+def coco_file(
+    records: Iterable[Mapping[str, Any]], classes: Mapping[int, str], first_id: int = 1
+) -> dict[str, Any]:
+    """Number images and their annotations, and join them.
 
     Args:
         records: "image", an entry of COCO without id, and "annotations", from `coco_annotation`.
         classes: class id -> name.
+        first_id: the number of the first image, and of the first annotation.
     """
     images, annotations = [], []
-    for image_id, record in enumerate(records, start=1):
+    for image_id, record in enumerate(records, start=first_id):
         images.append({"id": image_id, **record["image"]})
         annotations += [{"image_id": image_id, **one} for one in record["annotations"]]
     return {
         "images": images,
-        "annotations": [{"id": number, **one} for number, one in enumerate(annotations, start=1)],
+        "annotations": [{"id": n, **one} for n, one in enumerate(annotations, start=first_id)],
         "categories": [{"id": c, "name": name} for c, name in sorted(classes.items())],
     }
 

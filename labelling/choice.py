@@ -32,6 +32,8 @@ class Labeller:
     title: str
     settings: dict[str, Any]
     """Where its weights come from, for the record of what results depend on."""
+    named: MethodOptions | None = None
+    """The method's options, with which other processes build it; None: a checkpoint has them."""
 
 
 def open_labeller(
@@ -63,7 +65,7 @@ def open_labeller(
     caution = UNTRAINED if is_random else segmenter.caution
     if caution and processes.is_main:
         print(f"warning: {options.ckpt or title}: {caution}", file=sys.stderr)
-    return Labeller(segmenter, title, settings)
+    return Labeller(segmenter, title, settings, chosen)
 
 
 def require_sam(

@@ -20,8 +20,8 @@ FLOORS = {
     "tools": 3,
 }
 """Room -> its floor; scripts stand above all rooms."""
-MAY_MEET = {("page", "labelling")}
-"""Rooms of one floor of which the first may use the second: the page labels as predict.py does."""
+MAY_MEET = {("page", "labelling"), ("tools", "labelling")}
+"""Rooms of one floor of which the first may use the second: both label as predict.py does."""
 SCRIPTS = 4
 
 Imports = dict[str, set[str]]

@@ -24,6 +24,7 @@ MODULES = [
     *("tools.calibrate", "tools.demo", "tools.weights", "tools.export_onnx", "tools.compare"),
     "tools.significance",
     *("tools.benchmark", "tools.cache_features"),
+    "tools.label_cluster",
 ]
 
 
@@ -48,7 +49,7 @@ print(json.dumps(answers))
 
 TAKING_METHODS = (
     *("predict", "eval_image", "eval_instance", "eval_semantic", "eval_correspondence"),
-    *("eval_video", "tools.export_onnx"),
+    *("eval_video", "tools.export_onnx", "tools.label_cluster"),
 )
 
 
