@@ -17,6 +17,7 @@ from common.distributed import DEVICES
 from common.training_options import PRECISIONS
 from model.sam.names import SAM_MODELS
 
+PARTS = ("images", "training", "video", "labelling", "growth")
 KNOWN = tuple(dict.fromkeys(name for names in SAM_MODELS.values() for name in names))
 
 
@@ -27,8 +28,13 @@ class BenchmarkOptions:
     models: str = option(
         "vit_b,sam2.1_hiera_t", "variants of SAM and SAM 2 in DC-SAM, separated by commas"
     )
-    full: bool = option(False, "whole encoders; else a quarter of SAM's blocks")
-    rounds: int = option(2, "how often everything is run in turns, after a first time")
+    parts: str = option(",".join(PARTS), "what is measured, separated by commas")
+    full: bool = option(False, "whole encoders; else a quarter of SAM's blocks, and short videos")
+    rounds: int = option(
+        2, "how often everything is run in turns after a first time; 0: the first one counts"
+    )
+    frames: int | None = option(None, "frames of a video (default: 3, with --full 12)")
+    pictures: int = option(20, "pictures that are labelled")
     output: Path = option(Path("runs/benchmark"), "folder for the results")
     device: str = option("auto", "device to compute on", DEVICES)
     precision: str = option("fp32", "precision of the forward pass", tuple(PRECISIONS))
@@ -38,15 +44,31 @@ class BenchmarkOptions:
         """The variants."""
         return self.models.split(",")
 
+    @property
+    def chosen(self) -> list[str]:
+        """The parts."""
+        return self.parts.split(",")
+
+    @property
+    def length(self) -> int:
+        """Frames of a video."""
+        return self.frames or (12 if self.full else 3)
+
     def problems(self) -> list[str]:
         """Every reason why these options cannot be used."""
         found = [
-            f"--models: there is no {name!r}, there are {', '.join(KNOWN)}"
-            for name in self.names
-            if name not in KNOWN
+            f"--{flag}: there is no {name!r}, there are {', '.join(known)}"
+            for flag, names, known in (
+                ("models", self.names, KNOWN),
+                ("parts", self.chosen, PARTS),
+            )
+            for name in names
+            if name not in known
         ]
-        if self.rounds < 1:
-            found.append(f"--rounds must be at least 1, not {self.rounds}")
+        if self.rounds < 0:
+            found.append(f"--rounds cannot be negative: {self.rounds}")
+        if self.pictures < 1 or self.length < 2:
+            found.append("--pictures must be at least 1, --frames at least 2")
         return found
 
 
@@ -61,6 +83,8 @@ answer_early(__name__, parse_options)
 import platform
 import sys
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import field
 from typing import Any
 
 import torch
@@ -70,39 +94,73 @@ from common.cli import to_json
 from common.distributed import choose_device, peak_memory
 from common.files import write_atomically
 from common.logger import quiet_libraries, write_json
+from model.sam.sam2 import Sam2
+from tools.speed.growth import FRAMES, measure_growth
 from tools.speed.images import measure_images
+from tools.speed.labelling import measure_labelling
 from tools.speed.measure import Machine
 from tools.speed.report import Row, table, where_it_goes
 from tools.speed.subjects import build_subject
+from tools.speed.videos import measure_videos
+
+
+@dataclass
+class Report:
+    """What was measured so far, and its files."""
+
+    options: BenchmarkOptions
+    machine: Machine
+    rows: list[Row] = field(default_factory=list)
+    growth: dict[str, list[dict]] = field(default_factory=dict)
+    start: float = field(default_factory=time.time)
+
+    def add(self, rows: Sequence[Row] = (), growth: Mapping[str, list[dict]] | None = None) -> None:
+        """Write the files again with more in them."""
+        from tools.speed.plot import draw  # matplotlib takes a second to import
+
+        self.rows += rows
+        self.growth |= growth or {}
+        folder = self.options.output
+        content = {
+            "options": to_json(self.options),
+            "machine": describe(self.machine),
+            "version": code_version(),
+            "seconds": round(time.time() - self.start, 1),
+            "peak_memory_gib": round(peak_memory(self.machine.device) / 2**30, 3),
+            "rows": [row.to_json() for row in self.rows],
+            "growth": self.growth,
+        }
+        write_json(folder / "benchmark.json", content)
+        write_atomically(folder / "benchmark.md", lambda place: Path(place).write_text(self.text()))
+        draw(folder / "benchmark.png", self.rows, self.growth)
+
+    def text(self) -> str:
+        """The tables."""
+        rate = f"{self.machine.rate / 1e9:.0f} GFLOP/s, matrix products, float32"
+        return f"{table(self.rows)}\n\n{rate}\n\n{where_it_goes(self.rows)}\n"
 
 
 def main() -> int:
     options = parse_options()
     quiet_libraries()
-    start = time.time()
     machine = Machine(choose_device(options.device))
-    rows: list[Row] = []
+    report = Report(options, machine)
     for name in options.names:
         subject = build_subject(name, machine.device, options.full)
-        rows += measure_images(subject, machine, options.rounds, options.precision)
-        write(options, machine, rows, start)
-    print(f"\n{table(rows)}\n\n{where_it_goes(rows)}\n\nwritten to {options.output}")
+        for learning in (False, True):
+            if ("training" if learning else "images") in options.chosen:
+                given = (subject, machine, options.rounds, options.precision, learning)
+                report.add(measure_images(*given))
+        segmenter = subject.model.segmenter
+        if "video" in options.chosen and isinstance(segmenter, Sam2):
+            given = (segmenter, subject.title, machine, options.length, options.rounds)
+            report.add(measure_videos(*given))
+    if "labelling" in options.chosen:
+        report.add([measure_labelling(options.pictures, machine.device.type)])
+    if "growth" in options.chosen:
+        report.add(growth=measure_growth(machine, FRAMES if options.full else FRAMES[:4]))
+    print(f"\n{report.text()}\nwritten to {options.output}")
     return 0
-
-
-def write(options: BenchmarkOptions, machine: Machine, rows: list[Row], start: float) -> None:
-    """Write what was measured so far."""
-    content = {
-        "options": to_json(options),
-        "machine": describe(machine),
-        "version": code_version(),
-        "seconds": round(time.time() - start, 1),
-        "peak_memory_gib": round(peak_memory(machine.device) / 2**30, 3),
-        "rows": [row.to_json() for row in rows],
-    }
-    write_json(options.output / "benchmark.json", content)
-    text = f"{table(rows)}\n\n{where_it_goes(rows)}\n"
-    write_atomically(options.output / "benchmark.md", lambda place: Path(place).write_text(text))
 
 
 def describe(machine: Machine) -> dict[str, Any]:

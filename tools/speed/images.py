@@ -36,14 +36,18 @@ _COMPARED_WITH = {
 }
 
 
-def measure_images(subject: Subject, machine: Machine, rounds: int, precision: str) -> list[Row]:
-    """All parts of one subject, in turns."""
-    works = {
-        name: _under(work, machine.device, precision)
-        for name, work in {**inference(subject), **training(subject)}.items()
-    }
+def measure_images(
+    subject: Subject, machine: Machine, rounds: int, precision: str, learning: bool
+) -> list[Row]:
+    """All parts of one subject, in turns.
+
+    Args:
+        learning: the steps of a training; False: what labels an image.
+    """
+    chosen = training(subject) if learning else inference(subject)
+    works = {name: _under(work, machine.device, precision) for name, work in chosen.items()}
     measured = machine.in_turns(works, rounds, title=subject.title)
-    expected = measured[_EPISODE].result
+    expected = None if learning else measured[_EPISODE].result
     rows = []
     for part, found in measured.items():
         if part in _COMPARED_WITH.values():

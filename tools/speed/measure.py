@@ -22,7 +22,7 @@ SIDES = (1024, 2048)
 
 KINDS = {
     "matrix products": ("mm", "addmm", "bmm", "baddbmm", "linear"),
-    "convolutions": ("convolution",),
+    "convolutions": ("convolution", "conv2d", "conv_dilated"),
     "attention kernels": ("scaled_dot_product",),
     "copies": ("copy_", "cat", "clone", "contiguous", "fill_", "index"),
     "elementwise": ("add", "mul", "div", "sub", "gelu", "relu", "clamp", "sigmoid", "exp", "where"),
@@ -91,25 +91,32 @@ class Machine:
     ) -> dict[str, Measured]:
         """Run pieces of work one after the other, several times round.
 
-        A first round, which warms up, counts operations and looks where the time goes.
+        A first round, which warms up, counts operations and looks where the time goes; it is what
+        counts where there are no others.
         """
-        warm = {name: self._first_run(work, look_inside) for name, work in works.items()}
+        self.multiply()
         taken: dict[str, list[Cost]] = {name: [] for name in works}
+        warm = {}
+        for name, work in tqdm(works.items(), title, unit="part", leave=False):
+            warm[name], cost = self._first_run(work, look_inside)
+            if not rounds:
+                taken[name].append(cost)
         for _ in tqdm(range(rounds), title, unit="round", leave=False):
             self.multiply()
             for name, work in works.items():
                 taken[name].append(self.time(work))
-        return {
-            name: Measured(_median(taken[name]), *warm[name][:2], warm[name][2]) for name in works
-        }
+        return {name: Measured(_median(taken[name]), *warm[name]) for name in works}
 
-    def _first_run(self, work: Work, look_inside: bool) -> tuple[float, dict[str, float], Any]:
+    def _first_run(
+        self, work: Work, look_inside: bool
+    ) -> tuple[tuple[float, dict[str, float], Any], Cost]:
+        results: list[Any] = []
         with OperationCounter() as counter:
             inside = profile(activities=[ProfilerActivity.CPU]) if look_inside else nullcontext()
             with inside:
-                result = work()
+                cost = self.time(lambda: results.append(work()))
         kinds = shares(inside.key_averages()) if look_inside else {}
-        return counter.total, kinds, result
+        return (counter.total, kinds, results[0]), cost
 
     def share_of_limit(self, measured: Measured) -> float:
         """Achieved of what the machine could do: the rate of `measured` over that of matrices."""
