@@ -25,6 +25,10 @@ TARGETS = {
 """Part -> seconds at most, as a share of the straightforward flow's."""
 ENCODER_LIMIT = 0.7
 """Of the rate of matrix products, which the encoder is to reach."""
+_LOOKED_INTO = (
+    *("encode an image", "backbone", "prompt and decode", "episode, stored features"),
+    "training step, stored features",
+)
 _EPISODE, _STEP = "straightforward episode", "straightforward step"
 _COMPARED_WITH = {
     "encode an image": "straightforward encoding",
@@ -46,7 +50,7 @@ def measure_images(
     """
     chosen = training(subject) if learning else inference(subject)
     works = {name: _under(work, machine.device, precision) for name, work in chosen.items()}
-    measured = machine.in_turns(works, rounds, title=subject.title)
+    measured = machine.in_turns(works, rounds, _LOOKED_INTO, subject.title)
     expected = None if learning else measured[_EPISODE].result
     rows = []
     for part, found in measured.items():

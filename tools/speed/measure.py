@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -87,18 +87,21 @@ class Machine:
         return Cost(self.seconds() - start, time.perf_counter() - wall)
 
     def in_turns(
-        self, works: Mapping[str, Work], rounds: int, look_inside: bool = True, title: str = ""
+        self, works: Mapping[str, Work], rounds: int, looked_into: Collection[str], title: str = ""
     ) -> dict[str, Measured]:
         """Run pieces of work one after the other, several times round.
 
         A first round, which warms up, counts operations and looks where the time goes; it is what
         counts where there are no others.
+
+        Args:
+            looked_into: of which of them kinds of work are told apart.
         """
         self.multiply()
         taken: dict[str, list[Cost]] = {name: [] for name in works}
         warm = {}
         for name, work in tqdm(works.items(), title, unit="part", leave=False):
-            warm[name], cost = self._first_run(work, look_inside)
+            warm[name], cost = self._first_run(work, name in looked_into)
             if not rounds:
                 taken[name].append(cost)
         for _ in tqdm(range(rounds), title, unit="round", leave=False):

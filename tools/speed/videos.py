@@ -17,7 +17,8 @@ from torch import Tensor
 from common.distributed import peak_memory
 from common.geometry import Geometry
 from model.sam.sam2 import Sam2, configuration
-from model.sam.video_predictor import PACKAGE_VIDEO, STREAMING, VideoPredictor
+from model.sam.video_predictor import VideoPredictor
+from model.sam.video_wiring import PACKAGE_VIDEO, STREAMING
 from tools.speed.images import logit_difference
 from tools.speed.measure import Machine, Work
 from tools.speed.report import Row
@@ -42,7 +43,7 @@ def measure_videos(sam2: Sam2, title: str, machine: Machine, frames: int, rounds
             masks = squares(count, side)
             works[f"{count}"] = lambda m=masks: carry(sam2, images.to(machine.device), m)
             works[f"{count}, package"] = lambda m=masks: carry_by_package(package, folder, m)
-        measured = machine.in_turns(works, rounds, title=f"{title}, video")
+        measured = machine.in_turns(works, rounds, ("1", "3"), f"{title}, video")
     rows = []
     for count, name in ((1, "one object"), (3, "three objects")):
         ours, base = measured[f"{count}"], measured[f"{count}, package"]

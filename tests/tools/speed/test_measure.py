@@ -59,14 +59,15 @@ def test_work_is_run_in_turns_and_the_median_counts():
         return name
 
     works = {"a": lambda: sleep("a", 0.02), "b": lambda: sleep("b", 0.0)}
-    found = machine.in_turns(works, rounds=2)
+    found = machine.in_turns(works, 2, ("a",))
     assert order == ["a", "b"] * 3
     assert found["a"].cost.wall >= 0.02
     assert found["a"].cost.seconds < 0.02  # a sleeping processor does nothing
     assert found["a"].result == "a"
     assert machine.rate > 1e8
+    assert found["b"].kinds == {}
     order.clear()
-    machine.in_turns(works, rounds=0)
+    machine.in_turns(works, 0, ())
     assert order == ["a", "b"]
 
 
