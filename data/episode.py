@@ -49,6 +49,11 @@ class Batch(TensorRecord):
         """Names of the B*K support images."""
         return [name for key in self.keys for name in key.support]
 
+    @property
+    def query_names(self) -> list[str]:
+        """Names of the B query images."""
+        return [key.query for key in self.keys]
+
 
 SomeBatch = TypeVar("SomeBatch", bound=Batch)
 
@@ -70,11 +75,6 @@ class Episode(Batch):
     episode, K x H x W."""
     original_masks: tuple[Tensor, ...] = ()
     """One for each query where they were asked for, H0 x W0 uint8: 0, 1, or 255 for ignored."""
-
-    @property
-    def query_names(self) -> list[str]:
-        """Names of the B query images."""
-        return [key.query for key in self.keys]
 
 
 class Joinable(Dataset[SomeBatch]):

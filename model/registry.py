@@ -40,7 +40,7 @@ class Later:
     name: str
 
     def get(self) -> Any:
-        return getattr(import_module(f"model.{self.module}"), self.name)
+        return getattr(import_module(f"{__package__}.{self.module}"), self.name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call it, where it is a function."""

@@ -77,7 +77,7 @@ def compare_names(
 ) -> None:
     """Refuse a state dict that has other names or shapes than expected, or numbers of another kind.
 
-    Only BatchNorm's count of batches, which old files lack and nothing here uses, may be missing.
+    BatchNorm's count of batches, which nothing here uses, may be missing or of any type.
 
     Raises:
         UsageError: the complaint, and the names that are missing, unknown, or of another shape or
@@ -93,7 +93,9 @@ def compare_names(
         "of another type": [
             f"{name} {value.dtype} instead of {expected[name].dtype}"
             for name, value in state.items()
-            if name in expected and value.is_floating_point() != expected[name].is_floating_point()
+            if name in expected
+            and value.is_floating_point() != expected[name].is_floating_point()
+            and not name.endswith("num_batches_tracked")
         ],
         "of another shape": [
             f"{name} {tuple(value.shape)} instead of {tuple(expected[name].shape)}"

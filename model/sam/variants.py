@@ -26,6 +26,5 @@ def build_segmenter(
     state = None if weights is None else read_weights(weights, name)  # before work that takes long
     segmenter = sam1.Sam(name, shrunk=shrunk) if version == 1 else sam2.Sam2(name, shrunk)
     if state is not None:
-        state = {k: v.float() for k, v in state.items()}
         load_strictly(segmenter.official, state, weights)
     return segmenter

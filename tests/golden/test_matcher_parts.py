@@ -137,7 +137,7 @@ def test_an_official_file_loads(case: MatcherCase, tmp_path, monkeypatch):
     monkeypatch.setenv("DCSAM_WEIGHTS", str(tmp_path))
     listed = case.golden.json("state_dict.json")["dinov2_vit_small"]
     state = {name: fill(name, shape) for name, (shape, _) in listed.items()}
-    path, options = tmp_path / OFFICIAL["dinov2_s"].file, MatcherOptions("objects", "s", "tiny")
+    path, options = tmp_path / OFFICIAL["dinov2_s"].file, MatcherOptions(size="s", sam_model="tiny")
     torch.save(state, path)
     matcher = build_matcher(options)
     assert matcher.image_size == SIDE
