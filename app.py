@@ -48,6 +48,7 @@ def parse_options() -> tuple[PageOptions, PageLimits]:
 answer_early(__name__, parse_options)
 
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -56,13 +57,36 @@ import threading
 from common.logger import quiet_libraries
 from page.methods import Methods
 
+PREFIX = "dc-sam-page-"
+"""Of the folder of all visitors' files; the number of the process follows."""
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what pages left that were killed: visitors were told that nothing stays."""
+    for left in folder.glob(f"{PREFIX}*-*"):
+        number = left.name.removeprefix(PREFIX).partition("-")[0]
+        mine = left.is_dir() and not left.is_symlink() and left.stat().st_uid == os.getuid()
+        if mine and number.isdecimal() and not _runs(int(number)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _runs(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
 
 def main() -> int:
     options, limits = parse_options()
     quiet_libraries()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder is removed
     methods = Methods.found(options.ckpt, options.device, options.precision)
-    with tempfile.TemporaryDirectory(prefix="dc-sam-page-") as name:
+    remove_leftovers(Path(tempfile.gettempdir()))
+    with tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-") as name:
         folder = Path(name).resolve()
         os.environ["GRADIO_TEMP_DIR"] = str(folder / "uploads")  # read when Gradio is imported
         os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}

@@ -21,6 +21,7 @@ class PageLimits:
     max_references: int = option(10, "most references (shots) at a time")
     max_pictures: int = option(64, "most pictures at a time")
     max_frames: int = option(2000, "longest video, in frames")
+    max_files: int = option(4000, "all files of all visitors together, in megabytes")
     max_visitors: int = option(16, "most browser tabs that are served at a time")
 
     def problems(self) -> list[str]:

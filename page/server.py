@@ -1,20 +1,18 @@
 """Serves the page to browsers, and fetches nothing from anywhere else."""
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
-from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.responses import PlainTextResponse
 
 from common.errors import UsageError
 from page.events import Events
 from page.examples import draw_examples
+from page.gate import Gate
 from page.layout import THEME, build_page
 from page.limits import PageLimits
 from page.methods import Methods
@@ -24,34 +22,6 @@ LOCAL = "127.0.0.1"
 
 FOLDER = Path(__file__).parent
 """Where style and script lie."""
-
-POLICY = (
-    "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
-    "style-src 'self' 'unsafe-inline'; frame-ancestors 'self'"
-)
-"""What browsers may load: everything from here. Gradio's own page needs the inline parts."""
-
-Scope = dict[str, Any]
-
-
-class StayHere:
-    """Keeps browsers, and Gradio's server itself, from fetching anything from other places."""
-
-    def __init__(self, app: Callable) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Callable, send: Callable) -> None:
-        path = scope.get("path", "")
-        if "proxy=" in path or "file=http" in path:  # Gradio would fetch these for the browser
-            await PlainTextResponse("only files of this page", 403)(scope, receive, send)
-            return
-
-        async def send_with_policy(message: dict[str, Any]) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["Content-Security-Policy"] = POLICY
-            await send(message)
-
-        await self.app(scope, receive, send_with_policy)
 
 
 @contextmanager
@@ -73,7 +43,7 @@ def served(
     gr.set_static_paths([folder / "visitors", folder / "examples"])
     page = build_page(events)
     page.queue(max_size=4 * limits.max_visitors, default_concurrency_limit=2, api_open=False)
-    middleware = [Middleware(StayHere)]
+    middleware = [Middleware(Gate, folder=folder, limits=limits)]
     if host == LOCAL:  # other names for this computer would let foreign pages in
         middleware.append(Middleware(TrustedHostMiddleware, [LOCAL, "localhost"]))
     try:

@@ -7,6 +7,7 @@ import re
 import secrets
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,9 @@ PAINT, CLICK, BOX = "the object itself", "clicks on it", "a box around it"
 MEANINGS = (PAINT, CLICK, BOX)
 """What paint on the canvas can mean."""
 
+FORGOTTEN = 3600.0
+"""Seconds of silence after which a session may end, if another visitor needs the place."""
+
 
 class Session:
     """One visitor's work. Its methods raise `UsageError` for what a person has to change."""
@@ -49,6 +53,18 @@ class Session:
         """What there is to say of the results besides the legend, as HTML."""
         self.method: str | None = None
         """Which method was chosen; None: the one that visitors begin with."""
+        self.used = time.monotonic()
+        """When the visitor was last heard of."""
+
+    @property
+    def may_give_way(self) -> bool:
+        """Whether another visitor may have the place: nothing is lost, or nobody will miss it."""
+        if not (self.draft or self.shots or self.targets or self.video or self.results):
+            return True
+        if time.monotonic() - self.used <= FORGOTTEN or not self.busy.acquire(blocking=False):
+            return False
+        self.busy.release()
+        return True
 
     def new_path(self, name: str) -> Path:
         """A free place for a file of that name."""
@@ -276,13 +292,28 @@ class Sessions:
         Raises:
             UsageError: too many visitors are here.
         """
+        leaving = None
         with self._lock:
             if visitor not in self._open:
                 if len(self._open) >= self.limits.max_visitors:
-                    raise UsageError("too many visitors: close another tab, or come back later")
+                    leaving = self._open.pop(self._who_gives_way())
                 folder = self.root / secrets.token_urlsafe(16)
                 self._open[visitor] = Session(folder, self.limits)
-            return self._open[visitor]
+            session = self._open[visitor]
+            session.used = time.monotonic()
+        if leaving is not None:
+            leaving.close()
+        return session
+
+    def _who_gives_way(self) -> str:
+        """The visitor of the longest silence among those who can do without their session.
+
+        Anybody may call with names that belong to no tab: they keep nobody out.
+        """
+        idle = [name for name, session in self._open.items() if session.may_give_way]
+        if not idle:
+            raise UsageError("too many visitors: close another tab, or come back later")
+        return min(idle, key=lambda name: self._open[name].used)
 
     def close(self, visitor: str) -> None:
         """End a visitor's session, if there is one."""

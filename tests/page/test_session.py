@@ -219,6 +219,7 @@ def test_a_visitors_folder_goes_with_the_visitor(tmp_path):
     sessions = Sessions(tmp_path, PageLimits(max_visitors=1))
     session = sessions.get("anna")
     assert sessions.get("anna") is session
+    session.targets.append("picture.jpg")
     with pytest.raises(UsageError, match="too many visitors"):
         sessions.get("bert")
     sessions.close("anna")
@@ -226,3 +227,29 @@ def test_a_visitors_folder_goes_with_the_visitor(tmp_path):
     assert session.stopped.is_set()
     assert list(tmp_path.iterdir()) == []
     assert sessions.get("bert") is not session
+
+
+def test_invented_visitors_keep_nobody_out(tmp_path):
+    sessions = Sessions(tmp_path, PageLimits(max_visitors=3))
+    owner = sessions.get("owner")
+    owner.targets.append("picture.jpg")
+    for number in range(100):
+        sessions.get(f"invented{number}")
+    assert sessions.get("owner") is owner
+    assert owner.folder.is_dir()
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_who_is_silent_for_long_gives_way_and_loses_its_files(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("page.session.time.monotonic", lambda: now[0])
+    sessions = Sessions(tmp_path, PageLimits(max_visitors=1))
+    first = sessions.get("first")
+    first.targets.append("picture.jpg")
+    with pytest.raises(UsageError, match="too many visitors"):
+        sessions.get("second")
+    now[0] = 3601.0
+    second = sessions.get("second")
+    assert second is not first
+    assert first.stopped.is_set()
+    assert list(tmp_path.iterdir()) == [second.folder]
