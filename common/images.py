@@ -63,6 +63,8 @@ def open_image(path: Path, kind: str = "image") -> Iterator[Image.Image]:
         UsageError: the file is missing or broken, or holds something else; also within the block.
     """
     try:
+        if path.exists() and not path.is_file():  # a pipe would let everybody wait for ever
+            raise UsageError(f"cannot read the {kind} {path}: it is no file")
         with Image.open(path) as stored:
             yield stored
     except UsageError:

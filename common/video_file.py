@@ -93,7 +93,7 @@ def decode_video(path: Path, announced: int = 0) -> Iterator[np.ndarray]:
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             streams = container.streams.video
             if not streams:
                 raise UsageError(f"cannot read a frame of {path}: it has no pictures")

@@ -88,8 +88,8 @@ def read_items(path: Path) -> list[Record]:
     """
     if not path.is_file():
         return []
-    *lines, _ = path.read_text().split("\n")
     try:
+        *lines, _ = path.read_text().split("\n")
         records = [parse_json(line) for line in lines]
         _ = [record["item"] for record in records]
     except (ValueError, KeyError, TypeError):

@@ -60,7 +60,9 @@ class Mark:
         wanted = [4] if kind == "box" else [2] * len(places)
         if not places or [len(place) for place in places] != wanted:
             example = "box:40,60,300,420" if kind == "box" else "points:120,80;200,90"
-            raise UsageError(f"cannot understand {text}: expected numbers as in {example}")
+            raise UsageError(
+                f"cannot understand {' '.join(text.split())}: expected numbers as in {example}"
+            )
         if not all(math.isfinite(number) for number in numbers):
             raise UsageError(f"cannot understand {text}: a number is not finite")
         if kind == "box" and not (numbers[0] < numbers[2] and numbers[1] < numbers[3]):
