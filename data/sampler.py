@@ -17,6 +17,8 @@ from data.legacy_draws import LEGACY_SAMPLERS, legacy_keys
 
 SAMPLERS = ("class", "image", "turns", "queries", "first", "class_self", *LEGACY_SAMPLERS)
 """All that evaluation knows; training has the first two."""
+NOTHING_DRAWN = "first"
+"""The sampler whose episodes are the same for every seed."""
 _EVALUATION = 2**31
 """Stands in the place of the epoch, so that evaluation never repeats a training epoch's numbers."""
 
@@ -103,7 +105,7 @@ class EpisodeSampler:
     @property
     def queries(self) -> int:
         """How many episodes there are if every image of every class is to be a query once."""
-        if self.split.sampler == "first":
+        if self.split.sampler == NOTHING_DRAWN:
             return len(self._after_the_first())
         return sum(map(len, self._images.values()))
 
@@ -127,7 +129,7 @@ class EpisodeSampler:
             return legacy_keys(sampler, images, self.shots, self.seed, count)
         if sampler == "queries":
             return self._draw_every_image(epoch, count)
-        if sampler == "first":
+        if sampler == NOTHING_DRAWN:
             keys = self._after_the_first()
             return [keys[index % len(keys)] for index in range(count)]
         if sampler == "image":

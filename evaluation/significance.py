@@ -196,10 +196,14 @@ def _counts(drawn: np.ndarray) -> np.ndarray:
 def _interval(
     runs: Sequence[Scores], others: Sequence[Scores | None], resamples: int, seed: int
 ) -> Interval:
-    """Of the mean over runs; each run's units are drawn by themselves."""
+    """Of the mean over runs; each run's units are drawn by themselves.
+
+    Runs of the same units are drawn alike: seeds that change no unit add none to the sample.
+    """
     value, drawn = 0.0, np.zeros(resamples)
-    for number, (run, other) in enumerate(zip(runs, others, strict=True)):
-        random = np.random.default_rng((seed, number))
+    scored = [run.scored for run in runs]
+    for run, other in zip(runs, others, strict=True):
+        random = np.random.default_rng((seed, scored.index(run.scored)))
         value += _difference(run, other, np.ones((1, len(run))))[0]
         parts = draws(len(run), resamples, random)
         drawn += np.concatenate([_difference(run, other, _counts(part)) for part in parts])

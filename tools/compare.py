@@ -21,7 +21,7 @@ from common.kinds import REFERENCE_KINDS
 from common.training_options import PRECISIONS
 from data.classes import FOLDS_OF, TESTED
 from data.options import DataOptions
-from data.sampler import SAMPLERS
+from data.sampler import NOTHING_DRAWN, SAMPLERS
 from evaluation.protocol import IMAGES, protocol_flags, protocol_names
 from model.registry import READY
 from tools.entrant import Entrant
@@ -60,7 +60,9 @@ class ComparisonOptions:
     sheet_rows: int = option(8, "number of episodes on the sheet")
     output: Path = option(Path("runs/compare"), "folder for the results")
     seed: int = option(0, "first seed with which episodes are drawn")
-    seeds: int = option(5, "number of seeds with which episodes are drawn, one after the other")
+    seeds: int = option(
+        5, "number of seeds with which episodes are drawn, one after the other; 1 if none are drawn"
+    )
     nworker: int = option(2, "number of processes that read episodes; 0: none")
     fetch: bool = option(
         False, "fetch official weights that are missing; size and licence are told first"
@@ -135,10 +137,10 @@ def main() -> int:
     for name in ("protocol", "sampler", "lists"):
         if value := getattr(data, name):
             shared += [f"--{name}", value]
-    found = []
+    found, count = [], count_seeds(data, options)
     for entrant, own in flags:
         try:
-            found.append(evaluated(entrant, [*own, *shared], options))
+            found.append(evaluated(entrant, [*own, *shared], options, count))
         except CommandFailed as error:
             print(f"error: {error}", file=sys.stderr)
     if not found:
@@ -160,13 +162,25 @@ def main() -> int:
     return 0 if len(found) == len(entrants) else 1
 
 
-def evaluated(entrant: Entrant, flags: list[Any], options: ComparisonOptions) -> Compared:
+def count_seeds(data: DataOptions, options: ComparisonOptions) -> int:
+    """How many seeds make a difference: one where neither episodes nor marks are drawn."""
+    sampler = data.sampler or Protocol.named(data.protocol, data.benchmark).sampler
+    drawn = sampler != NOTHING_DRAWN or options.reference_kind != "mask"
+    return options.seeds if drawn else 1
+
+
+def evaluated(
+    entrant: Entrant, flags: list[Any], options: ComparisonOptions, count: int
+) -> Compared:
     """Evaluate a method with every seed with which it was not evaluated yet.
+
+    Args:
+        count: of seeds.
 
     Raises:
         CommandFailed: an evaluation failed.
     """
-    seeds = range(options.seed, options.seed + options.seeds)
+    seeds = range(options.seed, options.seed + count)
     folders = [options.output / entrant.folder / f"seed{seed}" for seed in seeds]
     seen = ["--seen_classes"] if flags[0] == "--ckpt" else []
     for seed, folder in zip(seeds, folders, strict=True):

@@ -114,6 +114,17 @@ def test_pairs_share_their_draws():
     assert (same.value, same.low, same.high, same.differs) == (0, 0, 0, False)
 
 
+def test_runs_on_the_same_units_are_one_sample():
+    first, other = (episodes(*random_episodes(seed)) for seed in (7, 8))
+    once, thrice = interval([first]), interval([first] * 3)
+    assert (thrice.low, thrice.high) == pytest.approx((once.low, once.high))
+    once, thrice = paired_interval([first], [other]), paired_interval([first] * 3, [other] * 3)
+    assert (thrice.low, thrice.high) == pytest.approx((once.low, once.high))
+    apart = EpisodeAreas(tuple("abc"), first.starts[:1], np.ones(3), np.full(3, 2.0))
+    mixed, alone = interval([first, apart]), interval([first])
+    assert mixed.high - mixed.low == pytest.approx((alone.high - alone.low) / 2)  # of apart it is 0
+
+
 def test_an_interval_is_a_function_of_the_seed():
     run = [episodes(*random_episodes(6))]
     assert interval(run, 200, seed=1) == interval(run, 200, seed=1)

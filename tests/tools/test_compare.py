@@ -98,3 +98,12 @@ def test_what_is_no_method_is_named_before_work(script, commands, generated, tmp
     assert outcome.code == 2
     assert "psychic is no checkpoint file, and no method with public weights" in outcome.error
     assert not commands
+
+
+def test_what_draws_nothing_is_evaluated_once():
+    data = compare.ComparedData(protocol="perseg", benchmark="perseg")
+    for kind, count in (("mask", 1), ("box", 5)):
+        options = compare.ComparisonOptions(reference_kind=kind)
+        assert compare.count_seeds(data, options) == count
+    drawn = compare.ComparedData(protocol="permis", benchmark="permis", sampler="class")
+    assert compare.count_seeds(drawn, compare.ComparisonOptions(seeds=3)) == 3
