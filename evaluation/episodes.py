@@ -59,9 +59,10 @@ class TestedData(DataOptions):
         if self.benchmark is not None and len(FOLDS_OF[self.benchmark]) == 1:
             return replace(self, fold=FOLDS_OF[self.benchmark][0])
         if trained is None and (self.benchmark is None or self.fold is None):
+            lacking = "--benchmark and --fold" if self.benchmark is None else "--fold"
             raise UsageError(
                 f"{checkpoint} does not say what it was trained on, so nothing says on what to "
-                "test it: name --benchmark and --fold"
+                f"test it: name {lacking}"
             )
         benchmark = self.benchmark or trained.images
         if trained is None or not trained.is_of_coco or benchmark not in BENCHMARKS:

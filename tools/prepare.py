@@ -4,7 +4,7 @@ Say what is there and make the masks:   python -m tools.prepare pascal --root Da
 Fetch what is missing first:            python -m tools.prepare coco --root Datasets --download
 
 The exit code is 0 when the data set is complete, 1 when something is missing, failed or differs
-from what the paper used, 2 for wrong use. Every step goes on where an interrupted one stopped.
+from what was published, 2 for wrong use. Every step goes on where an interrupted one stopped.
 """
 
 import argparse
@@ -81,6 +81,9 @@ BY_HAND = {
     **{name: videos.address for name, videos in VIDEO_SETS.items()},
     "objects365": ANNOTATED["objects365"].address,
 }
+
+ITSELF = " python -m tools.prepare "
+"""Begins what readers name as the remedy."""
 
 
 @dataclass(frozen=True)
@@ -184,9 +187,10 @@ def main(arguments: list[str] | None = None) -> int:
     }
     problems = prepare[options.data_set](options)
     if problems:
-        print(f"{FOLDERS[options.data_set]} is not complete or differs from the paper's data:")
+        print(f"{FOLDERS[options.data_set]} is not complete or differs from what was published:")
         for problem in problems:
-            print(f"  {problem}")
+            print(f"  {problem.partition(ITSELF)[0]}")
+        print("docs/data.md shows where each file belongs.")
         return 1
     print(f"{FOLDERS[options.data_set]} is complete.")
     return 0

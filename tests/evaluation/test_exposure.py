@@ -80,8 +80,10 @@ def test_classes_that_were_trained_on_are_refused_unless_they_are_asked_for():
 
 
 def test_a_header_without_data_has_to_be_made_up_for():
-    with pytest.raises(UsageError, match="does not say what it was trained on"):
+    with pytest.raises(UsageError, match=r"does not say what it was trained on.*name --fold"):
         TestedData(benchmark="pascal").completed({}, "last.safetensors")
+    with pytest.raises(UsageError, match="name --benchmark and --fold"):
+        TestedData().completed({}, "last.safetensors")
     assert TestedData(benchmark="pascal", fold=2).completed({}, "last.safetensors").fold == 2
 
 

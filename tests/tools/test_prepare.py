@@ -212,6 +212,16 @@ def test_nothing_is_fetched_unless_asked(small_pascal, tmp_path, capsys):
     assert "missing   VOC2012/JPEGImages" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", prepare.FOLDERS)
+def test_an_empty_folder_is_told_where_its_files_come_from(tmp_path, capsys, name):
+    assert prepare.main([name, "--root", str(tmp_path), "--workers", "1"]) == 1
+    told = capsys.readouterr().out
+    assert re.search(r"(from|by hand from) https?://", told)
+    assert prepare.FOLDERS[name] in told
+    assert "tools.prepare" not in told  # nobody is told to do what was just done
+    assert told.endswith("docs/data.md shows where each file belongs.\n")
+
+
 def test_icvos_counts_videos_and_names_what_is_wrong(tmp_path, capsys):
     video = tmp_path / "IC-VOS/dog"
     (video / "JPEGImages").mkdir(parents=True)
