@@ -54,6 +54,7 @@ import sys
 import tempfile
 import threading
 
+from common.files import was_killed
 from common.logger import quiet_libraries
 from page.methods import Methods
 
@@ -66,18 +67,8 @@ def remove_leftovers(folder: Path) -> None:
     for left in folder.glob(f"{PREFIX}*-*"):
         number = left.name.removeprefix(PREFIX).partition("-")[0]
         mine = left.is_dir() and not left.is_symlink() and left.stat().st_uid == os.getuid()
-        if mine and number.isdecimal() and not _runs(int(number)):
+        if mine and number.isdecimal() and was_killed(int(number), left):
             shutil.rmtree(left, ignore_errors=True)
-
-
-def _runs(number: int) -> bool:
-    try:
-        os.kill(number, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return True
 
 
 def main() -> int:

@@ -67,11 +67,20 @@ def save_checkpoint(path: Path, weights: dict[str, Tensor], facts: dict[str, Any
         UsageError: it cannot be written.
     """
     header = {"format": FORMAT, "version": code_version(), "facts": json.dumps(facts)}
-    tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+    write_tensors(path, weights, header)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
+    """Write a safetensors file, all or nothing.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    stored = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
 
     def write(place: Path) -> None:
         try:
-            save_file(tensors, place, metadata=header)
+            save_file(stored, place, metadata=dict(header))
         except SafetensorError as error:  # also where the disk is full
             raise OSError(str(error)) from None
 

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import errno
 import json
 import math
 import os
@@ -22,6 +23,8 @@ Options = TypeVar("Options")
 MOST_WHOLE = 2**63 - 1
 """Larger whole numbers are no option's: PyTorch and NumPy take none."""
 _SHOWN = 60
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+"""What a disk says that takes no more, in the middle of any work."""
 
 
 def option(
@@ -284,6 +287,12 @@ def run_script(main: Callable[[], int]) -> int:
     except LostProcess as error:
         print(f"error: {error}", file=sys.stderr)
         return AGAIN
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"failed: {error.strerror}{where}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

@@ -3,8 +3,12 @@
 import hashlib
 import json
 import os
+import re
 import secrets
+import socket
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +17,18 @@ from common.errors import UsageError
 ROOT = Path(__file__).resolve().parents[1]
 """The checkout: weights, shipped checkpoints and scripts are found from here."""
 
+_BEGUN = time.time()
+_HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
+_TEMPORARY = re.compile(r"\..*\.([0-9a-f]{6})-(\d+)-[0-9a-f]{8}(\.\w+)?")
+"""Of a temporary file: the machine and the process that write it."""
+_STEM = 40
+"""So many characters of a name are in that of its temporary file, which may not get too long."""
+
 
 def temporary_beside(path: Path) -> Path:
     """A free hidden name in the folder of `path`, which is made, with the same suffix.
+
+    It says which process of which machine writes there, see `remove_leftovers`.
 
     Raises:
         UsageError: the folder cannot be made.
@@ -24,7 +37,33 @@ def temporary_beside(path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"cannot make the folder {path.parent}: {error.strerror}") from error
-    return path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    owner = f"{_HOST}-{os.getpid()}-{secrets.token_hex(4)}"
+    return path.with_name(f".{path.stem[:_STEM]}.{owner}{path.suffix}")
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove temporary files whose processes were killed from a folder and all below it.
+
+    Those of other machines stay: nothing tells whether their processes run.
+    """
+    for path in folder.rglob(".*"):
+        known = _TEMPORARY.fullmatch(path.name)
+        if known and known[1] == _HOST and was_killed(int(known[2]), path):
+            with suppress(OSError):  # another process may remove it, or it is not ours to remove
+                path.unlink()
+
+
+def was_killed(process: int, path: Path) -> bool:
+    """Whether the process of this machine that made a file or folder runs no more."""
+    try:
+        if process == os.getpid():  # numbers come again, in containers always the same
+            return path.lstat().st_mtime < _BEGUN
+        os.kill(process, 0)
+    except (ProcessLookupError, FileNotFoundError):
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
 
 
 def publish(temporary: Path, path: Path) -> None:

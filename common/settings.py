@@ -5,7 +5,7 @@ from typing import Any
 
 from common.distributed import Processes
 from common.errors import UsageError
-from common.files import parse_json
+from common.files import parse_json, remove_leftovers
 from common.logger import write_json
 
 SETTINGS = "settings.json"
@@ -14,6 +14,8 @@ SETTINGS = "settings.json"
 def claim_run(folder: Path, settings: dict[str, Any], resuming: bool, processes: Processes) -> None:
     """Write a training run's settings, or compare them where it goes on.
 
+    What processes that were killed left half-written in the folder is removed.
+
     Raises:
         UsageError: the run was begun with other settings, or the folder cannot be written.
     """
@@ -21,12 +23,15 @@ def claim_run(folder: Path, settings: dict[str, Any], resuming: bool, processes:
         if resuming:
             claim_folder(folder, settings)
         else:
+            remove_leftovers(folder)
             write_json(folder / SETTINGS, settings)
     processes.wait()
 
 
 def claim_folder(folder: Path, settings: dict[str, Any]) -> None:
     """Write settings (JSON values) to `settings.json`, or compare them with those that are there.
+
+    What processes that were killed left half-written in the folder is removed.
 
     Raises:
         UsageError: the folder holds results of other settings, or cannot be written.
@@ -42,4 +47,5 @@ def claim_folder(folder: Path, settings: dict[str, Any]) -> None:
             f"{folder} holds results of other settings ({', '.join(differing)}): choose another "
             "folder, or delete this one"
         )
+    remove_leftovers(folder)
     write_json(file, settings)

@@ -159,6 +159,7 @@ class VideoWriter:
         self._rate, self._codec = frames_per_second, codec
         self._writer: cv2.VideoWriter | None = None
         self._shape: tuple[int, ...] | None = None
+        self._written = 0
 
     def write(self, frame: np.ndarray) -> None:
         """Append a frame, H x W x 3 uint8 RGB, of the first frame's size.
@@ -181,14 +182,30 @@ class VideoWriter:
             cv2.BORDER_REPLICATE,
         )
         self._writer.write(even)
+        self._written += 1
 
     def close(self) -> None:
-        """Finish the file and put it in its place; a video without frames leaves none."""
+        """Finish the file and put it in its place; a video without frames leaves none.
+
+        Raises:
+            UsageError: not all of it could be written, of which OpenCV says nothing.
+        """
         if self._writer is None:
             return
         self._writer.release()
         self._writer = None
-        publish(self._temporary, self.path)
+        try:
+            whole = probe_video(self._temporary).count == self._written
+        except (UsageError, OSError):
+            whole = False
+        try:
+            if not whole:
+                raise UsageError(f"cannot write {self.path}: is the disk full?")
+            publish(self._temporary, self.path)
+        except OSError as error:
+            raise UsageError(f"cannot write {self.path}: {error.strerror or error}") from error
+        finally:
+            self._temporary.unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Remove what was written so far."""

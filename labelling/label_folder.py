@@ -215,7 +215,7 @@ class VideoResults:
     def __init__(
         self, folder: LabelFolder, target: Target, frames_per_second: float | None = None
     ) -> None:
-        """Remove the masks of an earlier run.
+        """Say that the video is not done; masks of an earlier run go as new ones come.
 
         Raises:
             UsageError: the folder cannot be written.
@@ -224,12 +224,10 @@ class VideoResults:
         self._source = folder.begin(target)
         files = folder.files(target)
         self._masks, self._instances, self._entries = files["masks"], files.get("instances"), []
+        self._written: set[str] = set()
         self._images = list_frames(target.path) if target.path.is_dir() else []
         stems = {image.stem for image in self._images}
         self._whole_names = len(stems) < len(self._images)
-        _clear(*self._masks.glob("*.png"))
-        if self._instances:
-            _clear(*self._instances.glob("*.png"))
         rate = frames_per_second or FRAMES_PER_SECOND
         self._overlay = VideoWriter(files["overlays"], rate) if folder.overlays else None
 
@@ -250,6 +248,7 @@ class VideoResults:
         else:  # a video's frame is no file
             name, image = f"{number:05d}", {"file_name": str(self.target.path), "frame": number}
         mask = self._masks / f"{name}.png"
+        self._written.add(mask.name)
         write_indexed_mask(mask, labels.classes)
         if self._instances:
             write_numbers(self._instances / f"{name}.png", labels.numbers)
@@ -269,6 +268,9 @@ class VideoResults:
             return
         if self._overlay:
             self._overlay.close()
+        for masks in filter(None, (self._masks, self._instances)):
+            # only now: another process may label the same video, with the same names
+            _clear(*(old for old in masks.glob("[!.]*.png") if old.name not in self._written))
         self.folder.finish(self.target, self._source, self._entries)
 
 

@@ -3,6 +3,9 @@
 Shapes: B batch, K shots, T frames, S side of images.
 """
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,6 +61,17 @@ def sam2_without_weights(name: str, **options: object) -> Sam2:
     with torch.device("meta"), pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch, "linspace", lambda *ends: linspace(*ends, device="cpu"))
         return Sam2(name, **options)
+
+
+@contextmanager
+def no_file_grows_beyond(size: int) -> Iterator[None]:
+    """A number of bytes after which writing fails, as on a disk without room."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def coloured_cells(seed: int, size: tuple[int, int] = (70, 50)) -> np.ndarray:

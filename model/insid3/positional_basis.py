@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from common.checkpoint import write_tensors
 from common.errors import UsageError
-from common.files import write_atomically
 from model.insid3.config import refuse_components
 
 NOISE = 1e-6
@@ -99,7 +99,7 @@ def read_basis(path: Path, channels: int, components: int) -> PositionalBasis | 
 def keep_basis(path: Path, basis: PositionalBasis) -> None:
     """Write a basis for the next time; where that is impossible, say so and go on."""
     try:
-        write_atomically(path, lambda temporary: save_file(basis._asdict(), temporary))
+        write_tensors(path, basis._asdict(), {})
     except UsageError as error:
         warnings.warn(
             f"the positional basis will be computed again next time: {error}", stacklevel=2

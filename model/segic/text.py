@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from common.checkpoint import write_tensors
 from common.errors import UsageError
-from common.files import publish, temporary_beside
 from model.official_paths import how_to_get
 from model.segic.config import CLIP_FILES
 from model.weights import load_strictly, read_weights
@@ -210,9 +209,7 @@ def clip_text_tower(layers: int = 12) -> nn.Module:
 def save_sentences(sentences: Sentences, path: Path) -> None:
     """Write the vectors of the two sentences that need no name."""
     vectors = sentences([NO_TEXT, INSTANCE])
-    temporary = temporary_beside(path)
-    save_file({"none": vectors[0], "instance": vectors[1]}, temporary)
-    publish(temporary, path)
+    write_tensors(path, {"none": vectors[0], "instance": vectors[1]}, {})
 
 
 def read_sentences(path: Path) -> StoredSentences:

@@ -1,6 +1,5 @@
 """Checkpoints and states of trainings on a disk that takes no more, and files of other kinds."""
 
-import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,17 +9,15 @@ import torch
 from common.checkpoint import read_training_state, save_checkpoint, save_training_state
 from common.errors import UsageError
 from common.files import parse_json
+from tests.helpers import no_file_grows_beyond
 
 LARGE = {"weight": torch.ones(200_000)}
 
 
 @pytest.fixture
 def full_disk() -> Iterator[None]:
-    """Files cannot grow beyond 100,000 bytes, as on a disk without room."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with no_file_grows_beyond(100_000):
+        yield
 
 
 @pytest.mark.usefixtures("full_disk")

@@ -1,4 +1,7 @@
 import os
+import re
+import subprocess
+import sys
 import tempfile
 
 import pytest
@@ -6,7 +9,7 @@ import torch
 
 from common.checkpoint import save_checkpoint
 from common.errors import UsageError
-from common.files import write_atomically
+from common.files import remove_leftovers, temporary_beside, write_atomically
 
 
 def test_makes_the_folder_and_the_file_and_leaves_nothing_else(tmp_path):
@@ -78,3 +81,27 @@ def test_others_may_read_a_file_as_the_umask_says(tmp_path, umask, mode):
         "private": mode,
         "weights.safetensors": mode,
     }
+
+
+def test_a_long_name_gets_a_temporary_file_that_is_not_too_long(tmp_path):
+    path = tmp_path / f"{'ü' * 120}.png"  # 244 of the 255 bytes that a name may have
+    write_atomically(path, lambda temporary: temporary.write_bytes(b"1"))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
+    (tmp_path / "masks").mkdir()
+    writing = temporary_beside(tmp_path / "masks" / "1.png")
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], stdout=-1)
+    owner = f"-{os.getpid()}-"
+    killed = writing.with_name(writing.name.replace(owner, f"-{int(ended.stdout)}-"))
+    before = writing.with_name(f".2{writing.name[2:]}")  # of a process that had our number
+    elsewhere = writing.with_name(re.sub(r"\.[0-9a-f]{6}-", ".000000-", killed.name))
+    others = [tmp_path / "masks" / name for name in (".1.png", ".hidden", "1.png", ".1.abcdef.png")]
+    for path in (writing, killed, before, elsewhere, *others):
+        path.write_bytes(b"1")
+    os.utime(before, (1e9, 1e9))
+
+    remove_leftovers(tmp_path)
+
+    assert {*(tmp_path / "masks").iterdir()} == {writing, elsewhere, *others}

@@ -8,6 +8,7 @@ from PIL import Image
 from common.errors import UsageError
 from common.images import read_image
 from common.video_io import FrameReader, VideoWriter, davis_palette, write_indexed_mask
+from tests.helpers import no_file_grows_beyond
 
 
 def frame(number: int, height: int = 48, width: int = 64) -> np.ndarray:
@@ -246,3 +247,19 @@ def test_an_indexed_mask_refuses_what_a_byte_cannot_hold(tmp_path):
         with pytest.raises(ValueError, match="numbers 0 to 255"):
             write_indexed_mask(tmp_path / "mask.png", mask)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_video_for_which_there_is_no_room_leaves_the_old_file(tmp_path):
+    path = write_video(tmp_path / "clip.mp4")
+    before = path.read_bytes()
+    noise = np.random.default_rng(0).integers(0, 255, (20, 64, 96, 3), dtype=np.uint8)
+
+    def fill():
+        with no_file_grows_beyond(20_000), VideoWriter(path) as writer:
+            for picture in noise:
+                writer.write(picture)
+
+    with pytest.raises(UsageError, match=rf"^cannot write {path}: "):
+        fill()
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

@@ -214,6 +214,24 @@ def test_a_video_is_done_once_all_of_it_is_written(folder, video):
     assert not folder.is_done(video)
 
 
+def test_two_processes_on_one_video_leave_each_others_masks(folder, video):
+    write_frames(folder, video, 3)  # of a longer video that was there before
+    labels = Labels(LABELS, dict.fromkeys(folder.classes, 1.0))
+    with VideoResults(folder, video) as first:
+        first.add(labels, FRAME)
+        waiting = folder.files(video)["masks"] / ".00001.000000-1-00000000.png"
+        waiting.write_bytes(b"half")  # of the first process, when the second begins
+        with VideoResults(folder, video) as second:
+            for _ in range(2):
+                second.add(labels, FRAME)
+        assert waiting.exists()
+        waiting.unlink()
+        first.add(labels, FRAME)
+    assert folder.is_done(video)
+    masks = sorted(path.name for path in folder.files(video)["masks"].iterdir())
+    assert masks == ["00000.png", "00001.png"]
+
+
 def test_a_changed_video_is_not_done(folder, video):
     write_frames(folder, video, 1)
     os.utime(video.path, (9e9, 9e9))

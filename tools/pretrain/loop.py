@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
+
+from common.checkpoint import write_tensors
 
 Batch = TypeVar("Batch")
 Losses = Callable[[Batch, int], tuple[Tensor, Mapping[str, Tensor]]]
@@ -66,8 +67,7 @@ def train(
 def save_weights(module: nn.Module, path: Path, facts: Mapping[str, object]) -> None:
     """Write a module's state dict as float16 safetensors with facts about its training."""
     tensors = {
-        name: (value.half() if value.is_floating_point() else value).detach().contiguous()
+        name: value.half() if value.is_floating_point() else value
         for name, value in module.state_dict().items()
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, path, {name: str(value) for name, value in facts.items()})
+    write_tensors(path, tensors, {name: str(value) for name, value in facts.items()})
