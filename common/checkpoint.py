@@ -16,7 +16,7 @@ from torch import Tensor
 
 from common.cli import shown
 from common.errors import UsageError
-from common.files import ROOT, parse_json, write_atomically
+from common.files import BROKEN, ROOT, parse_json, write_atomically
 from common.sums import check_sum
 
 FORMAT = "dc-sam 1"
@@ -106,7 +106,7 @@ def read_facts(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} was not written by this program (no '{FORMAT}' in its header)")
     try:
         facts = {**parse_json(header["facts"]), "version": header["version"]}
-    except (KeyError, TypeError, ValueError) as error:  # absent, no JSON, or no object in it
+    except BROKEN as error:  # absent, no JSON, or no object in it
         raise UsageError(f"{path} has a broken header: its facts cannot be read") from error
     refuse_facts(facts, path)
     return facts

@@ -288,11 +288,11 @@ def run_script(main: Callable[[], int]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return AGAIN
     except OSError as error:
-        if error.errno not in _NO_ROOM:
+        if error.errno not in (*_NO_ROOM, errno.ENAMETOOLONG):
             raise
-        where = f" ({error.filename})" if error.filename else ""
+        where = f" ({shown(error.filename)})" if error.filename else ""
         print(f"failed: {error.strerror}{where}", file=sys.stderr)
-        return 1
+        return 2 if error.errno == errno.ENAMETOOLONG else 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

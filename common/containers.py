@@ -1,14 +1,16 @@
-"""The outer structure of video files, to notice a truncated one before it is decoded.
+"""The outer structure of videos and PNGs, to notice a truncated one before it is decoded.
 
 Most containers say at their beginning how long they are; a file that is shorter was cut. MPEG's
 streams only consist of whole packets: of one that was cut between two, the last frame tells (see
 `common.video_file`).
 
 Sources: ISO/IEC 14496-12 section 4.2 (boxes of MP4 and QuickTime), RFC 8794 section 4 and RFC 9559
-(EBML, Matroska and WebM), ISO/IEC 13818-1 sections 2.4.3 and 2.5.3 (transport and program
-streams), Microsoft's specifications of RIFF (AVI) and ASF (WMV).
+(EBML, Matroska and WebM), RFC 2083 sections 2 and 3 (PNG), ISO/IEC 13818-1 sections 2.4.3 and 2.5.3
+(transport and program streams), Microsoft's specifications of RIFF (AVI) and ASF (WMV).
 """
 
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -29,6 +31,18 @@ PREFIX, PACK, END = b"\0\0\1", 0xBA, 0xB9
 PROGRAM_TAIL = 2**18
 """Bytes at a program stream's end in which its last packs are looked for."""
 
+INFLATED = 2**20
+"""So many bytes of a PNG are unpacked at a time."""
+
+CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+"""Samples of a pixel by a PNG's kind of colours."""
+
+PASSES = (
+    *((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4)),
+    *((2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)),
+)
+"""Of an interlaced PNG: first row, first column, and the steps from one to the next."""
+
 
 def is_cut_short(path: Path) -> bool:
     """True where a video file is shorter than it says, or is an MP4 without its index."""
@@ -40,6 +54,28 @@ def is_cut_short(path: Path) -> bool:
             if belongs(start):
                 return needs(file, length) > length
     return False
+
+
+def lacks_rows(file: BinaryIO) -> bool:
+    """Whether a PNG's data end properly, but before its last row, which decoders leave black."""
+    file.seek(16)  # after the signature, and length and name of the header
+    width, height, bits, colours, _, _, interlaced = struct.unpack(">IIBBBBB", file.read(13))
+    file.seek(4, 1)
+    passes = PASSES if interlaced else ((0, 0, 1, 1),)
+    missing = 0
+    for top, left, down, right in passes:
+        rows, columns = -(-(height - top) // down), -(-(width - left) // right)
+        if rows > 0 and columns > 0:
+            missing += rows * (1 + -(-columns * bits * CHANNELS[colours] // 8))
+    inflated = zlib.decompressobj()
+    while missing > 0 and not inflated.eof:
+        length, name = struct.unpack(">I4s", file.read(8))
+        content = file.read(length)
+        file.seek(4, 1)
+        while name == b"IDAT" and content and missing > 0:
+            missing -= len(inflated.decompress(content, INFLATED))
+            content = inflated.unconsumed_tail
+    return missing > 0
 
 
 def _mp4_needs(file: BinaryIO, length: int) -> int:

@@ -17,6 +17,9 @@ from common.errors import UsageError
 ROOT = Path(__file__).resolve().parents[1]
 """The checkout: weights, shipped checkpoints and scripts are found from here."""
 
+BROKEN = (ValueError, LookupError, TypeError, AttributeError, OverflowError)
+"""What taking values out of JSON raises where they are not what they should be."""
+
 _BEGUN = time.time()
 _HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
 _TEMPORARY = re.compile(r"\..*\.([0-9a-f]{6})-(\d+)-[0-9a-f]{8}(\.\w+)?")

@@ -5,6 +5,7 @@ Nothing heavy is imported here, so that worker processes start quickly.
 
 import math
 import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from pillow_heif import register_heif_opener
 
+from common.containers import lacks_rows
 from common.errors import UsageError
 
 Size = tuple[int, int]
@@ -53,11 +55,12 @@ class Photo:
 
 
 @contextmanager
-def open_image(path: Path, kind: str = "image") -> Iterator[Image.Image]:
+def open_image(path: Path, kind: str = "image", whole: bool = True) -> Iterator[Image.Image]:
     """Open an image file; its pixels are decoded when they are first used.
 
     Args:
         kind: what the messages call it.
+        whole: whether its pixels are wanted, so that a PNG has to have all of its rows.
 
     Raises:
         UsageError: the file is missing or broken, or holds something else; also within the block.
@@ -66,6 +69,8 @@ def open_image(path: Path, kind: str = "image") -> Iterator[Image.Image]:
         if path.exists() and not path.is_file():  # a pipe would let everybody wait for ever
             raise UsageError(f"cannot read the {kind} {path}: it is no file")
         with Image.open(path) as stored:
+            if whole and stored.format == "PNG" and _lacks_rows(path):
+                raise UsageError(f"cannot read the {kind} {path}: it is cut short")
             yield stored
     except UsageError:
         raise
@@ -127,7 +132,7 @@ def image_size(path: Path) -> tuple[int, int]:
     Raises:
         UsageError: the file is missing or is no image.
     """
-    with open_image(path) as image:
+    with open_image(path, whole=False) as image:
         return image.height, image.width
 
 
@@ -162,6 +167,14 @@ def rgb_pixels(picture: Image.Image | np.ndarray) -> np.ndarray:
             return picture
         picture = _from_array(picture)
     return np.asarray(_turned(_to_rgb(picture, _used_bits(picture)), picture))
+
+
+def _lacks_rows(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return lacks_rows(file)
+    except (OSError, struct.error, zlib.error, KeyError):
+        return False  # broken in another way, of which the decoder tells
 
 
 def _pixels(stored: Image.Image, upright: bool, largest: int | None) -> np.ndarray:

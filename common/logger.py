@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from common.distributed import Processes
-from common.files import write_atomically
+from common.errors import UsageError
+from common.files import BROKEN, parse_json, write_atomically
 
 
 class RunLogger:
@@ -35,8 +36,11 @@ class RunLogger:
         path = self.folder / "log.jsonl"
         if not path.is_file():
             return
-        *lines, _ = path.read_text().split("\n")  # what a kill cut off has no end
-        kept = [line for line in lines if json.loads(line)["update"] <= update]
+        try:
+            *lines, _ = path.read_text().split("\n")  # what a kill cut off has no end
+            kept = [line for line in lines if parse_json(line)["update"] <= update]
+        except BROKEN:
+            raise UsageError(f"{path} is no log of a training: choose another folder") from None
         text = "".join(f"{line}\n" for line in kept)
         if text != path.read_text():
             write_atomically(path, lambda place: place.write_text(text))

@@ -5,7 +5,7 @@ from typing import Any
 
 from common.distributed import Processes
 from common.errors import UsageError
-from common.files import parse_json, remove_leftovers
+from common.files import BROKEN, parse_json, remove_leftovers
 from common.logger import write_json
 
 SETTINGS = "settings.json"
@@ -40,7 +40,7 @@ def claim_folder(folder: Path, settings: dict[str, Any]) -> None:
     try:
         found = parse_json(file.read_text()) if file.exists() else settings
         differing = [name for name in settings if found.get(name) != settings[name]]
-    except (OSError, ValueError, AttributeError):
+    except (OSError, *BROKEN):
         raise UsageError(f"{file} cannot be read: choose another folder") from None
     if differing:
         raise UsageError(

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UsageError
-from common.files import parse_json, write_atomically
+from common.files import BROKEN, parse_json, write_atomically
 from common.images import IGNORED, image_size, read_mask
 from data.parallel import parallel_map
 
@@ -151,7 +151,7 @@ def _read_cache(place: Path, stamp: str) -> ClassPixels | None:
             name: {int(c): count for c, count in classes.items()}
             for name, classes in content["class_pixels"].items()
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, *BROKEN):
         return None
 
 

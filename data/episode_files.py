@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from common.errors import UsageError
-from common.files import parse_json, write_atomically
+from common.files import BROKEN, parse_json, write_atomically
 from data.benchmarks import EpisodeKey
 
 
@@ -57,7 +57,7 @@ def is_episode_file(path: Path) -> bool:
     try:
         with path.open() as file:
             return "sha256" in parse_json(file.readline())
-    except (OSError, ValueError, TypeError):
+    except (OSError, *BROKEN):
         return False
 
 
@@ -108,6 +108,6 @@ def _read_file(path: Path) -> tuple[EpisodeHeader, list[EpisodeKey]]:
             keys.append(EpisodeKey(int(class_id), str(query), tuple(map(str, support))))
     except OSError as error:
         raise UsageError(f"cannot read the episode file {path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
+    except BROKEN:
         raise UsageError(f"{path} is not an episode file") from None
     return header, keys

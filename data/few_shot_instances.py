@@ -18,9 +18,9 @@ from typing import Any, Self
 import numpy as np
 
 from common.cli import option
-from common.coco_masks import annotated_mask
+from common.coco_masks import annotated_mask, listed_size
 from common.errors import UsageError
-from common.files import parse_json
+from common.files import BROKEN, parse_json
 from common.images import Size, read_image
 from data.classes import COCO_CATEGORY_IDS, COCO_CLASSES, COCO_TO_VOC, VOC_CLASSES
 from data.reader import Description
@@ -257,7 +257,7 @@ def read_coco_file(path: Path) -> dict[str, Any]:
         content = parse_json(path.read_bytes())
         images = {image["id"] for image in content["images"]}
         for image in content["images"]:
-            _ = str(image["file_name"]), int(image["height"]), int(image["width"])
+            _ = str(image["file_name"]), listed_size(image)
         for one in content["annotations"]:
             _ = one["id"], one["category_id"], one["bbox"][3], one["segmentation"]
             if one["image_id"] not in images:
@@ -265,7 +265,7 @@ def read_coco_file(path: Path) -> dict[str, Any]:
         _ = [category["id"] for category in content["categories"]]
     except FileNotFoundError:
         raise UsageError(f"missing: {path}. {REMEDY}") from None
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+    except (OSError, *BROKEN) as error:
         raise UsageError(f"{path} is no file in COCO's format: {error!r}") from None
     return content
 

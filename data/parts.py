@@ -21,7 +21,7 @@ import numpy as np
 
 from common.coco_masks import annotated_mask
 from common.errors import UsageError
-from common.files import parse_json
+from common.files import BROKEN, parse_json
 from common.images import read_image
 from data.class_index import ImageFiles
 from data.classes import FOLDS_OF, Role, in_words
@@ -135,7 +135,7 @@ class PartReader(Reader):
                 if _overlap(one["bbox"], crops[owner]):
                     key = (_picture_name(image), class_id)
                     parts.setdefault(key, {}).setdefault(owner, []).append(one["segmentation"])
-        except (ValueError, KeyError, TypeError) as error:
+        except BROKEN as error:
             raise UsageError(f"{self.file} is no file of parts: {error!r}") from None
         return {
             key: [_Object(crops[owner], tuple(found)) for owner, found in owners.items()]
@@ -238,7 +238,7 @@ def read_parts(file: Path) -> dict[str, Any]:
             "images": {int(one["id"]): one for one in content["images"]},
             "annotations": content["annotations"],
         }
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, *BROKEN) as error:
         raise UsageError(f"{file} is no file of parts: {error!r}") from None
 
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from common.errors import UsageError
-from common.files import parse_json
+from common.files import BROKEN, parse_json
 from common.images import IGNORED, read_image, read_mask
 from data.class_index import (
     MIN_PIXELS,
@@ -52,7 +52,7 @@ class Description:
                 class_names={int(number): str(name) for number, name in names},
                 generated=bool(facts.get("generated", False)),
             )
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+        except (OSError, *BROKEN) as error:
             raise UsageError(f"cannot read {path}: {error!r}") from None
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import UsageError
-from common.files import parse_json
+from common.files import BROKEN, parse_json
 from common.images import read_image
 from data.class_index import name_some
 from data.reader import Description
@@ -107,6 +107,6 @@ def _read_pair(name: str, file: Path) -> KeypointPair:
         if points[0].shape != points[1].shape or points[0].ndim != 2 or len(points[0]) == 0:
             raise ValueError(f"places of shapes {points[0].shape} and {points[1].shape}")
         names = [f"{category}/{Path(facts[key]).stem}" for key in ("src_imname", "trg_imname")]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, *BROKEN) as error:
         raise UsageError(f"{file} is no pair of {FOLDER}: {error!r}") from None
     return KeypointPair(name, category, *names, *points, (left, top, right, bottom))

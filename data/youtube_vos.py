@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UsageError
-from common.files import parse_json
+from common.files import BROKEN, parse_json
 from data.class_index import name_some
 from data.videos import FRAMES, MASKS, VideoObjects, open_video
 
@@ -109,7 +109,7 @@ def _read_objects(path: Path) -> dict[str, dict[int, Mapping[str, Any]]]:
         raise UsageError(
             f"cannot read the objects of YouTube-VOS: {path}: {error.strerror}"
         ) from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except BROKEN:
         raise UsageError(f"{path} does not list objects as YouTube-VOS does") from None
     if not found:
         raise UsageError(f"{path} lists no video")

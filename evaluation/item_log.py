@@ -12,7 +12,7 @@ from typing import Any
 
 from common.distributed import Processes
 from common.errors import UsageError
-from common.files import parse_json, write_atomically
+from common.files import BROKEN, parse_json, write_atomically
 
 ITEMS = "items.jsonl"
 Record = dict[str, Any]
@@ -92,6 +92,6 @@ def read_items(path: Path) -> list[Record]:
         *lines, _ = path.read_text().split("\n")
         records = [parse_json(line) for line in lines]
         _ = [record["item"] for record in records]
-    except (ValueError, KeyError, TypeError):
+    except BROKEN:
         raise UsageError(f"{path} holds a line that is no record: choose another folder") from None
     return records

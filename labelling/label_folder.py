@@ -35,7 +35,7 @@ from labelling.exports import write_label_studio, write_yolo
 from labelling.marks import visible_mark
 from labelling.objects import Labels
 from labelling.records import Record, Source, read_record, read_records, record_path, write_record
-from labelling.results import PictureResults, report
+from labelling.results import PictureResults, report, warn
 from labelling.targets import Target
 from model.reference import Reference as Shot
 
@@ -81,8 +81,13 @@ class LabelFolder(PictureResults[Target]):
         return {kind: self.path / kind / f"{target.name}{end}" for kind, end in kinds.items()}
 
     def is_done(self, target: Target) -> bool:
-        """Whether all results are there, and the target's content is the one they were made of."""
+        """Whether all results are there, and the target's content is the one they were made of.
+
+        A record that nobody here wrote is named.
+        """
         record = read_record(self.path, target.name)
+        if record is None and (found := record_path(self.path, target.name)).exists():
+            warn(f"{found} cannot be read: {target.path} is labelled again")
         return (
             record is not None
             and record.source.path == str(target.path)

@@ -1,17 +1,20 @@
 """What is done: a record of every target, which tells the content that its results belong to."""
 
 import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from common.errors import UsageError
-from common.files import digest, parse_json
+from common.files import BROKEN, digest, parse_json
 from common.logger import write_json
 from common.video_io import list_frames
 
 RECORDS = "records"
+_SUM = "sha256"
+"""Of the rest of a record, so that no half of one and none of another program is taken for ours."""
 
 
 @dataclass(frozen=True)
@@ -82,15 +85,18 @@ def write_record(folder: Path, record: Record) -> None:
         UsageError: it cannot be written.
     """
     content = asdict(record)
-    write_json(record_path(folder, content.pop("name")), content)
+    path = record_path(folder, content.pop("name"))
+    write_json(path, {**content, _SUM: _sum(content)})
 
 
 def read_record(folder: Path, name: str) -> Record | None:
-    """The record of that name; None where there is none that can be read."""
+    """The record of that name; None where there is none, or none that `write_record` wrote."""
     try:
-        content = parse_json(record_path(folder, name).read_text())
+        content = parse_json(record_path(folder, name).read_bytes())
+        if content.pop(_SUM) != _sum(content):
+            return None
         return Record(name=name, **{**content, "source": Source(**content["source"])})
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, *BROKEN):
         return None
 
 
@@ -100,6 +106,11 @@ def read_records(folder: Path) -> Iterator[tuple[str, Record | None]]:
     for path in sorted(root.rglob("[!.]*.json")):
         name = path.relative_to(root).as_posix().removesuffix(".json")
         yield name, read_record(folder, name)
+
+
+def _sum(content: dict[str, Any]) -> str:
+    """Of JSON values; the same before they are written and after they are read."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _files(path: Path) -> list[Path]:

@@ -53,3 +53,8 @@ class PictureResults(ABC, Generic[Picture]):
 def report(error: UsageError) -> None:
     """Tell about one failure, beside any progress bar."""
     tqdm.write(f"error: {error}", file=sys.stderr)
+
+
+def warn(text: str) -> None:
+    """Tell about something that is no failure, beside any progress bar."""
+    tqdm.write(f"warning: {text}", file=sys.stderr)

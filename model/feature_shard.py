@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from common.files import parse_json, write_atomically
+from common.files import BROKEN, parse_json, write_atomically
 
 _LARGEST_FP16 = torch.finfo(torch.float16).max
 
@@ -73,7 +73,7 @@ class Shard:
                 names = list(file.keys())
                 tensors = {name: file.get_tensor(name) for name in names}
             return cls(tensors, frozenset(about["halved"]), about["plain"])
-        except (OSError, SafetensorError, KeyError, ValueError, TypeError):
+        except (OSError, SafetensorError, *BROKEN):
             return None
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from common.commands import command_line, run_command
 from common.errors import UsageError
-from common.files import parse_json
+from common.files import BROKEN, parse_json
 from common.logger import write_json
 from common.training_options import STATE_FILE
 from reproduction.steps import Step
@@ -77,5 +77,5 @@ def _record(step: Step) -> dict[str, Any] | None:
     try:
         record = parse_json(path.read_text())
         return {"recipe": record["recipe"], "finished": record["finished"]}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, *BROKEN):
         raise UsageError(f"{path} cannot be read: remove {step.folder}") from None

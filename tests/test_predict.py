@@ -1,4 +1,6 @@
 import json
+import os
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -171,15 +173,52 @@ def test_references_of_one_name_are_shots(script, flags, tmp_path):
     assert [c["name"] for c in coco["categories"]] == ["dog", "cat"]
 
 
-def test_a_broken_file_is_reported_and_the_rest_goes_on(script, flags, tmp_path):
-    (tmp_path / "photos" / "0a.jpg").write_bytes(b"no image")
+def broken_pictures(folder):
+    """Pictures that decoders of many kinds stumble over in ways of their own."""
+    folder.mkdir(exist_ok=True)
+    Image.fromarray(coloured_cells(3, (640, 480))).save(folder / "whole.avif")
+    avif = bytearray((folder / "whole.avif").read_bytes())
+    (folder / "whole.avif").unlink()
+    avif[-200:] = bytes(200)
+    contents = {
+        "damaged.avif": bytes(avif),
+        "damaged_avif.jpg": bytes(avif),
+        "cut.avif": bytes(avif[:-250]),
+        "cut_qoi.png": b"qoif" + struct.pack(">IIBB", 640, 480, 3, 0) + b"\xfe\x01",
+        "wrong_qoi.bmp": b"qoif" + struct.pack(">IIBB", 64, 48, 9, 9) + bytes(range(256)),
+        "cut_dds.tif": b"DDS " + struct.pack("<7I", 124, 0x1007, 48, 64, 0, 0, 0) + bytes(96),
+        "text.jpg": b"no image",
+        "empty.webp": b"",
+        "cut.gif": b"GIF89a" + bytes(20),
+        "huge.bmp": b"BM" + bytes(12) + struct.pack("<IiiHHI", 40, 10**9, 10**9, 1, 24, 0),
+    }
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    return sorted(contents)
+
+
+def test_broken_files_are_reported_and_the_rest_goes_on(script, flags, tmp_path):
+    broken = broken_pictures(tmp_path / "photos")
+    long = f"{'n' * 250}.png"  # as long as a system takes it for the record, too
+    Image.fromarray(coloured_cells(5)).save(tmp_path / "photos" / long)
+    os.mkfifo(tmp_path / "photos" / "pipe.jpg")
     outcome = script(predict, *flags, "--bsz", 2)
     assert outcome.code == 1
-    assert "0a.jpg" in outcome.error
     assert "Traceback" not in outcome.error
-    assert len(list((tmp_path / "out" / "masks").iterdir())) == 3
-    assert len(json.loads((tmp_path / "out" / "coco.json").read_text())["images"]) == 3
-    assert "1 failed" in outcome.output
+    told = [line for line in outcome.error.splitlines() if line.startswith("error: ")]
+    assert len(told) == len(broken)
+    for name in broken:
+        assert any(f"/{name}" in line for line in told), name
+    assert len(list((tmp_path / "out" / "masks").iterdir())) == 4
+    assert len(json.loads((tmp_path / "out" / "coco.json").read_text())["images"]) == 4
+    assert f"4 labelled, 0 were done before, {len(broken)} failed" in outcome.output
+    assert "left out, neither picture nor video (1): pipe.jpg" in outcome.output
+
+
+def test_names_that_no_system_takes_are_wrong_use(script, flags):
+    outcome = script(predict, *flags, "--target", "x" * 5000)
+    assert outcome.code == 2
+    assert len(outcome.error.splitlines()) == 1
 
 
 def contents(folder):

@@ -59,7 +59,7 @@ from torch import Tensor
 
 from common.checkpoint import read_facts, read_weights, save_checkpoint
 from common.errors import UsageError
-from common.files import digest, parse_json, temporary_beside, write_atomically
+from common.files import BROKEN, digest, parse_json, temporary_beside, write_atomically
 from common.sums import SUMS, check_sum, read_sums, write_sums
 from model.checkpoint import load_method, options_of
 from tools.model_card import Part, file_name, write_card
@@ -161,7 +161,7 @@ def read_results(source: Path, facts: dict[str, Any]) -> list[dict[str, Any]]:
             same_name = Path(results["checkpoint"]).name == source.name
             version = results.get("checkpoint_version", facts["version"])
             weights = results.get("weights", content)
-        except (ValueError, KeyError, TypeError):
+        except BROKEN:
             raise UsageError(f"{path} does not hold results of an evaluation") from None
         if same_name and (version, weights) == (facts["version"], content):
             found.append(results)

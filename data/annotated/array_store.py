@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import UsageError
-from common.files import parse_json, temporary_beside
+from common.files import BROKEN, parse_json, temporary_beside
 from data.class_index import personal_copy
 
 Arrays = Mapping[str, np.ndarray]
@@ -74,7 +74,7 @@ def _read(folder: Path, stamp: str) -> Parsed | None:
         names = header["arrays"]
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
         return arrays, {int(number): name for number, name in header["categories"]}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, *BROKEN):
         return None
 
 

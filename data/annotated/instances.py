@@ -15,8 +15,9 @@ import numpy as np
 from pycocotools import mask as run_lengths
 from tqdm import tqdm
 
+from common.coco_masks import listed_size, refuse_outlines, refuse_runs
 from common.errors import UsageError
-from common.files import parse_json
+from common.files import BROKEN, parse_json
 from data.annotated.array_store import Parsed, stored_arrays
 from data.annotated.object_index import IndexedImages, ObjectIndex, object_arrays
 from data.annotated.source import Annotation
@@ -132,14 +133,17 @@ def _parse(parts: Sequence[Path]) -> Parsed:
                 owners.append((place[image_id], int(one.get("obj_ann_id", -1))))
         except OSError as error:
             raise UsageError(f"cannot read the annotations {part}: {error.strerror}") from None
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        except BROKEN as error:
             raise UsageError(f"{part} is no instances file in COCO's format: {error!r}") from None
     unknown = {objects[2] for objects, _, _ in found} - categories.keys()
     if unknown:
         raise UsageError(f"{parts[0]}: objects of categories that are not listed: {unknown}")
     found.sort(key=lambda one: one[0][0])  # stable: within a picture, the order of the file
     owners.sort(key=lambda one: one[0])
-    sizes = [(int(image["height"]), int(image["width"])) for image in images]
+    try:
+        sizes = [listed_size(image) for image in images]
+    except BROKEN as error:
+        raise UsageError(f"{parts[0]} is no instances file in COCO's format: {error}") from None
     lengths = [0, *(len(counts) for _, _, counts in found)]
     arrays = {
         **object_arrays([_file(image) for image in images], sizes, [one[0] for one in found]),
@@ -169,8 +173,9 @@ def _counts(segmentation: Any, image: Mapping[str, Any]) -> bytes:
     """Compressed run lengths of outlines or of run lengths of any kind; none of nothing."""
     if segmentation is None:
         return b""
-    height, width = int(image["height"]), int(image["width"])
+    height, width = size = listed_size(image)
     if isinstance(segmentation, list):
+        refuse_outlines(segmentation, size)
         outlines = [one for one in segmentation if len(one) >= _TRIANGLE]
         if not outlines:
             return run_lengths.encode(np.zeros((height, width), np.uint8, order="F"))["counts"]
@@ -178,6 +183,7 @@ def _counts(segmentation: Any, image: Mapping[str, Any]) -> bytes:
     if list(segmentation["size"]) != [height, width]:
         raise ValueError(f"run lengths for {segmentation['size']}, a picture of {height, width}")
     counts = segmentation["counts"]
+    refuse_runs(counts, size)
     if isinstance(counts, list):
         return run_lengths.frPyObjects(segmentation, height, width)["counts"]
     return counts.encode() if isinstance(counts, str) else counts

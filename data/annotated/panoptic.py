@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from common.coco_masks import listed_size
 from common.errors import UsageError
-from common.files import parse_json
+from common.files import BROKEN, parse_json
 from common.images import open_image
 from data.annotated.array_store import Parsed, stored_arrays
 from data.annotated.object_index import IndexedImages, ObjectIndex, object_arrays
@@ -95,10 +96,10 @@ def _parse(parts: Sequence[Path]) -> Parsed:
             for one in listed.get(image_id, ())
         ]
         files = [_file(image) for image in images.values()]
-        sizes = [(int(image["height"]), int(image["width"])) for image in images.values()]
+        sizes = [listed_size(image) for image in images.values()]
     except OSError as error:
         raise UsageError(f"cannot read the annotations {part}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except BROKEN as error:
         raise UsageError(f"{part} is no panoptic file in COCO's format: {error!r}") from None
     if unknown := {category for _, _, category, _ in objects} - categories.keys():
         raise UsageError(f"{part}: segments of categories that are not listed: {unknown}")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from common.coco_masks import annotated_mask, mask_annotation, run_length
+from common.coco_masks import annotated_mask, listed_size, mask_annotation, run_length
 
 MASK = np.zeros((4, 6), dtype=bool)
 MASK[1:3, 2:5] = True
@@ -29,3 +29,42 @@ def test_an_annotation_has_area_and_box():
 def test_what_is_no_segmentation_is_refused(wrong):
     with pytest.raises(ValueError, match="segmentation"):
         annotated_mask(wrong, (4, 6))
+
+
+def test_compressed_run_lengths_of_all_signs_and_lengths_pass():
+    random = np.random.default_rng(0)
+    for size in ((1, 1), (7, 5), (300, 400)):
+        for share in (0, 0.001, 0.5, 1):
+            mask = random.random(size) < share
+            assert np.array_equal(annotated_mask(run_length(mask), size), mask)
+
+
+NAN, FAR = float("nan"), 1e12
+
+
+@pytest.mark.parametrize(
+    "counts",
+    ["", "junk", "01:00", "zzzz", "9" * 50, "\x00", [9, 2], [-1, 25], [25], [1e30, -1e30, 24]],
+)
+def test_junk_run_lengths_are_refused(counts):
+    """pycocotools takes some of them, and shows what was in memory."""
+    with pytest.raises(ValueError, match="segmentation"):
+        annotated_mask({"size": [4, 6], "counts": counts}, (4, 6))
+
+
+@pytest.mark.parametrize(
+    "outline",
+    [[NAN, 1, 2, 1, 2, 2], [1, 1, 2, 1, 2, NAN], [FAR, 0, 5, 5, 3, 3], [0, 0, 5, 5, -FAR, 3]],
+)
+def test_outlines_of_no_place_are_refused(outline):
+    """pycocotools would draw them for ever, or fill all memory."""
+    with pytest.raises(ValueError, match="far from the picture"):
+        annotated_mask([outline], (4, 6))
+
+
+@pytest.mark.parametrize(
+    "sides", [(1e9, 640), (640, 1e9), (0, 5), (-1, 5), (NAN, 5), (float("inf"), 5), ("5", 5)]
+)
+def test_sizes_of_no_picture_are_refused(sides):
+    with pytest.raises(ValueError, match="no picture"):
+        listed_size(dict(zip(("height", "width"), sides, strict=True)))

@@ -1,10 +1,13 @@
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from common.errors import UsageError
-from common.images import open_image, read_image, read_photo, rgb_pixels, upright_size
+from common.images import image_size, open_image, read_image, read_photo, rgb_pixels, upright_size
 
 ORIENTATION = 0x0112
 GREY = np.array([[0, 100, 200], [255, 50, 150]], dtype=np.uint8)
@@ -168,3 +171,48 @@ def test_pillow_images_are_turned_as_their_exif_data_say():
 def test_floating_point_and_odd_arrays_are_refused(picture):
     with pytest.raises(ValueError, match=r"uint8|8 or 16 bits"):
         rgb_pixels(picture)
+
+
+def png(size: tuple[int, int], bits: int, colours: int, interlaced: int, data: bytes) -> bytes:
+    """A PNG whose rows are given as they are before compression."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        whole = name + content
+        return struct.pack(">I", len(content)) + whole + struct.pack(">I", zlib.crc32(whole))
+
+    header = struct.pack(">IIBBBBB", *size[::-1], bits, colours, 0, 0, interlaced)
+    palette = chunk(b"PLTE", bytes(3 * 16)) if colours == 3 else b""
+    parts = [chunk(b"IHDR", header), palette, chunk(b"IDAT", zlib.compress(data))]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("size", "bits", "colours", "interlaced", "bytes_needed"),
+    [
+        ((10, 8), 8, 0, 0, 10 * 9),  # a byte for the filter, and one a pixel
+        ((10, 8), 4, 3, 0, 10 * 5),
+        ((3, 9), 1, 0, 0, 3 * 3),
+        ((4, 5), 16, 6, 0, 4 * 41),
+        ((8, 8), 8, 0, 1, 2 + 2 + 3 + 2 * 3 + 2 * 5 + 4 * 5 + 4 * 9),
+        ((1, 1), 8, 2, 1, 4),  # the first pass has all
+    ],
+)
+def test_a_png_without_its_last_rows_is_named(
+    tmp_path, size, bits, colours, interlaced, bytes_needed
+):
+    """Its data end as they should: Pillow says nothing, and leaves the rest black."""
+    path = tmp_path / "few.png"
+    path.write_bytes(png(size, bits, colours, interlaced, bytes(bytes_needed)))
+    assert read_image(path).shape == (*size, 3)
+    path.write_bytes(png(size, bits, colours, interlaced, bytes(bytes_needed - 1)))
+    with pytest.raises(UsageError, match=r"few\.png: (it is cut short|.*truncated)"):
+        read_image(path)
+    assert image_size(path) == size
+
+
+def test_every_png_that_pillow_writes_has_its_rows(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (700, 900, 3), dtype=np.uint8)
+    for mode in ("RGB", "RGBA", "L", "LA", "P", "1", "I;16"):
+        picture = Image.fromarray(noise).convert("L" if mode == "I;16" else mode)
+        picture.convert(mode).save(tmp_path / "picture.png")
+        assert read_image(tmp_path / "picture.png").shape == noise.shape

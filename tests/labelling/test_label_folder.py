@@ -232,6 +232,15 @@ def test_two_processes_on_one_video_leave_each_others_masks(folder, video):
     assert masks == ["00000.png", "00001.png"]
 
 
+def test_a_record_that_cannot_be_read_is_named_and_its_target_not_done(folder, video, capsys):
+    write_frames(folder, video, 1)
+    place = folder.path / "records" / "walk.json"
+    place.write_text(place.read_text()[:-20])
+    assert not folder.is_done(video)
+    said = capsys.readouterr().err
+    assert said == f"warning: {place} cannot be read: {video.path} is labelled again\n"
+
+
 def test_a_changed_video_is_not_done(folder, video):
     write_frames(folder, video, 1)
     os.utime(video.path, (9e9, 9e9))

@@ -1,3 +1,4 @@
+import json
 import os
 from dataclasses import replace
 
@@ -67,3 +68,26 @@ def test_a_record_comes_back_as_it_was_written(tmp_path, file):
     assert read_record(tmp_path, "absent") is None
     assert [name for name, _ in read_records(tmp_path)] == ["a.b", "b/a", "broken"]
     assert dict(read_records(tmp_path))["broken"] is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"frames": []},
+        {"frames": [{"image": 1}]},
+        {"source": {"path": 3, "size": "a", "modified": None, "sha256": []}},
+        {"is_video": "maybe"},
+        {"another": "program's"},
+        {"sha256": None},
+    ],
+)
+def test_what_nobody_here_wrote_is_no_record(tmp_path, file, change):
+    write_record(tmp_path, Record("a", Source.of(file), [{"image": {}}], False, True))
+    assert read_record(tmp_path, "a") is not None
+    path = record_path(tmp_path, "a")
+    whole = path.read_text()
+    path.write_text(json.dumps({**json.loads(whole), **change}))
+    assert read_record(tmp_path, "a") is None
+    for part in range(0, len(whole) - 2, 7):
+        path.write_text(whole[:part])
+        assert read_record(tmp_path, "a") is None

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from common.errors import UsageError
-from common.files import parse_json, write_atomically
+from common.files import BROKEN, parse_json, write_atomically
 from common.images import image_size, read_image
 from common.logger import write_json
 from common.video_io import davis_palette, write_indexed_mask
@@ -130,7 +130,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
         record = parse_json((folder / RECORD).read_text())
         {int(c): [int(number) for number in objects] for c, objects in record["classes"].items()}
         return record if isinstance(record["source"], str) else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, *BROKEN):
         return None
 
 

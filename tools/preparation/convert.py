@@ -13,8 +13,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 from pycocotools import mask as run_lengths
 
+from common.coco_masks import listed_size, refuse_outlines, refuse_runs
 from common.errors import UsageError
-from common.files import parse_json, write_atomically
+from common.files import BROKEN, parse_json, write_atomically
 from common.images import read_mask
 from common.video_io import davis_palette
 from data.class_index import name_some
@@ -187,11 +188,10 @@ def read_instances(path: Path) -> list[CocoImage]:
             name = Path(image["file_name"])
             if name.name != image["file_name"]:
                 raise ValueError(f"file_name {image['file_name']!r} is no plain file name")
-            size = int(image["height"]), int(image["width"])
-            images.append(CocoImage(name.stem, *size, tuple(instances[image["id"]])))
+            images.append(CocoImage(name.stem, *listed_size(image), tuple(instances[image["id"]])))
     except FileNotFoundError:
         raise UsageError(f"missing instances file: {path}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, *BROKEN) as error:
         raise UsageError(f"{path} is not an instances file of COCO: {error!r}") from None
     return sorted(images, key=lambda image: image.name)
 
@@ -213,6 +213,7 @@ def draw_class_mask(image: CocoImage) -> np.ndarray:
             region = Image.fromarray(_decode_run_lengths(segmentation, image) * np.uint8(255))
             canvas.paste(number, mask=region)
             continue
+        refuse_outlines(segmentation, (image.height, image.width))
         for polygon in segmentation:
             if len(polygon) < 6 or len(polygon) % 2:
                 raise ValueError(f"a polygon of {len(polygon)} numbers")
@@ -224,9 +225,8 @@ def _decode_run_lengths(segmentation: dict[str, Any], image: CocoImage) -> np.nd
     counts, size = segmentation["counts"], list(segmentation["size"])
     if size != [image.height, image.width]:
         raise ValueError(f"run lengths for {size}, the image is {[image.height, image.width]}")
+    refuse_runs(counts, (image.height, image.width))
     if isinstance(counts, list):
-        if any(count < 0 for count in counts) or sum(counts) != image.height * image.width:
-            raise ValueError("run lengths that do not add up to the image")
         segmentation = run_lengths.frPyObjects(segmentation, image.height, image.width)
     return run_lengths.decode(segmentation)
 
@@ -256,7 +256,7 @@ def _convert_coco(task: tuple[CocoImage, Path]) -> str | None:
     image, target = task
     try:
         write_atomically(target, Image.fromarray(draw_class_mask(image)).save)
-    except (ValueError, TypeError, KeyError) as error:
+    except BROKEN as error:
         return f"{image.name}: {error}"
     except UsageError as error:
         return str(error)

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from common.coco_masks import annotated_mask
+from common.coco_masks import annotated_mask, listed_size
 from common.errors import UsageError
-from common.files import parse_json, write_atomically
+from common.files import BROKEN, parse_json, write_atomically
 from common.images import read_image
 from data.parallel import parallel_map
 
@@ -39,11 +39,12 @@ def choose(video: Mapping[str, Any]) -> Choice | None:
     Raises:
         ValueError: a mask is malformed.
     """
+    size = listed_size(video)
     masks = [
-        {track: {"size": _size(video), "counts": one["rle"]} for track, one in frame.items()}
+        {track: {"size": size, "counts": one["rle"]} for track, one in frame.items()}
         for frame in video["segmentations"]
     ]
-    areas = {track: annotated_mask(one, _size(video)).sum() for track, one in masks[0].items()}
+    areas = {track: annotated_mask(one, size).sum() for track, one in masks[0].items()}
     kinds: dict[int, list[str]] = {}
     for track in sorted(areas, key=lambda track: (-areas[track], int(track))):
         if areas[track]:
@@ -53,7 +54,7 @@ def choose(video: Mapping[str, Any]) -> Choice | None:
         for frame in range(len(masks) - 1, 0, -1):
             shown = [masks[frame].get(track) for track in chosen]
             if len(chosen) == TARGETS and all(
-                one and annotated_mask(one, _size(video)).any() for one in shown
+                one and annotated_mask(one, size).any() for one in shown
             ):
                 return Choice(chosen, (0, frame))
     return None
@@ -73,7 +74,7 @@ def make_permis(folder: Path, workers: int | None) -> None:
         return
     try:
         videos = parse_json(file.read_bytes())["sequences"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, *BROKEN) as error:
         raise UsageError(f"{file} is no file of BURST: {error!r}") from None
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     write = partial(_write, frames=folder.parent / FRAMES, folder=unfinished)
@@ -83,25 +84,24 @@ def make_permis(folder: Path, workers: int | None) -> None:
 
 def _write(video: Mapping[str, Any], frames: Path, folder: Path) -> None:
     try:
-        choice = choose(video)
+        choice, size = choose(video), listed_size(video)
         source = Path(video["dataset"], video["seq_name"])
         names = video["annotated_image_paths"]
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except BROKEN as error:
         raise UsageError(f"a video of BURST is in another format: {error!r}") from None
     for frame in choice.frames if choice else ():
         place = folder / "_".join(source.parts)
         image = read_image(frames / source / names[frame], upright=False)
-        if image.shape[:2] != _size(video):
+        if image.shape[:2] != size:
             raise UsageError(f"{frames / source / names[frame]} has another size than its masks")
         picture = place / f"{frame:05d}.jpg"
         content = (frames / source / names[frame]).read_bytes()
         write_atomically(picture, lambda path, content=content: path.write_bytes(content))
         for number, track in enumerate(choice.tracks, start=1):
-            coded = {"size": _size(video), "counts": video["segmentations"][frame][track]["rle"]}
-            mask = annotated_mask(coded, _size(video)).astype(np.uint8) * 255
+            coded = {
+                "size": listed_size(video),
+                "counts": video["segmentations"][frame][track]["rle"],
+            }
+            mask = annotated_mask(coded, listed_size(video)).astype(np.uint8) * 255
             path = place / f"{frame:05d}_{number}.png"
             write_atomically(path, Image.fromarray(mask).save)
-
-
-def _size(video: Mapping[str, Any]) -> tuple[int, int]:
-    return int(video["height"]), int(video["width"])
