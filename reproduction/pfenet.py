@@ -2,7 +2,8 @@
 
 The numbers are its paper's (arXiv 2008.01449) and, of IC-VOS, of the change from COCO to PASCAL and
 of operations, those of the DC-SAM paper. The schedule is that of its program, which trained what
-the numbers are of: ten times the rate that the paper says.
+the numbers are of: ten times the rate that the paper says. Those on classes of its own folds are
+measured under its own protocol, at the pictures' size with padding.
 """
 
 from model.pfenet.config import HYPER_PARAMETERS
@@ -42,7 +43,7 @@ def _images(
         name,
         f"PFENet, {TITLES[backbone]}",
         paper_numbers(IMAGE_COLUMNS, printed),
-        benchmark or trained,
+        benchmark or f"{trained}_padded",
         TRAININGS[trained, backbone],
         shots,
     )

@@ -137,6 +137,8 @@ BENCHMARKS = {
     "lvos": Benchmark("LVOS v2", "eval_video.py", values=VIDEO_VALUES),
     "coco_legacy": _protocol("COCO-20i", "coco", "coco_legacy", FOLDS, 1000),
     "pascal_legacy": _protocol("PASCAL-5i", "pascal", "pascal_legacy", FOLDS, 1000),
+    "coco_padded": _protocol("COCO-20i", "coco", "coco_padded", FOLDS, TEST_EPISODES),
+    "pascal_padded": _protocol("PASCAL-5i", "pascal", "pascal_padded", FOLDS, TEST_EPISODES),
     "lvis92i_turns": _protocol("LVIS-92i", "lvis92i", "lvis92i_turns", LVIS_FOLDS, 2300),
     "coco_segic": _protocol("COCO-20i", "coco", "coco_voc_words", FOLDS, 1000),
     "fss1000_segic": _protocol("FSS-1000", "fss1000", "fss1000_folder_names", (), 2400),

@@ -40,6 +40,8 @@ DATA_OF = {
     "lvos": ("davis",),
     "coco_legacy": ("coco",),
     "pascal_legacy": ("voc",),
+    "coco_padded": ("coco",),
+    "pascal_padded": ("voc",),
     "lvis92i_turns": ("coco2017", "lvis"),
     "coco_segic": ("coco",),
     "fss1000_segic": ("fss1000",),

@@ -177,6 +177,13 @@ def test_public_weights_are_named_by_their_method(parse, tmp_path):
     assert parsed["ckpt"] is None
 
 
+def test_pfenet_is_compared_as_its_own_program_does(parse, tmp_path):
+    for row in BY_NAME["pfenet"].rows:
+        *_, step = steps_of(row, settings(tmp_path))
+        parsed = parse(step)
+        assert parsed["protocol"] == f"{parsed['benchmark']}_padded"
+
+
 def test_one_training_without_folds_is_tested_on_all_of_them(tmp_path):
     row = BY_NAME["sine-images"].rows[-1]
     found = list(steps_of(row, settings(tmp_path, folds=None)))

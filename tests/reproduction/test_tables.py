@@ -90,7 +90,7 @@ def test_means_agree_with_what_they_are_means_of(table, row):
         pytest.skip("the paper has no parts of this number")
     if row.name == "matcher":
         pytest.skip("the paper's own J&F of Matcher is not the mean of its J and F")
-    if (row.name, row.benchmark) == ("pfenet_resnet50", "pascal"):
+    if (row.name, row.benchmark) == ("pfenet_resnet50", "pascal_padded"):
         pytest.skip("PFENet's paper, too, prints 60.8 for the mean of folds whose mean is 60.7")
     mean = sum(row.paper[column] for column in parts) / len(parts)
     one_place = whole == MEAN or table not in DC_SAM
