@@ -30,6 +30,7 @@ from model.method_options import MethodOptions
 from model.registry import READY
 
 SCRIPT = "eval_video.py"
+HINT = "--save_masks writes what a server takes"
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,12 @@ from common.logger import quiet_libraries, write_json
 from common.settings import claim_folder
 from common.visualize import write_png
 from data.episode_files import episode_hash
-from data.video_benchmarks import VideoBenchmark, open_video_benchmark, write_supports
+from data.video_benchmarks import (
+    ON_SERVER,
+    VideoBenchmark,
+    open_video_benchmark,
+    write_supports,
+)
 from evaluation.exposure import Exposure
 from evaluation.item_log import ItemLog
 from evaluation.item_results import ResultFolder
@@ -139,6 +145,8 @@ def main() -> int:
         settings = settings_of(data, tested, options, method, facts) if processes.is_main else {}
         if processes.is_main:
             claim_folder(folder.path, settings)
+            if data.split == ON_SERVER and not options.save_masks:
+                print(f"the truth of {data.benchmark} lies on its server: {HINT}", file=sys.stderr)
         names = items_left(benchmark, log, processes)
         if processes.is_main:
             write_supports(benchmark, data, folder.path)
@@ -182,7 +190,8 @@ def main() -> int:
             write_json(folder.path / "results.json", results)
             print(f"\n{title}\n{score_table(results, folder)}")
             if results["items"] and results["jf"] is None:
-                print("no frame could be scored: nothing says where the objects are")
+                lead = f"the masks are in {folder.path / 'masks'}" if options.save_masks else HINT
+                print(f"no frame could be scored: nothing says where the objects are; {lead}")
             failed = len(results["failed"])
             if failed:
                 print(f"{failed} failed; the same command tries them again")

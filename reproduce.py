@@ -56,7 +56,12 @@ def parse_flags() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("tables", nargs="*", metavar="TABLE", help="table2 to table14, figure9")
+    parser.add_argument(
+        "tables",
+        nargs="*",
+        metavar="TABLE",
+        help="table2 to table14, figure9, or one of another method: see --list",
+    )
     chosen = parser.add_argument_group("which rows (default: all of a table)")
     chosen.add_argument("--row", nargs="+", metavar="NAME", help="names of rows; --list shows them")
     chosen.add_argument(

@@ -32,6 +32,8 @@ SPLITS = {
     "ytvos19": "valid",
 }
 """The benchmarks, and which of their splits is tested."""
+ON_SERVER = "valid"
+"""What a split is called whose truth its server alone has."""
 
 
 @dataclass(frozen=True)

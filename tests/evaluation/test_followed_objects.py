@@ -87,7 +87,8 @@ def test_the_server_of_youtube_vos_gets_ids_on_the_frames_it_asks_for(
     flags = (*SANSA, "--ytvos19_path", root, "--save_masks", *["--all_frames"][: int(all_frames)])
     results = evaluate(script, tmp_path, "--benchmark", "ytvos19", *flags)
     assert (results["jf"], results["g"]) == (None, None)
-    assert "no frame could be scored" in results["printed"]
+    told = f"nothing says where the objects are; the masks are in {tmp_path / 'masks'}"
+    assert f"no frame could be scored: {told}" in results["printed"]
     benchmark = YouTubeVos(root)
     written = tmp_path / "masks" / "Annotations"
     assert sorted(path.name for path in written.iterdir()) == benchmark.videos
@@ -138,3 +139,12 @@ def test_flags_of_other_benchmarks_are_refused(script, videos, tmp_path):
         outcome = script(eval_video, *SANSA, *given, "--output", tmp_path)
         assert outcome.code == 2
         assert words in outcome.error
+
+
+def test_who_forgets_the_servers_masks_is_told_at_once(script, videos, tmp_path):
+    flags = ("--benchmark", "ytvos18", "--ytvos18_path", videos / "YouTube-VOS", *SANSA)
+    outcome = script(eval_video, *flags, "--output", tmp_path / "out")
+    assert outcome.code == 0
+    assert "truth of ytvos18 lies on its server: --save_masks writes" in outcome.error
+    again = script(eval_video, *flags, "--output", tmp_path / "out", "--save_masks")
+    assert again.code == 2, again.error
