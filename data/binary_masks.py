@@ -31,6 +31,7 @@ class MaskedImage(NamedTuple):
     files: ImageFiles
 
 
+@dataclass
 class BinaryMasks(Reader):
     """Reads such a folder: what is tested of it."""
 
@@ -38,6 +39,8 @@ class BinaryMasks(Reader):
     """The folders that a folder of this data set has."""
     least: ClassVar[int] = 128
     """The grey value of a mask from which on the class is there."""
+
+    fold: int = 0
 
     @classmethod
     def layout_problem(cls, root: Path) -> str:
@@ -82,7 +85,6 @@ class BinaryMasks(Reader):
         return image, (mask & (self.images[name].class_id == class_id)).astype(np.uint8)
 
 
-@dataclass
 class Isic(BinaryMasks):
     """ISIC 2018, task 1: skin lesions, with the images in a folder for each diagnosis."""
 
@@ -91,9 +93,6 @@ class Isic(BinaryMasks):
     sampler = "turns"
     inner = ("ISIC2018_Task1-2_Training_Input", "ISIC2018_Task1_Training_GroundTruth")
     classes = numbered("seborrheic keratosis, nevus, melanoma")
-
-    fold: int = 0
-    benchmark: str = "isic2018"
 
     def find_images(self) -> dict[str, MaskedImage]:
         images, masks = (self.root / folder for folder in self.inner)
@@ -106,7 +105,6 @@ class Isic(BinaryMasks):
         }
 
 
-@dataclass
 class ChestXray(BinaryMasks):
     """X-rays of chests with masks of the lungs: those of Shenzhen and Montgomery that have one."""
 
@@ -115,9 +113,6 @@ class ChestXray(BinaryMasks):
     sampler = "turns"
     inner = ("CXR_png", "masks")
     classes = numbered("lung")
-
-    fold: int = 0
-    benchmark: str = "chest_xray"
 
     def find_images(self) -> dict[str, MaskedImage]:
         images, masks = (self.root / folder for folder in self.inner)
@@ -128,7 +123,6 @@ class ChestXray(BinaryMasks):
         }
 
 
-@dataclass
 class PerSeg(BinaryMasks):
     """PerSeg: a folder of pictures for each single object, of which the first is the reference."""
 
@@ -137,9 +131,6 @@ class PerSeg(BinaryMasks):
     sampler = "first"
     inner = ("Images", "Annotations")
     least = 1  # objects are of a dark red
-
-    fold: int = 0
-    benchmark: str = "perseg"
 
     def known_classes(self) -> dict[int, str]:
         folders = sorted(path for path in (self.root / "Images").glob("[!.]*") if path.is_dir())
@@ -161,7 +152,6 @@ class PerSeg(BinaryMasks):
         }
 
 
-@dataclass
 class PerMis(BinaryMasks):
     """PerMIS: objects of videos in which there are others of their kind; all are one class.
 
@@ -173,9 +163,6 @@ class PerMis(BinaryMasks):
     sampler = "first"
     inner = ()
     classes = numbered("object")
-
-    fold: int = 0
-    benchmark: str = "permis"
 
     @classmethod
     def layout_problem(cls, root: Path) -> str:

@@ -4,7 +4,6 @@ COCO2014/{train2014,val2014}/<name>.jpg and COCO2014/annotations/{train2014,val2
 (class ids 1 to 80). An image's name here contains its folder: `val2014/COCO_val2014_000000000785`.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import UsageError
@@ -15,7 +14,6 @@ from data.reader import MaskReader
 _FOLDERS: dict[Role, str] = {"train": "train2014", "test": "val2014"}
 
 
-@dataclass
 class Coco(MaskReader):
     """Reads a COCO2014 folder; of a folder with val2014 alone, what is needed to evaluate."""
 
@@ -23,8 +21,6 @@ class Coco(MaskReader):
     folder = "COCO2014"
     classes = COCO_CLASSES
     sampler = "class"
-
-    benchmark: str = "coco"
 
     @classmethod
     def layout_problem(cls, root: Path) -> str:

@@ -26,8 +26,6 @@ class Fss1000(BinaryMasks):
     folder = "FSS-1000"
     sampler = "queries"
 
-    fold: int = 0
-    benchmark: str = "fss1000"
     folder_names: bool = False
     """Call classes as their folders are, with underscores."""
 

@@ -151,7 +151,6 @@ class PacoPart(PartReader):
     folder = "PACO"
     sampler = "class"
 
-    benchmark: str = "paco_part"
     fold_shots: int = 1
     """The parts in more than so many pictures make the folds; those left over are in none."""
 
@@ -176,15 +175,12 @@ class PacoPart(PartReader):
         return tuple(enough[self.fold :: folds][: len(enough) // folds])
 
 
-@dataclass
 class PascalPart(PartReader):
     """PASCAL-Part: parts of VOC's objects, a group of objects in each fold."""
 
     name = "pascal_part"
     folder = "PASCAL-Part"
     sampler = "turns"
-
-    benchmark: str = "pascal_part"
 
     @classmethod
     def layout_problem(cls, root: Path) -> str:

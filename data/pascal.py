@@ -31,7 +31,6 @@ class Pascal(MaskReader):
     classes = VOC_CLASSES
     sampler = "image"
 
-    benchmark: str = "pascal"
     training_list: str | None = None
     """The list of `ImageSets/Segmentation` to train on: `PAPER_LIST`, `LARGEST_LIST`, `VOC_LIST`
     or one of your own. None takes the paper's where it is there and VOC's own else, but never

@@ -46,6 +46,7 @@ def read_colours(path: Path) -> np.ndarray:
     return (read_image(path, upright=False) >= _HALF).astype(np.uint8) @ np.uint8([4, 2, 1])
 
 
+@dataclass
 class PixelClasses(MaskReader):
     """Reads such a folder: what is tested of it."""
 
@@ -55,6 +56,8 @@ class PixelClasses(MaskReader):
     """Of an image's file, and of its mask's instead of that."""
     least_pixels: ClassVar[int] = MIN_PIXELS
     """An image counts for a class from so many pixels on."""
+
+    fold: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -113,8 +116,6 @@ class Suim(PixelClasses):
     least_pixels = 1
     classes = numbered("human diver, aquatic plant, wreck, robot, reef, fish, sea floor")
 
-    fold: int = 0
-    benchmark: str = "suim"
     part: str = SUIM_PARTS[0]
     """One of `SUIM_PARTS`."""
 
@@ -126,7 +127,6 @@ class Suim(PixelClasses):
         return read_colours
 
 
-@dataclass
 class DeepGlobe(PixelClasses):
     """DeepGlobe's land cover, photographs of the ground from above, in pieces."""
 
@@ -137,14 +137,10 @@ class DeepGlobe(PixelClasses):
     endings = (".png", ".png")
     classes = _DEEPGLOBE
 
-    fold: int = 0
-    benchmark: str = "deepglobe"
-
     def mask_values(self) -> Callable[[Path], np.ndarray]:
         return read_colours
 
 
-@dataclass
 class Isaid(PixelClasses):
     """iSAID-5i: patches of photographs from above, with three folds of five classes in a row."""
 
@@ -154,9 +150,6 @@ class Isaid(PixelClasses):
     inner = ("val/images", "val/semantic_png")
     endings = (".png", "_instance_color_RGB.png")
     classes = numbered(_ISAID)
-
-    fold: int = 0
-    benchmark: str = "isaid5i"
 
     def classes_of(self, role: Role) -> tuple[int, ...]:
         return tuple(range(5 * self.fold + 1, 5 * self.fold + 6)) if role == "test" else ()

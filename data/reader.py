@@ -77,10 +77,11 @@ class Reader(ABC):
     """The data set's folder."""
     fold: int
     """One of `data.classes.FOLDS_OF`."""
-    benchmark: str
-    """Whose folds are meant, see `data.classes.fold_classes`."""
+    benchmark: str = ""
+    """Whose folds are meant, see `data.classes.fold_classes`; by default the data set's own."""
 
     def __post_init__(self) -> None:
+        self.benchmark = self.benchmark or self.name
         description = Description.read(self.root)
         self.min_pixels = description.min_pixels
         self.domain = "drawings" if description.generated else "photographs"

@@ -1,5 +1,6 @@
 """What tests of trainings share: equal results of runs, and a run that is stopped and goes on."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import eval_image
 import train_image
+from data.synthetic.image_sets import write_voc
 
 
 def weights_of(folder: Path) -> dict[str, torch.Tensor]:
@@ -70,3 +73,26 @@ def assert_processes_learn_the_same(
     torchrun(2, *flags, "--bsz", 1, "--accumulate", 2, "--output", folder / "four")
     assert_learned_the_same(folder / "one", folder / "two")
     assert_learned_the_same(folder / "one", folder / "four")
+
+
+def assert_it_beats_what_needs_no_training(
+    script: Callable, flags: tuple[object, ...], updates: int, folder: Path
+) -> None:
+    """Train by the tiny preset on drawn pictures, and test on 80 episodes of unseen classes."""
+    write_voc(folder / "VOC2012", {"train": 1400, "val": 260}, seed=0)
+    data = ("--datapath", folder, "--fold", 1, "--nworker", 1, "--device", "cpu")
+
+    trained = script(
+        train_image,
+        *(*flags, "--preset", "tiny", *data, "--output", folder / "run", "--store_features"),
+        *("--max_iterations", updates, "--epochs", 99, "--validation_episodes", 8),
+    )
+    evaluated = script(
+        eval_image,
+        *("--ckpt", folder / "run" / "last.safetensors", *data, "--baselines"),
+        *("--test_episodes", 80, "--output", folder / "scores"),
+    )
+
+    assert trained.code == evaluated.code == 0
+    results = json.loads((folder / "scores" / "results.json").read_text())
+    assert results["miou"] > max(results["baselines"].values())

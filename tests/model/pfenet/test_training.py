@@ -11,11 +11,11 @@ import eval_video
 import predict
 import train_image
 from common.checkpoint import read_facts
-from data.synthetic.image_sets import write_voc
 from model.pfenet.config import HYPER_PARAMETERS
 from page.methods import Methods
 from tests.helpers import save_reference
 from tests.runs import (
+    assert_it_beats_what_needs_no_training,
     assert_nothing_depends_on_workers_or_stopping,
     assert_processes_learn_the_same,
 )
@@ -86,20 +86,4 @@ def test_neither_workers_nor_a_stop_nor_processes_change_what_is_learned(
 
 @pytest.mark.slow
 def test_a_short_training_beats_what_needs_no_training_on_unseen_classes(script, tmp_path):
-    write_voc(tmp_path / "VOC2012", {"train": 1400, "val": 260}, seed=0)
-    data = ("--datapath", tmp_path, "--fold", 1, "--nworker", 1, "--device", "cpu")
-
-    trained = script(
-        train_image,
-        *(*METHOD, "--preset", "tiny", *data, "--output", tmp_path / "run", "--store_features"),
-        *("--max_iterations", 300, "--epochs", 99, "--validation_episodes", 8),
-    )
-    evaluated = script(
-        eval_image,
-        *("--ckpt", tmp_path / "run" / "last.safetensors", *data, "--baselines"),
-        *("--test_episodes", 80, "--output", tmp_path / "scores"),
-    )
-
-    assert trained.code == evaluated.code == 0
-    results = json.loads((tmp_path / "scores" / "results.json").read_text())
-    assert results["miou"] > max(results["baselines"].values())
+    assert_it_beats_what_needs_no_training(script, METHOD, 300, tmp_path)
