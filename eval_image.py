@@ -51,6 +51,9 @@ class EvaluationOptions:
     )
     seed: int = option(0, "seed with which episodes and marks are drawn")
     nworker: int = option(2, "number of processes that read episodes; 0: none but this one")
+    skip_bad: bool = option(
+        False, "go on where a file cannot be read: name it, and leave its episode out"
+    )
 
     def test(self, data: TestedData) -> str:
         """What a folder of results is called after, beside the method."""
@@ -66,6 +69,8 @@ class EvaluationOptions:
         found = []
         if self.baselines and self.reference_kind != "mask":
             found.append(f"--baselines need masks, not --reference_kind {self.reference_kind}")
+        if self.baselines and self.skip_bad:
+            found.append("--baselines need every file: leave out --skip_bad")
         if self.test_episodes is not None and self.test_episodes < 1:
             found.append("--test_episodes must be at least 1")
         if min(self.nworker, self.seed) < 0:
@@ -164,14 +169,17 @@ def main() -> int:
             marking=Marking.of_references(options.reference_kind, model.box_rule, options.seed),
         )
         segmenter = MethodSegmenter(model, about.precision, names=not options.no_names)
-        scores = evaluate(segmenter, episodes, processes, options.nworker, size=size)
+        unreadable: list[str] = []
+        tell = unreadable.extend if options.skip_bad else None
+        scores = evaluate(segmenter, episodes, processes, options.nworker, size=size, tell=tell)
+        left_out = [one for some in processes.gather(unreadable) for one in some]
         if data.benchmark in BENCHMARKS:
             exposure = Exposure.of_fold(facts, data.benchmark, data.fold)
         else:
             exposure = Exposure.of_names(facts, split.class_names, data.benchmark, data.fold)
         found = {
             "sampler": (tested.header.sampler, protocol.sampler),
-            "episodes": (len(tested.keys), meant),
+            "episodes": (len(tested.keys) - len(left_out), meant),
             **values_of(options, "reference_kind", "no_names"),
             **values_of(data, "lists"),
             "seed": (tested.header.seed, None),
@@ -184,6 +192,7 @@ def main() -> int:
             **settings,
             **followed.results(exposure),
             **subject.results,
+            **({"left_out": left_out} if left_out else {}),
             "cost": {
                 "seconds_per_episode": scores.seconds_per_episode,
                 "peak_memory_gib": round(peak_memory(processes.device) / 2**30, 3),
@@ -203,7 +212,7 @@ def main() -> int:
             results["intervals"] = scores.intervals(tested.keys)
             ItemLog(folder).write(scores.records(tested.keys))
             heading = f"{followed}, fold {data.fold}, {data.nshot}-shot, {exposure}"
-            rows = range(about.sheet_rows)
+            rows = scores.scored[: about.sheet_rows]
             sheet, masks = episode_sheet(segmenter, episodes, rows, processes, heading)
             write_png(folder / "contact_sheet.png", sheet)
             for number, mask in enumerate(masks):
@@ -230,6 +239,8 @@ def refuse_what_it_cannot(model: Method, data: TestedData, options: EvaluationOp
 def print_results(results: dict[str, Any], followed: Followed, folder: Path) -> None:
     shots, tested = f"{results['shots']}-shot", f"{results['episodes']} episodes"
     print(f"\n{results['method']}, {shots}: {followed}, {tested}, {results['exposure']}")
+    for line in results.get("left_out", ()):
+        print(f"left out: {line}")
     print(f"{'':26}{'mIoU':>6}{'FB-IoU':>9}")
     sizes = {
         results["protocol_size"]: ("protocol_miou", "protocol_fb_iou"),

@@ -163,6 +163,7 @@ def main() -> int:
                 processes,
                 training.nworker,
                 run.marking(model, training.seed),
+                trainer.name_unreadable if training.skip_bad else None,
             )
             miou = scores.miou()
             record = {
@@ -173,7 +174,7 @@ def main() -> int:
                 "held_out_miou": miou,
                 "held_out_fb_iou": scores.fb_iou(),
                 "seconds": round(time.time() - start, 1),
-                **({"skipped_updates": trainer.skipped} if trainer.skipped else {}),
+                **trainer.setbacks(),
             }
             log.epoch(record)
             if processes.is_main:

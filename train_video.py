@@ -208,7 +208,7 @@ def main() -> int:
             weights = {name: v for name, v in model.state_dict().items() if name in saved}
             if trainer.stopped:
                 return trainer.leave(run.folder, weights)
-            scores, sheet = validate(model, validation, stage, run, training, processes)
+            scores, sheet = validate(model, validation, stage, run, trainer)
             record = {
                 "epoch": trainer.epoch + 1,
                 "update": trainer.update,
@@ -216,7 +216,7 @@ def main() -> int:
                 "learning_rate": trainer.schedule.get_last_lr()[0],
                 "held_out_miou": scores.miou(),
                 "seconds": round(time.time() - start, 1),
-                **({"skipped_updates": trainer.skipped} if trainer.skipped else {}),
+                **trainer.setbacks(),
             }
             log.epoch(record)
             if processes.is_main:
@@ -318,13 +318,14 @@ def validate(
     sampler: EpisodeSampler,
     stage: StageOptions,
     run: VideoRunOptions,
-    training: TrainingOptions,
-    processes: Processes,
+    trainer: Trainer,
 ) -> tuple[EpisodeScores, np.ndarray | None]:
     """Score held-out images of the training classes, or tubes of them; also a sheet of some."""
-    count, workers = run.validation_episodes, training.nworker
+    training, processes, count = trainer.options, trainer.processes, run.validation_episodes
+    tell = trainer.name_unreadable if training.skip_bad else None
     if not stage.tubes:
-        return held_out_images(model, sampler, count, processes, workers)
+        given = (model, sampler, count, processes, training.nworker)
+        return held_out_images(*given, tell=tell)
 
     def segment(tubes: MaskTubes) -> Tensor:
         support = model.encode(tubes.support_images.flatten(0, 1), support_only=True)
@@ -334,7 +335,7 @@ def validate(
     model.eval()
     keys = sampler.evaluation_keys(count)
     tubes = MaskTubeDataset(sampler.split, keys, model.geometry, training.seed, epoch=0)
-    return held_out_tubes(segment, tubes, processes, workers)
+    return held_out_tubes(segment, tubes, processes, training.nworker, tell)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from common.errors import AGAIN, Failure, UsageError
 from common.optimizer import build_optimizer, parameter_groups, rate_schedule
 from common.stopping import StopSignal, outlive_stop_signal
 from common.training_options import PRECISIONS, STATE_FILE, TrainingOptions
+from common.unreadable import Tolerant, drawn_instead
 
 MOST_SKIPPED = 5
 """Updates in a row without a loss that is a number, after which a training ends."""
@@ -97,6 +98,7 @@ class Trainer:
         self.skipped = 0
         """Updates that were left out because a loss was no number."""
         self._skipped_in_a_row = 0
+        self._unreadable: set[str] = set()
         self._broken: list[str] = []
         self.stopped = False
         """Whether a scheduler asked to stop, and all processes ended after the same update."""
@@ -132,6 +134,9 @@ class Trainer:
         """
         first = self.update - self.epoch * self.epoch_length
         last = min(self.epoch_length, self.updates - self.epoch * self.epoch_length)
+        if self.options.skip_bad:
+            drawn = drawn_instead(self.options.seed, self.epoch, len(episodes))
+            episodes = Tolerant(episodes, drawn)
         left = Subset(episodes, range(first * self.update_size, last * self.update_size))
         processes = self.processes
         loader = DataLoader(
@@ -156,8 +161,24 @@ class Trainer:
         for number, batch in enumerate(loader):
             if number % self.options.accumulate == 0 and self._is_stopped():
                 return
+            if self.options.skip_bad:
+                batch, lines = batch
+                self.name_unreadable(lines)
             yield batch
         self._is_stopped()  # validation may take longer than a scheduler waits
+
+    def name_unreadable(self, lines: Iterable[str]) -> None:
+        """Tell of files that cannot be read, of each once."""
+        for line in lines:
+            if line not in self._unreadable:
+                tqdm.write(f"warning: skipped: {line}", file=sys.stderr)
+                self._unreadable.add(line)
+
+    def setbacks(self) -> dict[str, int]:
+        """What went wrong since the run began or went on, and was skipped; for `log.jsonl`."""
+        unreadable = {*chain(*self.processes.gather([*self._unreadable]))}
+        counts = {"skipped_updates": self.skipped, "unreadable_files": len(unreadable)}
+        return {name: count for name, count in counts.items() if count}
 
     def _is_stopped(self) -> bool:
         self.stopped = self.processes.any(self._stop.asked)

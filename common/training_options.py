@@ -60,6 +60,9 @@ class TrainingOptions:
     )
     max_iterations: int | None = option(None, "stop after so many updates; the decay ends there")
     nworker: int = option(2, "processes that read episodes; 0: none but this one")
+    skip_bad: bool = option(
+        False, "go on where a file cannot be read: name it, and draw another episode in its place"
+    )
     seed: int = option(0, "seed of weights and episodes")
     device: str = option("auto", "device to compute on", DEVICES)
     precision: str = option("fp32", "precision of the forward pass", tuple(PRECISIONS))
@@ -93,7 +96,7 @@ class TrainingOptions:
 
     def deciding(self, update_size: int) -> dict[str, Any]:
         """What decides the weights, however many processes share an update's episodes."""
-        left_out = ("bsz", "accumulate", "update_size", "nworker", "device")
+        left_out = ("bsz", "accumulate", "update_size", "nworker", "device", "skip_bad")
         decisions = {n: v for n, v in to_json(self).items() if n not in left_out}
         return {**decisions, "episodes_per_update": update_size}
 

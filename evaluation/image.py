@@ -5,7 +5,7 @@ Shapes: B batch, H and W the side of the square that a method takes.
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import mean
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ from common.distributed import Processes, synchronize
 from common.geometry import Geometry
 from common.stopping import outlive_stop_signal
 from common.trainer import autocast
+from common.unreadable import Tolerant
 from data.benchmarks import EpisodeKey
 from data.episode import Batch, Episode, EpisodeDataset, Joinable
 from evaluation.choices import BATCH
@@ -33,6 +34,8 @@ from model.method_data import Prediction
 OWN_SIZE = ScoringSize(OWN)
 
 AnyBatch = TypeVar("AnyBatch", bound=Batch)
+Tell = Callable[[Sequence[str]], object]
+"""Takes lines for people."""
 
 
 @torch.no_grad()
@@ -117,6 +120,11 @@ class Evaluation:
                 scores.add([index], [key.class_id], *size.compared(self.geometry, one, truth))
 
     @property
+    def scored(self) -> list[int]:
+        """The indices of the episodes that were scored, ascending."""
+        return sorted(row[0] for row in self.squashed.state())
+
+    @property
     def seconds_per_episode(self) -> float | None:
         """The mean of `seconds`; None: there was one batch only."""
         return round(mean(self.seconds), 4) if self.seconds else None
@@ -183,12 +191,22 @@ class Evaluation:
 
 
 def batches(
-    episodes: Joinable[AnyBatch], processes: Processes, workers: int, title: str
+    episodes: Joinable[AnyBatch],
+    processes: Processes,
+    workers: int,
+    title: str,
+    tell: Tell | None = None,
 ) -> Iterator[AnyBatch]:
     """This process's share of the episodes, under a progress bar.
 
     Batches are cut before they are shared out, so that no number of processes changes one.
+
+    Args:
+        tell: takes lines about files that cannot be read, whose episodes are left out; None: such
+            a file is an error.
     """
+    if tell is not None:
+        episodes = Tolerant(episodes)
     cut = [list(range(i, min(i + BATCH, len(episodes)))) for i in range(0, len(episodes), BATCH)]
     mine = [cut[number] for number in processes.share(len(cut))]
     loader = DataLoader(
@@ -199,7 +217,11 @@ def batches(
         worker_init_fn=outlive_stop_signal,
     )
     for batch in tqdm(loader, title, unit="batch", disable=not processes.is_main, leave=False):
-        yield batch.to(processes.device)
+        if tell is not None:
+            batch, lines = batch
+            tell(lines)
+        if batch is not None:
+            yield batch.to(processes.device)
 
 
 @torch.no_grad()
@@ -210,6 +232,7 @@ def evaluate(
     workers: int = 0,
     title: str = "evaluating",
     size: ScoringSize = OWN_SIZE,
+    tell: Tell | None = None,
 ) -> Evaluation:
     """Score a segmenter; every episode counts exactly once.
 
@@ -217,9 +240,10 @@ def evaluate(
         episodes: with masks at their original size.
         workers: processes that read episodes, beside this one.
         size: at which masks are compared, too.
+        tell: see `batches`.
     """
     evaluation = Evaluation(episodes.geometry, size=size)
-    for number, batch in enumerate(batches(episodes, processes, workers, title)):
+    for number, batch in enumerate(batches(episodes, processes, workers, title, tell)):
         start = time.perf_counter()
         logits = segmenter.segment(batch)
         synchronize(processes.device)

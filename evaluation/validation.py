@@ -21,7 +21,7 @@ from data.marking import Marking
 from data.mask_tube import FRAMES, MaskTubeDataset, MaskTubes
 from data.sampler import EpisodeSampler
 from evaluation.contact_sheet import episode_sheet
-from evaluation.image import MethodSegmenter, batches, evaluate
+from evaluation.image import MethodSegmenter, Tell, batches, evaluate
 from evaluation.iou import EpisodeScores
 from model.method import Method
 
@@ -36,21 +36,23 @@ def held_out_images(
     processes: Processes,
     workers: int,
     marking: Marking | None = None,
+    tell: Tell | None = None,
 ) -> tuple[EpisodeScores, np.ndarray | None]:
     """Score episodes on images; also a sheet with the first of them, in the main process.
 
     Args:
         count: how many episodes.
         marking: what marks references instead of their masks.
+        tell: see `evaluation.image.batches`.
     """
     model.eval()
     keys = sampler.evaluation_keys(count)
     episodes = EpisodeDataset(sampler.split, keys, model.geometry, True, marking)
     segmenter = MethodSegmenter(model)
-    scores = evaluate(segmenter, episodes, processes, workers, "held-out classes")
+    scores = evaluate(segmenter, episodes, processes, workers, "held-out classes", tell=tell)
     if not processes.is_main:
         return scores.squashed, None
-    return scores.squashed, episode_sheet(segmenter, episodes, range(ROWS), processes)[0]
+    return scores.squashed, episode_sheet(segmenter, episodes, scores.scored[:ROWS], processes)[0]
 
 
 @torch.no_grad()
@@ -59,14 +61,16 @@ def held_out_tubes(
     tubes: MaskTubeDataset,
     processes: Processes,
     workers: int,
+    tell: Tell | None = None,
 ) -> tuple[EpisodeScores, np.ndarray | None]:
     """Score mask tubes, of which every frame counts; also a sheet with the first of them.
 
     Args:
         segment: masks of a batch, B x T x H x W bool.
+        tell: see `evaluation.image.batches`.
     """
     scores, rows = EpisodeScores(), []
-    for batch in batches(tubes, processes, workers, "held-out classes"):
+    for batch in batches(tubes, processes, workers, "held-out classes", tell):
         masks = segment(batch)
         ious = [
             scores.add(

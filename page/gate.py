@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 
 from page.limits import PageLimits
@@ -15,6 +16,9 @@ POLICY = (
     "style-src 'self' 'unsafe-inline'; frame-ancestors 'self'"
 )
 """What browsers may load: everything from here. Gradio's own page needs the inline parts."""
+
+UPLOADS = "uploads"
+"""Gradio's folder, within that of all files."""
 
 _READING = ("GET", "HEAD", "OPTIONS")
 
@@ -34,6 +38,7 @@ class Gate:
             folder: of the files of all visitors.
         """
         self.app, self.folder, self.limits = app, folder, limits
+        self._arriving: list[int] = []
 
     async def __call__(self, scope: Scope, receive: Callable, send: Callable) -> None:
         refusal = self._refusal(scope) if scope["type"] == "http" else None
@@ -46,7 +51,18 @@ class Gate:
                 MutableHeaders(scope=message)["Content-Security-Policy"] = POLICY
             await send(message)
 
-        await self.app(scope, receive, send_with_policy)
+        if not _is_upload(scope):
+            await self.app(scope, receive, send_with_policy)
+            return
+        announced = int(Headers(scope=scope)["content-length"])
+        self._arriving.append(announced)
+        try:
+            await self.app(scope, receive, send_with_policy)
+        except ClientDisconnect:
+            pass  # the visitor went on, or away
+        finally:
+            self._arriving.remove(announced)
+            self._remove_broken_off()
 
     def _refusal(self, scope: Scope) -> tuple[str, int] | None:
         """Why a request is not answered, and the status that says so."""
@@ -58,13 +74,30 @@ class Gate:
         origin = headers.get("origin")  # which every browser tells, and no other program has to
         if origin is not None and urlsplit(origin).netloc != headers.get("host"):
             return "only from this page", 403
-        if path.rstrip("/").endswith("/upload"):
+        if _is_upload(scope):
             announced = headers.get("content-length", "")
             if not announced.isdecimal():
                 return "say how long the file is", 411
-            if int(announced) + bytes_in(self.folder) > self.limits.max_files * 2**20:
+            together = int(announced) + sum(self._arriving) + bytes_in(self.folder)
+            if together > self.limits.max_files * 2**20:
                 return "no room for more files: remove some, or come back later", 413
         return None
+
+    def _remove_broken_off(self) -> None:
+        """Remove what is left of uploads that did not arrive, once none is on its way.
+
+        Gradio gives files that arrived a folder each.
+        """
+        if self._arriving:
+            return
+        for left in (self.folder / UPLOADS).glob("tmp*"):
+            if left.is_file():
+                left.unlink(missing_ok=True)
+
+
+def _is_upload(scope: Scope) -> bool:
+    posted = scope["type"] == "http" and scope["method"] not in _READING
+    return posted and scope["path"].rstrip("/").endswith("/upload")
 
 
 def bytes_in(folder: Path) -> int:
