@@ -22,7 +22,7 @@ Options = TypeVar("Options")
 
 MOST_WHOLE = 2**63 - 1
 """Larger whole numbers are no option's: PyTorch and NumPy take none."""
-_SHOWN = 60
+_SHOWN, _SHOWN_ERROR = 60, 300
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 """What a disk says that takes no more, in the middle of any work."""
 
@@ -248,12 +248,13 @@ def value_problems(options: Any) -> list[str]:
 
 
 def shown(value: Any) -> str:
-    """A value in a message: what came from a file may be longer than anybody wants to read."""
+    """A value or error in a message: what a file holds may be longer than anybody wants to read."""
+    most = _SHOWN if not isinstance(value, Exception) else _SHOWN_ERROR
     try:
         text = repr(value)
     except (RecursionError, ValueError):  # nested deeply, or a number of thousands of digits
         return f"this {type(value).__name__}"
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def answer_early(name: str, parse: Callable[[], Any]) -> None:

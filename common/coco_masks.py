@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as run_lengths
 
+from common.cli import shown
+
 MOST_PIXELS = 2**29
 """A file that lists a larger picture is wrong: nobody outlines objects in one."""
 
@@ -114,7 +116,7 @@ def annotated_mask(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
                 coded = run_lengths.frPyObjects(segmentation, *size)
         mask = run_lengths.decode(coded).astype(bool)
     except Exception as error:  # pycocotools raises many kinds, Exception itself among them
-        raise ValueError(f"no segmentation of COCO's kind: {error!r}") from None
+        raise ValueError(f"no segmentation of COCO's kind: {shown(error)}") from None
     if mask.shape != size:
         raise ValueError(f"a segmentation of {mask.shape}, the picture is {size}")
     return mask

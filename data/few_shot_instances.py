@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from common.cli import option
+from common.cli import option, shown
 from common.coco_masks import annotated_mask, listed_size
 from common.errors import UsageError
 from common.files import BROKEN, parse_json
@@ -266,7 +266,7 @@ def read_coco_file(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UsageError(f"missing: {path}. {REMEDY}") from None
     except (OSError, *BROKEN) as error:
-        raise UsageError(f"{path} is no file in COCO's format: {error!r}") from None
+        raise UsageError(f"{path} is no file in COCO's format: {shown(error)}") from None
     return content
 
 

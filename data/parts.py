@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from common.cli import shown
 from common.coco_masks import annotated_mask
 from common.errors import UsageError
 from common.files import BROKEN, parse_json
@@ -136,7 +137,7 @@ class PartReader(Reader):
                     key = (_picture_name(image), class_id)
                     parts.setdefault(key, {}).setdefault(owner, []).append(one["segmentation"])
         except BROKEN as error:
-            raise UsageError(f"{self.file} is no file of parts: {error!r}") from None
+            raise UsageError(f"{self.file} is no file of parts: {shown(error)}") from None
         return {
             key: [_Object(crops[owner], tuple(found)) for owner, found in owners.items()]
             for key, owners in parts.items()
@@ -235,7 +236,7 @@ def read_parts(file: Path) -> dict[str, Any]:
             "annotations": content["annotations"],
         }
     except (OSError, *BROKEN) as error:
-        raise UsageError(f"{file} is no file of parts: {error!r}") from None
+        raise UsageError(f"{file} is no file of parts: {shown(error)}") from None
 
 
 def _picture_name(image: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from common.cli import shown
 from common.errors import UsageError
 from common.files import BROKEN, parse_json
 from common.images import IGNORED, read_image, read_mask
@@ -53,7 +54,7 @@ class Description:
                 generated=bool(facts.get("generated", False)),
             )
         except (OSError, *BROKEN) as error:
-            raise UsageError(f"cannot read {path}: {error!r}") from None
+            raise UsageError(f"cannot read {path}: {shown(error)}") from None
 
 
 @dataclass

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from common.cli import shown
 from common.errors import UsageError
 from common.files import BROKEN, parse_json
 from common.images import read_image
@@ -108,5 +109,5 @@ def _read_pair(name: str, file: Path) -> KeypointPair:
             raise ValueError(f"places of shapes {points[0].shape} and {points[1].shape}")
         names = [f"{category}/{Path(facts[key]).stem}" for key in ("src_imname", "trg_imname")]
     except (OSError, *BROKEN) as error:
-        raise UsageError(f"{file} is no pair of {FOLDER}: {error!r}") from None
+        raise UsageError(f"{file} is no pair of {FOLDER}: {shown(error)}") from None
     return KeypointPair(name, category, *names, *points, (left, top, right, bottom))

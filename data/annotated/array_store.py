@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from common.cli import shown
 from common.errors import UsageError
 from common.files import BROKEN, parse_json, temporary_beside
 from data.class_index import personal_copy
@@ -55,7 +56,12 @@ def stored_arrays(file: Path, parse: Callable[[Sequence[Path]], Parsed]) -> Pars
     for folder in places:
         if (found := _read(folder, stamp)) is not None:
             return found
-    arrays, categories = parse(parts)
+    try:
+        arrays, categories = parse(parts)
+    except UsageError:
+        raise
+    except BROKEN as error:
+        raise UsageError(f"{file} is in another format: {shown(error)}") from None
     read_only = not place.parent.stat().st_mode & 0o222
     for folder in places[1:] if read_only else places:
         with contextlib.suppress(OSError, UsageError):

@@ -15,6 +15,7 @@ import numpy as np
 from pycocotools import mask as run_lengths
 from tqdm import tqdm
 
+from common.cli import shown
 from common.coco_masks import listed_size, refuse_outlines, refuse_runs
 from common.errors import UsageError
 from common.files import BROKEN, parse_json
@@ -134,16 +135,15 @@ def _parse(parts: Sequence[Path]) -> Parsed:
         except OSError as error:
             raise UsageError(f"cannot read the annotations {part}: {error.strerror}") from None
         except BROKEN as error:
-            raise UsageError(f"{part} is no instances file in COCO's format: {error!r}") from None
+            raise UsageError(
+                f"{part} is no instances file in COCO's format: {shown(error)}"
+            ) from None
     unknown = {objects[2] for objects, _, _ in found} - categories.keys()
     if unknown:
         raise UsageError(f"{parts[0]}: objects of categories that are not listed: {unknown}")
     found.sort(key=lambda one: one[0][0])  # stable: within a picture, the order of the file
     owners.sort(key=lambda one: one[0])
-    try:
-        sizes = [listed_size(image) for image in images]
-    except BROKEN as error:
-        raise UsageError(f"{parts[0]} is no instances file in COCO's format: {error}") from None
+    sizes = [listed_size(image) for image in images]
     lengths = [0, *(len(counts) for _, _, counts in found)]
     arrays = {
         **object_arrays([_file(image) for image in images], sizes, [one[0] for one in found]),

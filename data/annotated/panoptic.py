@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from common.cli import shown
 from common.coco_masks import listed_size
 from common.errors import UsageError
 from common.files import BROKEN, parse_json
@@ -100,7 +101,7 @@ def _parse(parts: Sequence[Path]) -> Parsed:
     except OSError as error:
         raise UsageError(f"cannot read the annotations {part}: {error.strerror}") from None
     except BROKEN as error:
-        raise UsageError(f"{part} is no panoptic file in COCO's format: {error!r}") from None
+        raise UsageError(f"{part} is no panoptic file in COCO's format: {shown(error)}") from None
     if unknown := {category for _, _, category, _ in objects} - categories.keys():
         raise UsageError(f"{part}: segments of categories that are not listed: {unknown}")
     return object_arrays(files, sizes, objects), categories

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from pycocotools import mask as run_lengths
 
+from common.cli import shown
 from common.coco_masks import listed_size, refuse_outlines, refuse_runs
 from common.errors import UsageError
 from common.files import BROKEN, parse_json, write_atomically
@@ -149,7 +150,7 @@ def read_boundaries_mask(path: Path) -> np.ndarray:
         content = loadmat(path, variable_names=["GTcls"], squeeze_me=True, struct_as_record=False)
         mask = np.atleast_2d(content["GTcls"].Segmentation)
     except Exception as error:  # scipy raises many kinds for broken files
-        raise UsageError(f"cannot read {path} as a class mask of SBD: {error!r}") from None
+        raise UsageError(f"cannot read {path} as a class mask of SBD: {shown(error)}") from None
     if mask.ndim != 2 or mask.dtype.kind not in "ui" or mask.size == 0:
         raise UsageError(f"{path}: GTcls.Segmentation is no image of class ids")
     if mask.min() < 0 or mask.max() > max(VOC_CLASSES):
@@ -192,7 +193,7 @@ def read_instances(path: Path) -> list[CocoImage]:
     except FileNotFoundError:
         raise UsageError(f"missing instances file: {path}") from None
     except (OSError, *BROKEN) as error:
-        raise UsageError(f"{path} is not an instances file of COCO: {error!r}") from None
+        raise UsageError(f"{path} is not an instances file of COCO: {shown(error)}") from None
     return sorted(images, key=lambda image: image.name)
 
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from common.cli import shown
 from common.coco_masks import annotated_mask, listed_size
 from common.errors import UsageError
 from common.files import BROKEN, parse_json, write_atomically
@@ -75,7 +76,7 @@ def make_permis(folder: Path, workers: int | None) -> None:
     try:
         videos = parse_json(file.read_bytes())["sequences"]
     except (OSError, *BROKEN) as error:
-        raise UsageError(f"{file} is no file of BURST: {error!r}") from None
+        raise UsageError(f"{file} is no file of BURST: {shown(error)}") from None
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     write = partial(_write, frames=folder.parent / FRAMES, folder=unfinished)
     parallel_map(write, videos, workers=workers, description="choosing objects of BURST")
@@ -88,7 +89,7 @@ def _write(video: Mapping[str, Any], frames: Path, folder: Path) -> None:
         source = Path(video["dataset"], video["seq_name"])
         names = video["annotated_image_paths"]
     except BROKEN as error:
-        raise UsageError(f"a video of BURST is in another format: {error!r}") from None
+        raise UsageError(f"a video of BURST is in another format: {shown(error)}") from None
     for frame in choice.frames if choice else ():
         place = folder / "_".join(source.parts)
         image = read_image(frames / source / names[frame], upright=False)
