@@ -157,8 +157,8 @@ class PacoPart(PartReader):
 
     @classmethod
     def layout_problem(cls, root: Path) -> str:
-        there = paco_file(root, "val").is_file()
-        return "" if there else f"is not in the layout of PACO: it lacks {ANNOTATIONS}"
+        file = paco_file(root, "val")
+        return "" if file.is_file() else f"is not in the layout of PACO: it lacks {file.name}"
 
     @property
     def file(self) -> Path:

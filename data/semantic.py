@@ -164,8 +164,8 @@ def open_semantic(
         root = datapath
     if not (root / layout.masks[part]).is_dir():
         raise UsageError(
-            f"{datapath} holds no {layout.folder} with {layout.masks[part]}: "
-            "docs/benchmarks.md says how it is laid out"
+            f"{datapath} holds no {layout.folder} with {layout.masks[part]}. python -m "
+            f"tools.prepare {benchmark} --root {datapath} says what is missing"
         )
     names = dict(layout.names(root)) | dict(Description.read(root).class_names)
     if not shifted_names:

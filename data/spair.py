@@ -65,7 +65,10 @@ class SPair71k:
         self.domain = "drawings" if Description.read(root).generated else "photographs"
         self._list = root / "Layout" / layout / f"{split}.txt"
         if not self._list.is_file():
-            raise UsageError(f"{datapath} holds no {FOLDER}: {self._list} is not there")
+            raise UsageError(
+                f"{datapath} holds no {FOLDER}: {self._list} is not there. python -m tools.prepare "
+                f"spair71k --root {datapath} says what is missing"
+            )
 
     @cached_property
     def pairs(self) -> tuple[KeypointPair, ...]:

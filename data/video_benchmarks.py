@@ -1,6 +1,7 @@
 """The video benchmarks by name, and which supports or masks belong to their items."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -203,13 +204,15 @@ def open_video_benchmark(data: VideoDataOptions, processes: Processes) -> VideoB
     """
     if data.benchmark != "icvos":
         rules = ObjectRules(data.void, data.benchmark == "davis16", data.first_objects)
-        if data.benchmark.startswith("ytvos"):
-            videos = YouTubeVos(data.root, data.split, data.all_frames)
-        else:
-            year = 2016 if data.benchmark == "davis16" else 2017
-            videos = Davis(data.root, data.split, year)
+        with _told_to_prepare(data.benchmark):
+            if data.benchmark.startswith("ytvos"):
+                videos = YouTubeVos(data.root, data.split, data.all_frames)
+            else:
+                year = 2016 if data.benchmark == "davis16" else 2017
+                videos = Davis(data.root, data.split, year)
         return VideoBenchmark(ObjectsItems(videos, rules, data.given_folder))
-    icvos = IcVos(data.root)
+    with _told_to_prepare("icvos"):
+        icvos = IcVos(data.root)
     if data.given:
         return VideoBenchmark(ClassItems(icvos, None, data.given_folder))
 
@@ -229,6 +232,16 @@ def open_video_benchmark(data: VideoDataOptions, processes: Processes) -> VideoB
         except UsageError:  # opening the item says so
             continue
     return VideoBenchmark(items, split, supports, choice.seed)
+
+
+@contextmanager
+def _told_to_prepare(benchmark: str) -> Iterator[None]:
+    """What is wrong with a benchmark's folder is told together with the command that helps."""
+    try:
+        yield
+    except UsageError as error:
+        name = benchmark.removesuffix("16")
+        raise UsageError(f"{error}. python -m tools.prepare {name} says what is missing") from None
 
 
 def write_supports(benchmark: VideoBenchmark, data: VideoDataOptions, folder: Path) -> None:

@@ -128,6 +128,7 @@ def test_other_data_are_refused_and_differences_told(script, spair, tmp_path, ca
     outcome = script(eval_correspondence, *flags(tmp_path))
     assert outcome.code == 2
     assert "holds no SPair-71k" in outcome.error
+    assert "python -m tools.prepare spair71k" in outcome.error
     assert prepare.main(["spair71k", "--root", str(spair)]) == 0
     capsys.readouterr()
     (spair / "SPair-71k" / "benchmark.json").unlink()
