@@ -184,6 +184,12 @@ class Followed:
         }
 
 
+def tested_as(results: Mapping[str, Any]) -> str:
+    """The protocol that a `results.json` names, and what was done otherwise but for the seed."""
+    changes = (change for change in results["protocol_changes"] if not change.startswith("seed "))
+    return ", ".join([results["protocol"], *changes])
+
+
 def _told(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return name if value else f"no {name}"

@@ -7,6 +7,7 @@ from typing import Any
 
 from common.errors import UsageError
 from common.files import parse_json
+from evaluation import protocol
 from reproduction.recipe import BENCHMARKS, FOLD_COLUMNS, MEAN, Row, Table, Value
 from reproduction.runner import is_finished
 from reproduction.steps import Settings, evaluation_step, seeds_of
@@ -62,8 +63,7 @@ def tested_as(row: Row, settings: Settings) -> str:
         for seed in seeds_of(row, settings):
             results = _results(row, fold, seed, settings)
             if "protocol" in results:
-                changes = (c for c in results["protocol_changes"] if not c.startswith("seed "))
-                found.add(", ".join([results["protocol"], *changes, results["exposure"]]))
+                found.add(f"{protocol.tested_as(results)}, {results['exposure']}")
     return "; ".join(sorted(found))
 
 

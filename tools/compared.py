@@ -7,6 +7,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from evaluation.item_log import ITEMS, read_items
+from evaluation.protocol import tested_as
 from evaluation.significance import LEVEL, PROTOCOL, EpisodeAreas, Interval, paired_interval
 from tools.entrant import Entrant
 
@@ -79,12 +80,11 @@ def markdown(found: Sequence[Compared], between: Mapping[tuple[str, str], Interv
         )
         for one in best_first(found)
     ]
-    changes = (change for change in first["protocol_changes"] if not change.startswith("seed "))
-    followed = ", ".join([f"protocol {first['protocol']}", *changes])
     seeds = ", ".join(str(run["seed"]) for run in found[0].runs)
     title = (
-        f"{first['benchmark']} fold {first['fold']}, {first['shots']}-shot, {followed}, masks "
-        f"compared at {first['protocol_size']}, {first['episodes']} episodes of each seed ({seeds})"
+        f"{first['benchmark']} fold {first['fold']}, {first['shots']}-shot, protocol "
+        f"{tested_as(first)}, masks compared at {first['protocol_size']}, {first['episodes']} "
+        f"episodes of each seed ({seeds})"
     )
     lines = [title, "", *_table((COLUMNS, *rows))]
     if between:

@@ -16,7 +16,9 @@ from statistics import fmean, stdev
 
 from common.cli import checked_options, option, run_script, script_parser
 from common.errors import UsageError
+from common.files import parse_json
 from evaluation.item_log import ITEMS, read_items
+from evaluation.protocol import tested_as
 from evaluation.significance import (
     LEVEL,
     ORIGINAL,
@@ -73,10 +75,16 @@ def main() -> int:
     if names[0] != names[-1]:
         first, other = (", ".join(map(str, some)) for some in names)
         raise UsageError(f"the folders hold other parts: {first}; and {other}")
+    protocols = [protocols_of(parts) for parts in folders]
+    sizes = {size for followed in protocols for size in followed.values()}
+    if options.size == PROTOCOL and len(sizes) > 1:
+        raise UsageError(f"masks were compared at several sizes: {', '.join(sorted(sizes))}")
     scores = [[read_scores(part, options) for part in parts] for parts in folders]
     drawn = {"resamples": options.resamples, "seed": options.seed}
-    for folder, runs in zip(namespace.runs, scores, strict=True):
-        print(f"{_shown(interval(runs, **drawn))}{_over_seeds(names[0], runs)}  {folder}")
+    for folder, runs, followed in zip(namespace.runs, scores, protocols, strict=True):
+        spread = _over_seeds(names[0], runs)
+        about = f" ({'; '.join(followed)})" if followed else ""
+        print(f"{_shown(interval(runs, **drawn))}{spread}  {folder}{about}")
     if len(scores) > 1:
         found = paired_interval(*scores, **drawn)
         verdict = "more than chance" if found.differs else "no more than chance may be"
@@ -95,6 +103,18 @@ def _over_seeds(names: Sequence[Path], runs: Sequence[Scores]) -> str:
     if len(values) < 2:
         return ""
     return f" ± {stdev(map(fmean, values.values())):.2f} over {len(values)} seeds"
+
+
+def protocols_of(parts: Sequence[Path]) -> dict[str, str]:
+    """Under which protocols these folders of results were measured -> at which size, as far as
+    they say so."""
+    files = (part / "results.json" for part in parts)
+    results = [parse_json(file.read_text()) for file in files if file.is_file()]
+    return {
+        f"protocol {tested_as(one)}, {one['exposure']}": one["protocol_size"]
+        for one in results
+        if "protocol" in one
+    }
 
 
 def parts_of(folder: Path) -> list[Path]:

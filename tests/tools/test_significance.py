@@ -59,6 +59,22 @@ def test_one_folder_tells_its_deviation_over_seeds(script, tmp_path):
     assert "two folders can be compared, not 3" in three.error
 
 
+def test_protocols_are_told_and_other_sizes_refused(script, tmp_path):
+    for name, size in (("a", "512 squashed"), ("b", "original")):
+        for seed in (0, 1):
+            folder = tmp_path / name / f"seed{seed}"
+            write_images(folder, [5, 6])
+            facts = {"protocol": "coco", "protocol_changes": ["episodes 2", f"seed {seed}"]}
+            facts |= {"protocol_size": size, "exposure": "strict"}
+            (folder / "results.json").write_text(json.dumps(facts))
+    outcome = script(significance, tmp_path / "a", tmp_path / "b", "--resamples", 50)
+    assert outcome.code == 0, outcome.error
+    for line, name in zip(outcome.output.splitlines(), "ab", strict=False):
+        assert line.endswith(f"{tmp_path / name} (protocol coco, episodes 2, strict)")
+    other = script(significance, tmp_path / "a", tmp_path / "b", "--size", "protocol")
+    assert "compared at several sizes: 512 squashed, original" in other.error
+
+
 def test_videos_are_compared_at_their_own_size(script, tmp_path):
     write_videos(tmp_path / "a", {"x": 70.0, "y": 50.0})
     write_videos(tmp_path / "b", {"x": 50.0, "y": 70.0})
