@@ -100,6 +100,7 @@ from data.training import (
 )
 from evaluation.validation import held_out_images
 from model.checkpoint import frozen_fingerprint, learnable_weights
+from model.compilation import compile_encoders
 from model.feature_store import open_store
 from model.layers import drawn_by_episode
 from model.method import Method
@@ -150,6 +151,8 @@ def main() -> int:
             weights = trainer.resume(run.folder)
             load_strictly(model, weights, run.folder, learnable_weights(model))
         model.store = open_store(model, facts["model"], run, processes.is_main, run.store_features)
+        if run.compile:
+            compile_encoders(model)
         log = RunLogger(run.folder, processes, trainer.update)
         while not trainer.finished:
             start = time.time()

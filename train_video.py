@@ -156,6 +156,7 @@ from data.sampler import EpisodeSampler, training_samplers
 from evaluation.iou import EpisodeScores
 from evaluation.validation import held_out_images, held_out_tubes
 from model.checkpoint import frozen_fingerprint, options_of, read_checkpoint, restore_method
+from model.compilation import compile_encoders
 from model.dc_sam.builder import build_dc_sam
 from model.dc_sam.network import DcSam
 from model.dc_sam.video_training import TubeLoss, segment_tubes, unfreeze
@@ -200,6 +201,8 @@ def main() -> int:
         if run.begun:
             load_strictly(model, trainer.resume(run.folder), run.folder, saved)
         model.store = open_store(model, facts["model"], run, processes.is_main, run.store_features)
+        if run.compile:
+            compile_encoders(model)
         log = RunLogger(run.folder, processes, trainer.update)
         while not trainer.finished:
             start = time.time()

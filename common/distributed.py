@@ -105,9 +105,15 @@ def peak_memory(device: "torch.device") -> int:
         import torch
 
         return torch.cuda.max_memory_allocated(device)
+    return peak_resident()
+
+
+def peak_resident(children: bool = False) -> int:
+    """The most bytes of memory of this process so far, or of the largest that it has started."""
     import resource  # which Windows lacks
 
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    whose = resource.RUSAGE_CHILDREN if children else resource.RUSAGE_SELF
+    used = resource.getrusage(whose).ru_maxrss
     return used if sys.platform == "darwin" else 1024 * used
 
 

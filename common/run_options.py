@@ -9,8 +9,17 @@ from common.training_options import STATE_FILE
 
 
 @dataclass(frozen=True)
-class CacheOptions:
-    """Where features of images are kept for this and other runs."""
+class EncodingOptions:
+    """How images are encoded."""
+
+    compile: bool = option(
+        False, "compile what encodes images: minutes at the start, each image faster"
+    )
+
+
+@dataclass(frozen=True)
+class CacheOptions(EncodingOptions):
+    """How images are encoded, and where their features are kept for this and other runs."""
 
     feature_cache: Path | None = option(
         None, "folder that keeps frozen features of images for this and other runs"

@@ -18,6 +18,7 @@ from data.video_benchmarks import VideoDataOptions
 from data.video_items import VideoItem
 from evaluation.video_options import FrameOptions, VideoMethodOptions
 from model.checkpoint import build_method, load_method
+from model.compilation import compile_encoders
 from model.first_frame import FirstFrameVideo
 from model.method import Method
 from model.method_data import Support, VideoState
@@ -127,6 +128,9 @@ def load_video_method(
     if method:
         method.refuse_shots(data.nshot)
         method.refuse_kinds(kinds_of(REFERENCE_KINDS[data.reference_kind]))
+    if options.compile:
+        for network in filter(None, (method, carrier)):
+            compile_encoders(network)
     loaded = VideoMethod(
         method,
         carrier,

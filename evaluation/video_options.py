@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.cli import option
+from common.run_options import EncodingOptions
 from common.training_options import PRECISIONS
 from model.sam.names import SAM_MODELS
 from model.sam.video_wiring import WIRINGS
 
 
 @dataclass(frozen=True)
-class VideoMethodOptions:
+class VideoMethodOptions(EncodingOptions):
     """What segments the videos."""
 
     ckpt: Path | None = option(None, "checkpoint to evaluate")

@@ -33,6 +33,7 @@ class BenchmarkOptions:
     rounds: int = option(
         2, "how often everything is run in turns after a first time; 0: the first one counts"
     )
+    compile: bool = option(False, "compile ours: what encodes images")
     frames: int | None = option(None, "frames of a video (default: 3, with --full 12)")
     pictures: int = option(20, "pictures that are labelled")
     output: Path = option(Path("runs/benchmark"), "folder for the results")
@@ -94,10 +95,11 @@ from common.cli import to_json
 from common.distributed import choose_device, peak_memory
 from common.files import write_atomically
 from common.logger import quiet_libraries, write_json
+from model.compilation import compile_encoders
 from model.sam.sam2 import Sam2
 from tools.speed.growth import FRAMES, measure_growth
 from tools.speed.images import measure_images
-from tools.speed.labelling import measure_labelling
+from tools.speed.labelling import labelling_growth, measure_labelling
 from tools.speed.measure import Machine
 from tools.speed.report import Row, table, where_it_goes
 from tools.speed.subjects import build_subject
@@ -147,6 +149,8 @@ def main() -> int:
     report = Report(options, machine)
     for name in options.names:
         subject = build_subject(name, machine.device, options.full)
+        if options.compile:
+            compile_encoders(subject.model)
         for learning in (False, True):
             if ("training" if learning else "images") in options.chosen:
                 given = (subject, machine, options.rounds, options.precision, learning)
@@ -159,6 +163,7 @@ def main() -> int:
         report.add([measure_labelling(options.pictures, machine.device.type)])
     if "growth" in options.chosen:
         report.add(growth=measure_growth(machine, FRAMES if options.full else FRAMES[:4]))
+        report.add(growth=labelling_growth(machine.device.type))
     print(f"\n{report.text()}\nwritten to {options.output}")
     return 0
 

@@ -1,4 +1,4 @@
-"""How time and memory grow with shots, classes, the batch and the length of a video.
+"""How time and memory of a network grow with shots, classes, the batch and a video's length.
 
 With the tiny networks: what is looked for is the shape of a curve, not its height.
 """

@@ -13,6 +13,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot
 
 GREY, BLUE, RED = "#b0b0b0", "#2f6db3", "#c23b22"
+UNITS = {"frames": "s a frame", "processes": "s of the clock"}
 
 
 def draw(path: Path, rows: Sequence[Row], growth: Mapping[str, Sequence[Mapping]]) -> None:
@@ -54,7 +55,7 @@ def _curve(axes: pyplot.Axes, name: str, points: Sequence[Mapping]) -> None:
     axes.plot(places, [point["seconds"] for point in points], "o-", color=BLUE)
     axes.set_ylim(bottom=0)
     axes.set_xlabel(name)
-    axes.set_ylabel("s a frame" if name == "frames" else "s", color=BLUE)
+    axes.set_ylabel(UNITS.get(name, "s"), color=BLUE)
     beside = axes.twinx()
     beside.plot(places, [point["peak_memory_gib"] for point in points], "x--", color=GREY)
     beside.set_ylim(bottom=0)

@@ -21,12 +21,15 @@ from model.sam.sam1 import FusedAttention
 
 @contextmanager
 def explicit_attention(model: nn.Module) -> Iterator[None]:
-    """Let all attention multiply queries and keys out, as the packages' own modules do."""
+    """Let all attention multiply queries and keys out, as the packages' own modules do.
+
+    Nor is anything compiled.
+    """
     fused = [module for module in model.modules() if isinstance(module, FusedAttention)]
     for module in fused:
         module.__class__ = Attention
     try:
-        with sdpa_kernel(SDPBackend.MATH):
+        with sdpa_kernel(SDPBackend.MATH), torch.compiler.set_stance("force_eager"):
             yield
     finally:
         for module in fused:

@@ -8,8 +8,7 @@ import torch
 from model.sam.sam1 import FusedAttention
 from model.sam.variants import TINY_WEIGHTS, build_segmenter
 from tools import benchmark
-from tools.speed import measure
-from tools.speed.labelling import measure_labelling
+from tools.speed import labelling, measure
 from tools.speed.measure import Machine
 from tools.speed.report import Row
 from tools.speed.straightforward import explicit_attention
@@ -73,8 +72,20 @@ def test_what_is_remembered_stops_growing():
 
 @pytest.mark.slow
 def test_labelling_is_measured_beside_the_start():
-    row = measure_labelling(2, "cpu")
+    row = labelling.measure_labelling(2, "cpu")
     assert 0 < row.seconds < row.wall + 10
+
+
+@pytest.mark.slow
+def test_labelling_grows_with_pictures_and_processes(monkeypatch):
+    monkeypatch.setattr(labelling, "PICTURES", (1, 3))
+    monkeypatch.setattr(labelling, "PROCESSES", (1, 2))
+    monkeypatch.setattr(labelling, "SHARED_PICTURES", 2)
+    growth = labelling.labelling_growth("cpu")
+    assert [point["pictures"] for point in growth["pictures"]] == [1, 3]
+    assert [point["processes"] for point in growth["processes"]] == [1, 2]
+    for points in growth.values():
+        assert all(0.05 < point["peak_memory_gib"] < 8 < 99 * point["seconds"] for point in points)
 
 
 def test_targets_are_met_or_missed():
