@@ -170,8 +170,9 @@ def read_training_state(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise UsageError(f"{path} cannot be resumed from: {shown(error)}") from error
-    if not isinstance(state, dict) or any(
-        not isinstance(state.get(name), kind) for name, kind in _STATE.items()
-    ):
+    known = isinstance(state, dict) and all(
+        isinstance(state.get(name), kind) for name, kind in _STATE.items()
+    )
+    if not known or not all(isinstance(value, Tensor) for value in state["weights"].values()):
         raise UsageError(f"{path} cannot be resumed from: it is no state of a training")
     return state

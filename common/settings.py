@@ -9,6 +9,8 @@ from common.files import BROKEN, parse_json, remove_leftovers
 from common.logger import write_json
 
 SETTINGS = "settings.json"
+ITEMS = "items.jsonl"
+"""Results of finished items, see `evaluation.item_log`."""
 
 
 def claim_run(folder: Path, settings: dict[str, Any], resuming: bool, processes: Processes) -> None:
@@ -37,6 +39,8 @@ def claim_folder(folder: Path, settings: dict[str, Any]) -> None:
         UsageError: the folder holds results of other settings, or cannot be written.
     """
     file = folder / SETTINGS
+    if (folder / ITEMS).exists() and not file.exists():
+        raise UsageError(f"{folder} holds results of nobody knows what: choose another folder")
     try:
         found = parse_json(file.read_text()) if file.exists() else settings
         differing = [name for name in settings if found.get(name) != settings[name]]

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from common.checkpoint import read_training_state, save_checkpoint, save_training_state
 from common.distributed import Processes
 from common.errors import AGAIN, Failure, UsageError
+from common.files import BROKEN
 from common.optimizer import build_optimizer, parameter_groups, rate_schedule
 from common.stopping import StopSignal, outlive_stop_signal
 from common.training_options import PRECISIONS, STATE_FILE, TrainingOptions
@@ -338,10 +339,15 @@ class Trainer:
         state = read_training_state(folder / STATE_FILE)
         try:
             self.optimizer.load_state_dict(state["optimizer"])
-        except (ValueError, KeyError, TypeError):
+        except BROKEN:
             raise UsageError(f"other weights learn in the run in {folder}") from None
-        self.schedule.load_state_dict(state["schedule"])
-        self.scaler.load_state_dict(state["scaler"])
+        try:
+            if state["schedule"].keys() != self.schedule.state_dict().keys():
+                raise ValueError("another schedule")
+            self.schedule.load_state_dict(state["schedule"])
+            self.scaler.load_state_dict(state["scaler"])
+        except (*BROKEN, RuntimeError):  # the last where another precision had no scaler
+            raise UsageError(f"{folder / STATE_FILE} is no state of such a training") from None
         self.update, self.epoch, self.best = state["update"], state["epoch"], state["best"]
         self._epoch_losses = state.get("epoch_losses", [])
         return state["weights"]

@@ -13,8 +13,8 @@ from typing import Any
 from common.distributed import Processes
 from common.errors import UsageError
 from common.files import BROKEN, parse_json, write_atomically
+from common.settings import ITEMS
 
-ITEMS = "items.jsonl"
 Record = dict[str, Any]
 """What is known of an item: JSON values, and under "item" its name."""
 

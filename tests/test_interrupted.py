@@ -160,6 +160,7 @@ def kill_and_repeat(folder: Path, output: Path, words: tuple, seed: int) -> None
             refuse_half_written(output)
     told = folder / "killed.log"
     assert start(told, (*words, "--output", output)).wait(PATIENCE) == 0, told.read_text()
+    assert not list(output.rglob(".*")), "half-written files are left"
 
 
 @pytest.mark.slow

@@ -15,6 +15,13 @@ def test_results_of_other_settings_are_refused_by_name(tmp_path):
         claim_folder(tmp_path, {"fold": 0, "shots": 5})
 
 
+def test_results_without_settings_are_nobodys(tmp_path):
+    (tmp_path / "items.jsonl").write_text('{"item": "a"}\n')
+    with pytest.raises(UsageError, match="nobody knows what"):
+        claim_folder(tmp_path, {"fold": 0})
+    assert [path.name for path in tmp_path.iterdir()] == ["items.jsonl"]
+
+
 def test_a_run_that_did_not_come_to_its_first_epoch_binds_nobody(tmp_path):
     claim_run(tmp_path, {"lr": 1.0, "fold": 0}, False, ALONE)
     claim_run(tmp_path, {"lr": 2.0, "fold": 0}, False, ALONE)

@@ -249,6 +249,26 @@ def test_what_weight_decay_leaves_alone():
     assert decayed("vectors") == {"linear.weight"}
 
 
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("optimizer", {}),
+        ("optimizer", {"state": 3, "param_groups": [{}]}),
+        ("schedule", {}),
+        ("weights", {"weight": [1.0]}),
+        ("update", "3"),
+        ("best", None),
+    ],
+)
+def test_a_state_of_another_kind_is_refused(tmp_path: Path, part: str, value):
+    trainer = make_trainer()
+    trainer.finish_epoch(tmp_path, dict(trainer.model.named_parameters()), {}, 1.0)
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    torch.save({**state, part: value}, tmp_path / "state.pt")
+    with pytest.raises(UsageError, match=r"other weights learn|no state of "):
+        make_trainer().resume(tmp_path)
+
+
 def test_a_run_in_which_other_weights_learned_is_not_resumed(tmp_path: Path):
     trainer = make_trainer()
     trainer.finish_epoch(tmp_path, dict(trainer.model.named_parameters()), {}, 1.0)
