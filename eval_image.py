@@ -94,12 +94,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from common.distributed import peak_memory, process_group
+from common.distributed import Processes, peak_memory, process_group
+from common.geometry import Geometry
 from common.kinds import kinds_of
 from common.logger import quiet_libraries, write_json
 from common.settings import claim_folder
 from common.visualize import write_png
-from data.benchmarks import open_benchmark, open_tested
+from data.benchmarks import Split, open_benchmark, open_tested
 from data.classes import BENCHMARKS, in_voc_words
 from data.episode import EpisodeDataset
 from data.marking import Marking
@@ -116,7 +117,6 @@ from evaluation.subject import Subject
 from model.method import Method
 
 THRESHOLD_EPISODES = 200
-"""Training episodes on which the threshold of the prior-mask baseline is chosen."""
 
 
 def main() -> int:
@@ -133,20 +133,9 @@ def main() -> int:
         size = ScoringSize(protocol.size)
         refuse_what_it_cannot(model, data, options)
         folder = about.folder(model.name, options.test(data))
-        split = open_tested(
-            replace(data, sampler=data.sampler or protocol.sampler),
-            processes,
-            protocol.reader_options(data.nshot),
-        )
-        if protocol.voc_words:
-            split.class_names = in_voc_words(split.class_names)
+        split = open_split(data, protocol, processes)
         meant = protocol.count(len(split.class_lists), count_queries(split, data.nshot))
-        if options.episodes and options.episodes.is_file():
-            given = (options.episodes, data, split, options.seed, options.test_episodes)
-            tested = TestedEpisodes.read(*given)
-        else:
-            count = options.test_episodes or meant
-            tested = TestedEpisodes.draw(split, data.nshot, options.seed, count)
+        tested = tested_episodes(data, options, split, meant)
         settings = {
             **tested.facts,
             "protocol": protocol.name,
@@ -199,11 +188,7 @@ def main() -> int:
             },
         }
         if options.baselines:
-            chosen_from = open_benchmark(data, processes, lambda b: [b.training]).training
-            chosen_on = TestedEpisodes.draw(
-                chosen_from, data.nshot, options.seed, THRESHOLD_EPISODES
-            )
-            training = EpisodeDataset(chosen_from, chosen_on.keys, model.geometry)
+            training = threshold_episodes(data, options.seed, model.geometry, processes)
             results["baselines"] = score_baselines(
                 model.image_features, training, episodes, processes, options.nworker
             )
@@ -234,6 +219,38 @@ def refuse_what_it_cannot(model: Method, data: TestedData, options: EvaluationOp
         raise UsageError(f"--baselines: {data.benchmark} has no training images to choose by")
     if options.baselines and model.image_features is None:
         raise UsageError(f"--baselines: {model.name} has no backbone for them to work on")
+
+
+def open_split(data: TestedData, protocol: Protocol, processes: Processes) -> Split:
+    """What is tested on, as the protocol has it."""
+    drawn = replace(data, sampler=data.sampler or protocol.sampler)
+    split = open_tested(drawn, processes, protocol.reader_options(data.nshot))
+    if protocol.voc_words:
+        split.class_names = in_voc_words(split.class_names)
+    return split
+
+
+def tested_episodes(
+    data: TestedData, options: EvaluationOptions, split: Split, meant: int
+) -> TestedEpisodes:
+    """The episodes of the file that is named, or drawn ones.
+
+    Args:
+        meant: how many the protocol has.
+    """
+    if options.episodes and options.episodes.is_file():
+        given = (options.episodes, data, split, options.seed, options.test_episodes)
+        return TestedEpisodes.read(*given)
+    return TestedEpisodes.draw(split, data.nshot, options.seed, options.test_episodes or meant)
+
+
+def threshold_episodes(
+    data: TestedData, seed: int, geometry: Geometry, processes: Processes
+) -> EpisodeDataset:
+    """Training episodes on which the prior-mask baseline's threshold is chosen."""
+    split = open_benchmark(data, processes, lambda benchmark: [benchmark.training]).training
+    chosen = TestedEpisodes.draw(split, data.nshot, seed, THRESHOLD_EPISODES)
+    return EpisodeDataset(split, chosen.keys, geometry)
 
 
 def print_results(results: dict[str, Any], followed: Followed, folder: Path) -> None:

@@ -143,6 +143,7 @@ def test_flags_of_other_benchmarks_are_refused(script, videos, tmp_path):
 
 def test_who_forgets_the_servers_masks_is_told_at_once(script, videos, tmp_path):
     flags = ("--benchmark", "ytvos18", "--ytvos18_path", videos / "YouTube-VOS", *SANSA)
+    flags += ("--max_frames", 1, "--device", "cpu")
     outcome = script(eval_video, *flags, "--output", tmp_path / "out")
     assert outcome.code == 0
     assert "truth of ytvos18 lies on its server: --save_masks writes" in outcome.error
