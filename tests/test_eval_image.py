@@ -48,6 +48,7 @@ def test_an_evaluation_writes_results_episodes_and_a_sheet(script, flags, tmp_pa
     assert results["cost"]["peak_memory_gib"] > 0.1
 
 
+@pytest.mark.slow
 def test_any_number_of_processes_gives_the_same_numbers(torchrun, flags, tmp_path):
     for processes in (1, 2):
         torchrun(processes, "eval_image.py", *flags, "--output", tmp_path / str(processes))

@@ -227,6 +227,7 @@ def contents(folder):
     }
 
 
+@pytest.mark.slow
 def test_shards_and_processes_give_the_same_files(script, torchrun, flags, tmp_path):
     assert script(predict, *flags).code == 0
     for shard in ("2/2", "1/2"):

@@ -26,6 +26,7 @@ def numbers(work: Path, table: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_a_recipe_of_images_runs_and_is_not_run_again(script, work):
     row = ("table3", "--row", "vgg16", "--benchmark", "pascal")
     outcome = script(reproduce, *row, *SMOKE, "--work", work)

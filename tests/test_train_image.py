@@ -76,6 +76,7 @@ def test_two_processes_learn_what_one_learns_from_the_same_global_batch(
     assert_learned_the_same(tmp_path / "one", tmp_path / "two")
 
 
+@pytest.mark.slow
 def test_accumulated_batches_learn_what_one_large_batch_learns(script, tiny_flags, tmp_path):
     for name, flags in {"large": ["--bsz", 4], "small": ["--bsz", 2, "--accumulate", 2]}.items():
         given = (*flags, "--max_iterations", 2, "--output", tmp_path / name)

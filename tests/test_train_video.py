@@ -122,6 +122,7 @@ def test_variants_of_the_tables_train(train, flags: list[str], expected: set[str
     assert parts_of(path) == expected
 
 
+@pytest.mark.slow
 def test_adapters_learn_beside_what_an_earlier_stage_trained(train, capsys):
     _, images = train("images")
     tubes = (*TUBE_FLAGS, "--ckpt")
@@ -145,7 +146,13 @@ def test_adapters_learn_beside_what_an_earlier_stage_trained(train, capsys):
     assert "has adapters, which go on with --lora" in outcome.error
 
 
-@pytest.mark.parametrize("flags", [(), ("--lora",)], ids=["weights", "adapters"])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        pytest.param((), id="weights"),
+        pytest.param(("--lora",), id="adapters", marks=pytest.mark.slow),
+    ],
+)
 def test_a_resumed_run_ends_as_an_uninterrupted_one(train, flags: tuple[str, ...]):
     flags = (*TUBE_FLAGS, "--episodes_per_epoch", 2, "--bsz", 1, *flags)
     _, whole = train("whole", *flags, "--max_iterations", 3)
@@ -257,6 +264,7 @@ def test_two_processes_learn_what_one_learns_from_the_same_global_batch(
         torch.testing.assert_close(value, two[name], atol=2e-4, rtol=1e-3, msg=name)
 
 
+@pytest.mark.slow
 def test_kept_features_give_the_same_training(train, script, coco, tmp_path):
     folder = ("--feature_cache", tmp_path / "features")
     flags = ("--benchmark", "coco_all", "--datapath", coco, *folder)
