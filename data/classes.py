@@ -3,7 +3,7 @@
 Class ids start at 1; 0 is the background and 255 an ignored pixel.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from common.errors import UsageError
@@ -81,6 +81,12 @@ def in_words(name: str) -> str:
     Data sets write wine_glass, and bottle:cap for the cap of a bottle.
     """
     return " of ".join(reversed(name.replace("_", " ").split(":")))
+
+
+def every_nth(classes: Sequence[int], benchmark: str, fold: int) -> tuple[int, ...]:
+    """One class of as many as there are folds, from the fold's number on; a rest is in no fold."""
+    folds = len(FOLDS_OF[benchmark])
+    return tuple(classes[fold::folds][: len(classes) // folds])
 
 
 def refuse_fold(benchmark: str, fold: int) -> None:

@@ -16,7 +16,7 @@ from common.errors import UsageError
 from common.images import read_image
 from data.annotated.instances import InstanceIndex, open_instances
 from data.class_index import ImageFiles
-from data.classes import FOLDS_OF, Role, in_words
+from data.classes import Role, every_nth, in_words
 from data.reader import Reader
 
 ANNOTATIONS = "lvis_v1_val.json"
@@ -78,8 +78,7 @@ class Lvis(Reader):
         shown = np.unique(np.stack([index.category_ids, index.positions]), axis=1)[0]
         ids, counts = np.unique(shown, return_counts=True)
         enough = ids[counts > self.fold_shots].tolist()
-        folds = len(FOLDS_OF[self.benchmark])
-        return tuple(enough[self.fold :: folds][: len(enough) // folds])
+        return every_nth(enough, self.benchmark, self.fold)
 
     def class_lists(self, images: Role, role: Role) -> dict[str, tuple[int, ...]]:
         """See `Reader`; instances of less than a pixel do not count."""

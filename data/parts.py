@@ -25,7 +25,7 @@ from common.errors import UsageError
 from common.files import BROKEN, parse_json
 from common.images import read_image
 from data.class_index import ImageFiles
-from data.classes import FOLDS_OF, Role, in_words
+from data.classes import Role, every_nth, in_words
 from data.lvis import pictures_of_coco2017
 from data.reader import Reader
 
@@ -172,8 +172,7 @@ class PacoPart(PartReader):
         if role != "test":
             return ()
         enough = [c for c, count in self.counts.items() if count > self.fold_shots]
-        folds = len(FOLDS_OF[self.benchmark])
-        return tuple(enough[self.fold :: folds][: len(enough) // folds])
+        return every_nth(enough, self.benchmark, self.fold)
 
 
 class PascalPart(PartReader):

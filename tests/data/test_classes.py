@@ -6,6 +6,7 @@ from data.classes import (
     COCO_CLASSES,
     VOC_CLASSES,
     VOC_TO_COCO,
+    every_nth,
     fold_classes,
     in_voc_words,
     in_words,
@@ -80,3 +81,10 @@ def test_names_are_read_as_people_say_them():
     assert in_words("wine_glass") == "wine glass"
     assert in_words("wine_glass:inner_side") == "inner side of wine glass"
     assert in_words("cat") == "cat"
+
+
+def test_folds_of_many_classes_take_turns_and_leave_a_rest_out():
+    classes = range(10, 33)  # 23 of them: two in each of ten folds
+    assert every_nth(classes, "lvis92i", 0) == (10, 20)
+    assert every_nth(classes, "lvis92i", 9) == (19, 29)
+    assert every_nth(range(9), "paco_part", 3) == (3, 7)
