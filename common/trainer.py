@@ -176,7 +176,7 @@ class Trainer:
                 self._unreadable.add(line)
 
     def setbacks(self) -> dict[str, int]:
-        """What went wrong since the run began or went on, and was skipped; for `log.jsonl`."""
+        """What was skipped: updates since the run began, files since it began or went on."""
         unreadable = {*chain(*self.processes.gather([*self._unreadable]))}
         counts = {"skipped_updates": self.skipped, "unreadable_files": len(unreadable)}
         return {name: count for name, count in counts.items() if count}
@@ -327,6 +327,7 @@ class Trainer:
             "epoch": self.epoch,
             "epoch_losses": self._epoch_losses,
             "best": self.best,
+            "skipped": self.skipped,
             "seed": self.options.seed,
         }
 
@@ -350,6 +351,7 @@ class Trainer:
             raise UsageError(f"{folder / STATE_FILE} is no state of such a training") from None
         self.update, self.epoch, self.best = state["update"], state["epoch"], state["best"]
         self._epoch_losses = state.get("epoch_losses", [])
+        self.skipped = state.get("skipped", 0)
         return state["weights"]
 
 

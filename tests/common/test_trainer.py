@@ -271,10 +271,12 @@ def test_a_state_of_another_kind_is_refused(tmp_path: Path, part: str, value):
 
 def test_a_run_in_which_other_weights_learned_is_not_resumed(tmp_path: Path):
     trainer = make_trainer()
+    trainer.skipped = 2
     trainer.finish_epoch(tmp_path, dict(trainer.model.named_parameters()), {}, 1.0)
     again = make_trainer()
     weights = again.resume(tmp_path)
     assert (again.epoch, again.best) == (1, 1.0)
+    assert again.setbacks() == {"skipped_updates": 2}
     assert torch.equal(weights["weight"], trainer.model.weight)
     fewer = nn.Linear(2, 1, bias=False)
     with pytest.raises(UsageError, match="other weights learn in the run"):

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from starlette.requests import ClientDisconnect
 
 import app
 from page.gate import Gate, bytes_in
@@ -65,6 +66,37 @@ def test_all_files_together_have_a_limit(tmp_path):
     assert status(tmp_path, path=UPLOAD, content_length="600000") == 413
     assert status(tmp_path, path=UPLOAD) == 411
     assert status(tmp_path, path=UPLOAD, content_length="-5") == 411
+
+
+def test_files_on_their_way_count_and_what_breaks_off_goes(tmp_path):
+    """Two uploads at a time: the first waits half-way until the second was refused."""
+    (tmp_path / "uploads" / "arrived").mkdir(parents=True)
+    (tmp_path / "uploads" / "arrived" / "picture.jpg").write_bytes(b"1")
+    part, waiting, codes = tmp_path / "uploads" / "tmpabc", asyncio.Event(), []
+
+    async def arrive_in_part(scope, receive, send) -> None:
+        part.write_bytes(b"half")
+        await waiting.wait()
+        raise ClientDisconnect
+
+    async def note(message) -> None:
+        codes.append(message.get("status"))
+
+    async def both() -> None:
+        gate = Gate(arrive_in_part, tmp_path, PageLimits(max_files=1))
+        headers = [(b"host", HOST.encode()), (b"content-length", b"600000")]
+        scope = {"type": "http", "method": "POST", "path": UPLOAD, "headers": headers}
+        first = asyncio.create_task(gate(scope, None, note))
+        await asyncio.sleep(0)
+        await gate(scope, None, note)
+        assert part.exists()
+        waiting.set()
+        await first
+
+    asyncio.run(both())
+    assert codes[0] == 413
+    assert not part.exists()
+    assert (tmp_path / "uploads" / "arrived" / "picture.jpg").exists()
 
 
 def test_gradio_fetches_nothing_for_anybody(tmp_path):
