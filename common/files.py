@@ -21,7 +21,11 @@ BROKEN = (ValueError, LookupError, TypeError, AttributeError, OverflowError)
 """What taking values out of JSON raises where they are not what they should be."""
 
 _BEGUN = time.time()
-_HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
+_NUMBERS = Path("/proc/self/ns/pid")
+"""On Linux: within which processes are numbered; containers have numbers of their own."""
+_HOST = hashlib.sha256(
+    f"{socket.gethostname()} {_NUMBERS.exists() and os.readlink(_NUMBERS)}".encode()
+).hexdigest()[:6]
 _TEMPORARY = re.compile(r"\..*\.([0-9a-f]{6})-(\d+)-[0-9a-f]{8}(\.\w+)?")
 """Of a temporary file: the machine and the process that write it."""
 _STEM = 40
