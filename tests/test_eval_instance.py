@@ -80,6 +80,8 @@ def test_an_interrupted_evaluation_goes_on(script, flags, evaluated, tmp_path, m
     # a killed run of two processes: two images are done, and one line was cut off
     lines = (evaluated / "seed0" / "items.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "seed0").mkdir()
+    for place in ("settings.json", "seed0/settings.json"):
+        (tmp_path / place).write_bytes((evaluated / place).read_bytes())
     (tmp_path / "seed0" / "items.jsonl").write_text(lines[2])
     (tmp_path / "seed0" / "items-1.jsonl").write_text(lines[0] + lines[1][:40])
     seen = []

@@ -150,11 +150,13 @@ def test_what_decides_features_decides_the_key(model, images):
 
 def test_flags_open_a_store_and_announce_it(model, tmp_path, capsys):
     assert open_store(model, {}, CacheOptions(), announce=True) is None
-    store = open_store(model, {}, CacheOptions(tmp_path, 0.5), announce=True)
+    store = open_store(
+        model, {}, CacheOptions(feature_cache=tmp_path, feature_cache_gb=0.5), announce=True
+    )
     assert store.folder.most_bytes == 5e8
     assert f"feature cache {tmp_path}: 0 images, 0.00 of at most 0.5 GB" in capsys.readouterr().out
     (tmp_path / "file").write_text("")
-    assert CacheOptions(tmp_path / "file", np.nan).problems() == [
+    assert CacheOptions(feature_cache=tmp_path / "file", feature_cache_gb=np.nan).problems() == [
         "--feature_cache_gb must be above 0, not nan",
         f"--feature_cache: {tmp_path / 'file'} is no folder",
     ]
