@@ -7,9 +7,10 @@ reads flags does not wait for it.
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.errors import UsageError
@@ -105,16 +106,21 @@ def peak_memory(device: "torch.device") -> int:
         import torch
 
         return torch.cuda.max_memory_allocated(device)
-    return peak_resident()
-
-
-def peak_resident(children: bool = False) -> int:
-    """The most bytes of memory of this process so far, or of the largest that it has started."""
     import resource  # which Windows lacks
 
-    whose = resource.RUSAGE_CHILDREN if children else resource.RUSAGE_SELF
-    used = resource.getrusage(whose).ru_maxrss
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return used if sys.platform == "darwin" else 1024 * used
+
+
+def forget_peak(device: "torch.device") -> None:
+    """Let `peak_memory` count from here on; where the system cannot, it counts on."""
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def bound_by_cache(device: "torch.device") -> bool:

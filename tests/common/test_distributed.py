@@ -1,7 +1,9 @@
+from pathlib import Path
+
 import pytest
 import torch
 
-from common.distributed import choose_device
+from common.distributed import choose_device, forget_peak, peak_memory
 from common.errors import UsageError
 
 
@@ -20,3 +22,15 @@ def test_auto_is_the_cpu_where_there_is_nothing_faster(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     assert choose_device("auto") == torch.device("cpu")
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system counts on")
+def test_a_peak_of_memory_is_forgotten():
+    device = torch.device("cpu")
+    forget_peak(device)
+    before = peak_memory(device)
+    large = torch.ones(50_000_000)
+    assert peak_memory(device) >= before + 190_000_000
+    del large
+    forget_peak(device)
+    assert peak_memory(device) < before + 100_000_000

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from common.distributed import peak_memory
+from common.distributed import forget_peak, peak_memory
 from model.sam.variants import TINY_WEIGHTS, build_segmenter
 from tools.speed.measure import Machine
 from tools.speed.subjects import build_subject
@@ -22,7 +22,7 @@ REPEATS = 3
 
 
 def measure_growth(machine: Machine, frames: Sequence[int] = FRAMES) -> dict[str, list[dict]]:
-    """Quantity -> points of its curve, each with seconds of the whole and memory at most so far."""
+    """Quantity -> points of its curve, each with seconds of the whole and memory at most."""
     sam2 = build_segmenter(2, "tiny", TINY_WEIGHTS[2]).eval().to(machine.device)
     return {
         "shots": [*_curve(machine, "shots", SHOTS, lambda n: _episode(machine, shots=n))],
@@ -40,6 +40,7 @@ def _curve(
 ) -> Iterator[dict]:
     for value in values:
         work = build(value)
+        forget_peak(machine.device)
         work()
         seconds = min(machine.time(work).seconds for _ in range(REPEATS))
         memory = peak_memory(machine.device) / 2**30

@@ -1,21 +1,21 @@
 """Labelling: pictures per second through predict.py, with everything that it writes."""
 
 import os
-import resource
+import re
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 
-from common.distributed import peak_resident
+from common.errors import Failure
 from common.files import ROOT
 from tools.speed.report import Row
 
@@ -27,6 +27,8 @@ PROCESSES = (1, 2, 4, 8)
 """As far as there are GPUs or, without any, cores."""
 SHARED_PICTURES = 50
 """What several processes label together."""
+_LOOK_EVERY = 0.05
+"""Seconds after which the memory of a running program is looked at again."""
 
 
 class Spent(NamedTuple):
@@ -37,7 +39,7 @@ class Spent(NamedTuple):
     wall: float
     """Of the clock."""
     peak_memory_gib: float
-    """Of the largest process that this program has started so far."""
+    """Of the largest process."""
 
 
 def measure_labelling(pictures: int, device: str) -> Row:
@@ -81,7 +83,7 @@ def labelling_growth(device: str) -> dict[str, list[dict]]:
 @contextmanager
 def _drawn_pictures() -> Iterator[Path]:
     """A folder with a reference, its mask, and a picture of which others are made."""
-    with tempfile.TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder:
         root = Path(folder)
         cells = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
         picture = Image.fromarray(cells).resize(SIZE, Image.Resampling.BICUBIC)
@@ -105,14 +107,34 @@ def _label(root: Path, count: int, device: str, processes: int = 1) -> Spent:
     words = [word for flag, value in flags.items() for word in (f"--{flag}", str(value))]
     reference = ["--reference", str(root / "reference.jpg"), str(root / "mask.png")]
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(
-        [sys.executable, *launcher * (processes > 1), "predict.py", *reference, *words],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-    )
-    wall = time.perf_counter() - start
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Spent(spent, wall, peak_resident(children=True) / 2**30)
+    command = [sys.executable, *launcher * (processes > 1), "predict.py", *reference, *words]
+    with TemporaryFile("w+") as said:
+        start = time.perf_counter()
+        process = subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=said)
+        ended, memory = 0, 0
+        while not ended:
+            memory = max(memory, _largest_peak(process.pid))
+            time.sleep(_LOOK_EVERY)
+            ended, status, used = os.wait4(process.pid, os.WNOHANG)
+        wall = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            said.seek(0)
+            raise Failure(f"predict.py ended with {process.returncode}: {said.read()[-500:]}")
+    return Spent(used.ru_utime + used.ru_stime, wall, memory / 2**30)
+
+
+def _largest_peak(process: int) -> int:
+    """The most bytes that a process or one that it has started has had so far; 0: it has ended.
+
+    What `wait4` says of it counts this program's memory as well, of which the process is a copy
+    before it begins. Only Linux tells.
+    """
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+        started = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except OSError:
+        return 0
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    own = 1024 * int(found[1]) if found else 0
+    return max([own, *(_largest_peak(int(child)) for child in started)])

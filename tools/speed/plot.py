@@ -59,4 +59,4 @@ def _curve(axes: pyplot.Axes, name: str, points: Sequence[Mapping]) -> None:
     beside = axes.twinx()
     beside.plot(places, [point["peak_memory_gib"] for point in points], "x--", color=GREY)
     beside.set_ylim(bottom=0)
-    beside.set_ylabel("GiB at most so far", color=GREY)
+    beside.set_ylabel("GiB at most", color=GREY)

@@ -14,7 +14,7 @@ from hydra.utils import instantiate
 from PIL import Image
 from torch import Tensor
 
-from common.distributed import peak_memory
+from common.distributed import forget_peak, peak_memory
 from common.geometry import Geometry
 from model.sam.sam2 import Sam2, configuration
 from model.sam.video_predictor import VideoPredictor
@@ -130,6 +130,7 @@ def memory_over_length(sam2: Sam2, machine: Machine, lengths: list[int]) -> Iter
     video.step(image, squares(1, side))
     before, start = 1, machine.seconds()
     for length in lengths:
+        forget_peak(machine.device)
         while video.index < length:
             video.step(image)
         spent = (machine.seconds() - start) / max(1, length - before)
