@@ -58,5 +58,5 @@ def _curve(axes: pyplot.Axes, name: str, points: Sequence[Mapping]) -> None:
     axes.set_ylabel(UNITS.get(name, "s"), color=BLUE)
     beside = axes.twinx()
     beside.plot(places, [point["peak_memory_gib"] for point in points], "x--", color=GREY)
-    beside.set_ylim(bottom=0)
+    beside.set_ylim(0, 1.15 * max(point["peak_memory_gib"] for point in points))
     beside.set_ylabel("GiB at most", color=GREY)
