@@ -166,7 +166,7 @@ def main() -> int:
                 processes,
                 training.nworker,
                 run.marking(model, training.seed),
-                trainer.name_unreadable if training.skip_bad else None,
+                trainer.setbacks.name_unreadable if training.skip_bad else None,
             )
             miou = scores.miou()
             record = {
@@ -177,7 +177,7 @@ def main() -> int:
                 "held_out_miou": miou,
                 "held_out_fb_iou": scores.fb_iou(),
                 "seconds": round(time.time() - start, 1),
-                **trainer.setbacks(),
+                **trainer.setbacks.counts(),
             }
             log.epoch(record)
             if processes.is_main:
@@ -235,7 +235,7 @@ def train_one_epoch(trainer: Trainer, episodes: Joinable, options: Any) -> float
                 losses = trainer.losses(query, support, batch, options)
                 loss = sum(weights.get(name, 1) * loss for name, loss in losses.items())
             trainer.scaler.scale(loss / accumulate).backward()
-        totals.append(trainer.noted(loss, batch.query_names))
+        totals.append(trainer.setbacks.noted(loss, batch.query_names))
         if last:
             if trainer.may_update():
                 trainer.clip_gradients()

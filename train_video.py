@@ -219,7 +219,7 @@ def main() -> int:
                 "learning_rate": trainer.schedule.get_last_lr()[0],
                 "held_out_miou": scores.miou(),
                 "seconds": round(time.time() - start, 1),
-                **trainer.setbacks(),
+                **trainer.setbacks.counts(),
             }
             log.epoch(record)
             if processes.is_main:
@@ -304,7 +304,7 @@ def train_one_epoch(
                 losses = trainer.losses(*queries, support, batch, options)
                 loss = sum(losses.values())
             trainer.scaler.scale(loss / accumulate).backward()
-        totals.append(trainer.noted(loss, batch.query_names))
+        totals.append(trainer.setbacks.noted(loss, batch.query_names))
         if last:
             if trainer.may_update():
                 trainer.clip_gradients()
@@ -325,7 +325,7 @@ def validate(
 ) -> tuple[EpisodeScores, np.ndarray | None]:
     """Score held-out images of the training classes, or tubes of them; also a sheet of some."""
     training, processes, count = trainer.options, trainer.processes, run.validation_episodes
-    tell = trainer.name_unreadable if training.skip_bad else None
+    tell = trainer.setbacks.name_unreadable if training.skip_bad else None
     if not stage.tubes:
         given = (model, sampler, count, processes, training.nworker)
         return held_out_images(*given, tell=tell)

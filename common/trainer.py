@@ -1,7 +1,6 @@
 """What every training run has around its step: optimiser, schedule, precision, resuming."""
 
 import math
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
@@ -20,13 +19,10 @@ from common.distributed import Processes
 from common.errors import AGAIN, Failure, UsageError
 from common.files import BROKEN
 from common.optimizer import build_optimizer, parameter_groups, rate_schedule
+from common.setbacks import Setbacks
 from common.stopping import StopSignal, outlive_stop_signal
 from common.training_options import PRECISIONS, STATE_FILE, TrainingOptions
 from common.unreadable import Tolerant, drawn_instead
-
-MOST_SKIPPED = 5
-"""Updates in a row without a loss that is a number, after which a training ends."""
-_NAMES = 8
 
 Batch = TypeVar("Batch")
 
@@ -96,11 +92,7 @@ class Trainer:
             processes.device.type, enabled=options.precision == "fp16"
         )
         self.update, self.epoch, self.best = 0, 0, float("-inf")
-        self.skipped = 0
-        """Updates that were left out because a loss was no number."""
-        self._skipped_in_a_row = 0
-        self._unreadable: set[str] = set()
-        self._broken: list[str] = []
+        self.setbacks = Setbacks(processes)
         self.stopped = False
         """Whether a scheduler asked to stop, and all processes ended after the same update."""
         self._stop = stop or StopSignal()
@@ -164,22 +156,9 @@ class Trainer:
                 return
             if self.options.skip_bad:
                 batch, lines = batch
-                self.name_unreadable(lines)
+                self.setbacks.name_unreadable(lines)
             yield batch
         self._is_stopped()  # validation may take longer than a scheduler waits
-
-    def name_unreadable(self, lines: Iterable[str]) -> None:
-        """Tell of files that cannot be read, of each once."""
-        for line in lines:
-            if line not in self._unreadable:
-                tqdm.write(f"warning: skipped: {line}", file=sys.stderr)
-                self._unreadable.add(line)
-
-    def setbacks(self) -> dict[str, int]:
-        """What was skipped: updates since the run began, files since it began or went on."""
-        unreadable = {*chain(*self.processes.gather([*self._unreadable]))}
-        counts = {"skipped_updates": self.skipped, "unreadable_files": len(unreadable)}
-        return {name: count for name, count in counts.items() if count}
 
     def _is_stopped(self) -> bool:
         self.stopped = self.processes.any(self._stop.asked)
@@ -233,17 +212,6 @@ class Trainer:
         learning = [parameter for group in groups for parameter in group["params"]]
         torch.nn.utils.clip_grad_norm_(learning, self.options.clip_norm)
 
-    def noted(self, loss: Tensor, names: Sequence[str]) -> float:
-        """A batch's loss as a number; one that is none spoils its update, see `may_update`.
-
-        Args:
-            names: of the batch's episodes, for the message.
-        """
-        value = loss.item()
-        if not math.isfinite(value):
-            self._broken += names
-        return value
-
     def may_update(self) -> bool:
         """Whether all losses of this update, everybody's, are numbers; else it is left out.
 
@@ -252,25 +220,7 @@ class Trainer:
         Raises:
             Failure: so many updates in a row were spoilt that nothing will be learned any more.
         """
-        names = [*chain(*self.processes.gather(self._broken))]
-        self._broken = []
-        if not names:
-            self._skipped_in_a_row = 0
-            return True
-        self.skipped += 1
-        self._skipped_in_a_row += 1
-        told = ", ".join(names[:_NAMES]) + (", ..." if len(names) > _NAMES else "")
-        if self._skipped_in_a_row >= MOST_SKIPPED:
-            raise Failure(
-                f"the loss was no number in {MOST_SKIPPED} updates in a row, the last with {told}: "
-                "the training diverges; begin again with a lower --lr"
-            )
-        if self.is_main:
-            print(
-                f"warning: update {self.update + 1} is skipped: the loss is no number ({told})",
-                file=sys.stderr,
-            )
-        return self.scaler.is_enabled()
+        return not self.setbacks.spoil(self.update + 1) or self.scaler.is_enabled()
 
     def mean(self, losses: Sequence[float]) -> float:
         """The mean of the epoch's losses so far that are numbers, over all processes.
@@ -327,7 +277,7 @@ class Trainer:
             "epoch": self.epoch,
             "epoch_losses": self._epoch_losses,
             "best": self.best,
-            "skipped": self.skipped,
+            "skipped": self.setbacks.skipped,
             "seed": self.options.seed,
         }
 
@@ -351,7 +301,7 @@ class Trainer:
             raise UsageError(f"{folder / STATE_FILE} is no state of such a training") from None
         self.update, self.epoch, self.best = state["update"], state["epoch"], state["best"]
         self._epoch_losses = state.get("epoch_losses", [])
-        self.skipped = state.get("skipped", 0)
+        self.setbacks.skipped = state.get("skipped", 0)
         return state["weights"]
 
 

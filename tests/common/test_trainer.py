@@ -12,7 +12,7 @@ from common.distributed import Processes
 from common.errors import AGAIN, Failure, UsageError
 from common.optimizer import rate_factor
 from common.stopping import StopSignal
-from common.trainer import MOST_SKIPPED, Trainer
+from common.trainer import Trainer
 from common.training_options import TrainingOptions
 
 CPU = torch.device("cpu")
@@ -271,12 +271,12 @@ def test_a_state_of_another_kind_is_refused(tmp_path: Path, part: str, value):
 
 def test_a_run_in_which_other_weights_learned_is_not_resumed(tmp_path: Path):
     trainer = make_trainer()
-    trainer.skipped = 2
+    trainer.setbacks.skipped = 2
     trainer.finish_epoch(tmp_path, dict(trainer.model.named_parameters()), {}, 1.0)
     again = make_trainer()
     weights = again.resume(tmp_path)
     assert (again.epoch, again.best) == (1, 1.0)
-    assert again.setbacks() == {"skipped_updates": 2}
+    assert again.setbacks.counts() == {"skipped_updates": 2}
     assert torch.equal(weights["weight"], trainer.model.weight)
     fewer = nn.Linear(2, 1, bias=False)
     with pytest.raises(UsageError, match="other weights learn in the run"):
@@ -301,47 +301,6 @@ def test_only_what_decides_the_weights_is_compared_when_a_run_goes_on():
         (name,) = changed
         assert TrainingOptions(**changed).deciding(8)[name] != one[name]
     assert TrainingOptions().deciding(4) != one
-
-
-NAN, NUMBER = torch.tensor(float("nan")), torch.tensor(1.5)
-
-
-def test_an_update_with_a_loss_that_is_no_number_is_skipped_and_counted(capsys):
-    trainer = make_trainer()
-    assert trainer.noted(NUMBER, ["a"]) == 1.5
-    assert trainer.may_update()
-    trainer.noted(NAN, ["cat", "dog"])
-    trainer.noted(NUMBER, ["cow"])
-    assert not trainer.may_update()
-    assert "update 1 is skipped: the loss is no number (cat, dog)" in capsys.readouterr().err
-    trainer.noted(torch.tensor(float("inf")), ["hen"])
-    assert not trainer.may_update()
-    assert trainer.skipped == 2
-
-
-def test_five_such_updates_in_a_row_end_the_training_with_the_names_of_its_episodes():
-    trainer = make_trainer()
-    for round_ in range(3):  # never five in a row
-        for _ in range(MOST_SKIPPED - 1):
-            trainer.noted(NAN, ["early"])
-            assert not trainer.may_update()
-        trainer.noted(NUMBER, ["fine"])
-        assert trainer.may_update()
-        assert trainer.skipped == (round_ + 1) * (MOST_SKIPPED - 1)
-    for _ in range(MOST_SKIPPED - 1):
-        trainer.noted(NAN, ["early"])
-        trainer.may_update()
-    trainer.noted(NAN, [f"n{number}" for number in range(20)])
-    with pytest.raises(Failure, match=r"in 5 updates in a row, the last with n0, .*n7, \.\.\.:"):
-        trainer.may_update()
-
-
-def test_one_process_that_meets_such_a_loss_stops_all():
-    trainer = make_trainer()
-    trainer.processes = Answered(0, 2, CPU, ("theirs",))
-    assert trainer.noted(NUMBER, ["mine"]) == 1.5
-    assert not trainer.may_update()
-    assert trainer.skipped == 1
 
 
 def test_the_mean_is_over_numbers():
