@@ -100,8 +100,7 @@ from data.training import (
 )
 from evaluation.validation import held_out_images
 from model.checkpoint import frozen_fingerprint, learnable_weights
-from model.compilation import compile_encoders
-from model.feature_store import open_store
+from model.encoding import set_up_encoding
 from model.layers import drawn_by_episode
 from model.method import Method
 from model.weights import load_strictly
@@ -150,9 +149,7 @@ def main() -> int:
         if run.begun:
             weights = trainer.resume(run.folder)
             load_strictly(model, weights, run.folder, learnable_weights(model))
-        model.store = open_store(model, facts["model"], run, processes.is_main, run.store_features)
-        if run.compile:
-            compile_encoders(model)
+        set_up_encoding(model, facts["model"], run, processes.is_main, run.store_features)
         log = RunLogger(run.folder, processes, trainer.update)
         while not trainer.finished:
             start = time.time()

@@ -156,11 +156,10 @@ from data.sampler import EpisodeSampler, training_samplers
 from evaluation.iou import EpisodeScores
 from evaluation.validation import held_out_images, held_out_tubes
 from model.checkpoint import frozen_fingerprint, options_of, read_checkpoint, restore_method
-from model.compilation import compile_encoders
 from model.dc_sam.builder import build_dc_sam
 from model.dc_sam.network import DcSam
 from model.dc_sam.video_training import TubeLoss, segment_tubes, unfreeze
-from model.feature_store import open_store
+from model.encoding import set_up_encoding
 from model.layers import drawn_by_episode
 from model.sam.adapters import adapter_names, add_adapters, unadapted_name, unfreeze_adapters
 from model.weights import load_strictly
@@ -200,9 +199,7 @@ def main() -> int:
         claim_run(run.folder, settings, run.begun, processes)
         if run.begun:
             load_strictly(model, trainer.resume(run.folder), run.folder, saved)
-        model.store = open_store(model, facts["model"], run, processes.is_main, run.store_features)
-        if run.compile:
-            compile_encoders(model)
+        set_up_encoding(model, facts["model"], run, processes.is_main, run.store_features)
         log = RunLogger(run.folder, processes, trainer.update)
         while not trainer.finished:
             start = time.time()

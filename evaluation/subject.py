@@ -7,8 +7,7 @@ import torch
 from common.files import digest
 from evaluation.subject_options import SubjectOptions
 from model.checkpoint import build_method, entry_of, frozen_fingerprint, load_method
-from model.compilation import compile_encoders
-from model.feature_store import open_store
+from model.encoding import set_up_encoding
 from model.method import Method
 from model.method_options import MethodOptions
 
@@ -41,9 +40,7 @@ class Subject(NamedTuple):
             opened, facts = build_method(method, device, options.fetch)
         else:
             opened, facts = load_method(options.ckpt, device)
-        opened.store = open_store(opened, facts["model"], options, announce)
-        if options.compile:
-            compile_encoders(opened)
+        set_up_encoding(opened, facts["model"], options, announce)
         return cls(options, opened, facts)
 
     @property

@@ -18,7 +18,7 @@ from data.video_benchmarks import VideoDataOptions
 from data.video_items import VideoItem
 from evaluation.video_options import FrameOptions, VideoMethodOptions
 from model.checkpoint import build_method, load_method
-from model.compilation import compile_encoders
+from model.encoding import compile_encoders
 from model.first_frame import FirstFrameVideo
 from model.method import Method
 from model.method_data import Support, VideoState

@@ -11,8 +11,7 @@ from common.files import digest
 from labelling.options import LabellingOptions
 from model.checkpoint import build_method, entry_of, load_method
 from model.choice import CLICK_SAMS, available_methods
-from model.compilation import compile_encoders
-from model.feature_store import open_store
+from model.encoding import set_up_encoding
 from model.fetching import ensure
 from model.method_options import MethodOptions
 from model.official_paths import how_to_get
@@ -60,9 +59,7 @@ def open_labeller(
         settings = {"method": chosen.method, "model": facts["model"]}
     if options.feature_cache:
         settings["features"] = "half precision"
-    method.store = open_store(method, facts["model"], options, processes.is_main)
-    if options.compile:
-        compile_encoders(method)
+    set_up_encoding(method, facts["model"], options, processes.is_main)
     segmenter = InContextSegmenter(method, options.precision)
     is_random = any(getattr(chosen, name, False) for name in ("random_weights", "shrunk"))
     caution = UNTRAINED if is_random else segmenter.caution

@@ -95,7 +95,7 @@ from common.cli import to_json
 from common.distributed import choose_device, peak_memory
 from common.files import write_atomically
 from common.logger import quiet_libraries, write_json
-from model.compilation import compile_encoders
+from model.encoding import compile_encoders
 from model.sam.sam2 import Sam2
 from tools.speed.growth import FRAMES, measure_growth
 from tools.speed.images import measure_images

@@ -77,8 +77,7 @@ from common.logger import quiet_libraries
 from common.trainer import autocast
 from data.benchmarks import Benchmark, Split, open_benchmark
 from model.checkpoint import load_method
-from model.compilation import compile_encoders
-from model.feature_store import open_store
+from model.encoding import set_up_encoding
 from model.method import Method
 
 
@@ -115,9 +114,7 @@ def main() -> int:
             facts = {"model": built_from.to_json()}
             if model.encoder_learns:
                 raise UsageError(f"{model.name} trains the encoder itself: give a --ckpt of it")
-        model.store = open_store(model, facts["model"], options, processes.is_main)
-        if options.compile:
-            compile_encoders(model)
+        set_up_encoding(model, facts["model"], options, processes.is_main)
         images = Images(benchmark, model.geometry)
         mine = Subset(images, processes.share(len(images)))
         fill(model, mine, options, processes.is_main)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch._dynamo.exc import TorchDynamoException
 
 from model.backbones.backbone import Backbone
-from model.compilation import compile_encoders
+from model.encoding import compile_encoders
 from tools.speed.subjects import build_subject
 
 
@@ -43,7 +43,7 @@ def test_where_nothing_compiles_one_line_says_so_and_features_are_the_same(
             model[0].extract(torch.ones(1, 3, 4, 4)).trunk, torch.full((1, 3, 4, 4), 2.0)
         )
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("--compile: Backbone.extract runs as it is (")
+    assert line.startswith("cannot compile Backbone.extract, which runs as it is: ")
     assert "no compiler here" in line
 
 
@@ -63,4 +63,4 @@ def test_compiled_features_are_those_of_the_plain_networks(capsys):
     found = subject.model.encode(subject.query)
     torch.testing.assert_close(found.sam.embedding, expected.sam.embedding, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(found.backbone.trunk, expected.backbone.trunk, atol=1e-4, rtol=1e-4)
-    assert "--compile" not in capsys.readouterr().err
+    assert "cannot compile" not in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Encoders that PyTorch compiles: slow at the first picture of a size, faster afterwards."""
+"""How a model encodes pictures, as flags say: compiled, and what is kept for other runs."""
 
 import sys
 from collections.abc import Callable
@@ -8,7 +8,10 @@ import torch
 from torch import nn
 from torch._dynamo.exc import TorchDynamoException
 
+from common.run_options import CacheOptions
 from model.backbones.backbone import Backbone
+from model.feature_store import open_store
+from model.method import Method
 from model.sam.segmenter import Segmenter
 
 ENCODING: tuple[tuple[type[nn.Module], tuple[str, ...]], ...] = (
@@ -18,8 +21,21 @@ ENCODING: tuple[tuple[type[nn.Module], tuple[str, ...]], ...] = (
 """Networks that read pictures, and what of them is compiled."""
 
 
+def set_up_encoding(
+    method: Method,
+    built_from: dict[str, Any],
+    options: CacheOptions,
+    announce: bool,
+    in_memory: bool = False,
+) -> None:
+    """Let a method keep features and compile its encoders; see `model.feature_store.open_store`."""
+    method.store = open_store(method, built_from, options, announce, in_memory)
+    if options.compile:
+        compile_encoders(method)
+
+
 def compile_encoders(model: nn.Module) -> None:
-    """Compile what reads pictures in a model, each when it is first used.
+    """Compile what reads pictures in a model: slow at the first one of a size, then faster.
 
     What cannot be compiled, for instance because there is no C++ compiler, says so in one line and
     runs as it is.
@@ -45,6 +61,6 @@ class _Compiled:
             return self.chosen(*args, **kwargs)
         except TorchDynamoException as error:
             why = " ".join(str(error).split("\n")[:2])  # the first says only who complained
-            print(f"--compile: {self.title} runs as it is ({why})", file=sys.stderr)
+            print(f"cannot compile {self.title}, which runs as it is: {why}", file=sys.stderr)
             self.chosen = self.plain
             return self.plain(*args, **kwargs)
