@@ -1,35 +1,27 @@
 """Shards of pictures through Ray Data: read anywhere, labelled by actors, taken back in order.
 
-Every dataset has the columns file, member, content and error: of a picture's own file only the
-first; of Parquet and WebDataset what Ray's reader found in it. Rows come back in the order of the
-shards, so that a shard is whole when the next begins, whoever labelled it and however often a
-process died on the way.
+Rows come back in the order of the shards, so that a shard is whole when the next begins, whoever
+labelled it and however often a process died on the way.
 """
 
 import os
 import sys
-import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import PurePosixPath
-from typing import Any
-from urllib.parse import quote, unquote
 
-import pandas as pd
 import psutil
 import pyarrow as pa
 import ray
 import torch
 from ray.data import ActorPoolStrategy, DataContext, Dataset
-from ray.data._internal.datasource import webdataset_datasource as webdataset
 
 from common.distributed import Processes, choose_device
 from common.errors import UsageError
 from common.files import ROOT
-from common.video_io import IMAGE_SUFFIXES
 from labelling.choice import open_labeller
+from labelling.cluster_reading import COLUMNS, READING_CPUS, picture_rows
 from labelling.learning import learn_classes
 from labelling.loop import Labelling
 from labelling.options import LabellingOptions
@@ -39,24 +31,12 @@ from labelling.shards import PARQUET, PICTURES, Shard, Storage
 from model.checkpoint import frozen_fingerprint
 from model.method_options import MethodOptions
 
-READING_CPUS = 0.25
-"""What of a processor a task that reads Parquet or tar files is counted as."""
 RETRIES = 10
 """So often is a batch given to another process when the one that had it died."""
 STARTS = 8
 """So often is a start on this machine tried: Ray gives each half a minute, also on a busy one."""
 BLOCK = 32 * 2**20
 """Bytes of pictures that travel together."""
-TAR_SAMPLES = 32
-"""Pictures of a tar file that are read before any of them goes on."""
-_PICTURE = ".picture"
-
-_COLUMNS = pa.schema(
-    [
-        *(("file", pa.string()), ("member", pa.string())),
-        *(("content", pa.binary()), ("error", pa.string())),
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -108,7 +88,7 @@ class Actor:
     def __call__(self, batch: pa.Table) -> pa.Table:
         """The rows of a batch's pictures, and the shard's file of each."""
         work = self.work
-        pictures = [self._picture(**row) for row in batch.select(_COLUMNS.names).to_pylist()]
+        pictures = [self._picture(**row) for row in batch.select(COLUMNS.names).to_pylist()]
         calibrated = self.segmenter.is_calibrated
         results = RowResults(work.storage, work.classes, calibrated, work.options.instances)
         Labelling(
@@ -216,7 +196,7 @@ def label_shards(
     context.enable_progress_bars = False
     context.target_max_block_size = BLOCK
     shard_of = {one.path: shard for shard in shards for one in shard.files}
-    labelled = _dataset(shards, work.storage, resources.batch, column).map_batches(
+    labelled = picture_rows(shards, work.storage, resources.batch, column).map_batches(
         Actor,
         fn_constructor_args=(work,),
         batch_format="pyarrow",
@@ -273,82 +253,3 @@ def _numbered(rows: pa.Table, storage: Storage, shard: Shard) -> pa.Table:
         return rows
     names = [f"{whole}::{n}" if name == whole else name for n, name in enumerate(names)]
     return rows.set_column(0, "name", pa.array(names, pa.string()))
-
-
-def _dataset(shards: Sequence[Shard], storage: Storage, batch: int, column: str) -> Dataset:
-    paths = [one.path for shard in shards for one in shard.files]
-    if shards[0].kind == PICTURES:
-        tables = [_table(file=paths[n : n + batch]) for n in range(0, len(paths), batch)]
-        return ray.data.from_arrow(tables)
-    given = {"filesystem": storage.files, "override_num_blocks": len(paths)}
-    if shards[0].kind == PARQUET:
-        read = ray.data.read_parquet(
-            *(paths,),
-            columns=[column],
-            include_paths=True,
-            partitioning=None,
-            num_cpus=READING_CPUS,
-            **given,
-        )
-    else:
-        source = Pictures(
-            paths,
-            decoder=None,
-            fileselect=[f"*{_PICTURE}"],
-            filerename=_each_alone,
-            include_paths=True,
-            filesystem=storage.files,
-        )
-        read = ray.data.read_datasource(
-            source, override_num_blocks=len(paths), num_cpus=READING_CPUS
-        )
-        column = _PICTURE.removeprefix(".")
-    return read.map_batches(
-        _as_columns,
-        fn_args=(column,),
-        batch_format="pyarrow",
-        batch_size=None,
-        num_cpus=READING_CPUS,
-    )
-
-
-class Pictures(webdataset.WebDatasetDatasource):
-    """Ray's reader of tar files, which tells of a broken one instead of stopping everything."""
-
-    def _read_stream(self, stream: Any, path: str) -> Iterator[pd.DataFrame]:
-        webdataset.WEBDATASET_READ_CHUNK_SIZE = TAR_SAMPLES  # 512 telephone photographs are 2 GB
-        try:
-            yield from super()._read_stream(stream, path)
-        except (tarfile.TarError, EOFError, ValueError, OSError) as error:
-            yield pd.DataFrame([{"__key__": "", "error": f"cannot read {path} on: {error}"}])
-
-
-def _each_alone(member: str) -> str:
-    """Rename a tar's member so that every picture is a sample of its own; others as they are."""
-    if PurePosixPath(member).suffix.lower() not in IMAGE_SUFFIXES:
-        return member
-    return quote(member).replace(".", "%2E") + _PICTURE
-
-
-def _as_columns(table: pa.Table, column: str) -> pa.Table:
-    """What one of Ray's readers found, in the columns of all kinds."""
-    count, names = len(table), set(table.column_names)
-    content = table[column].to_pylist() if column in names else [None] * count
-    if "__key__" in names:
-        members = [unquote(key) for key in table["__key__"].to_pylist()]
-    else:  # rows of Hugging Face's data sets have a name beside the bytes
-        members = [(one.get("path") if isinstance(one, dict) else None) or "" for one in content]
-    content = [one.get("bytes") if isinstance(one, dict) else one for one in content]
-    errors = table["error"].to_pylist() if "error" in names else [None] * count
-    return _table(
-        file=table["path"].to_pylist(),
-        member=members,
-        content=content,
-        error=[error if isinstance(error, str) else None for error in errors],
-    )
-
-
-def _table(**columns: Sequence[Any]) -> pa.Table:
-    count = len(columns["file"])
-    given = {name: columns.get(name, [None] * count) for name in _COLUMNS.names}
-    return pa.table(given, schema=_COLUMNS)
