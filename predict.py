@@ -14,25 +14,14 @@ has one is skipped when the command is given again. torchrun or --shard spread t
 processes or machines.
 """
 
-from common.cli import answer_early, from_namespace, method_parser, refuse_problems, run_script
-from common.errors import UsageError
-from labelling.options import Examples, PredictionOptions
+from common.cli import answer_early, run_script
+from labelling.options import Examples, PredictionOptions, parse_labelling
 from model.method_options import MethodOptions
-from model.registry import READY
 
 
 def parse_options() -> tuple[Examples, PredictionOptions, MethodOptions | None]:
-    parser, groups = method_parser(__doc__, (PredictionOptions,), READY)
-    Examples.add_arguments(
-        parser, "pictures and videos to label: files, folders, or glob patterns in quotes"
-    )
-    namespace = parser.parse_args()
-    examples = Examples.from_namespace(namespace)
-    if namespace.method and namespace.ckpt:
-        raise UsageError("give --method or --ckpt, not both")
-    chosen = [from_namespace(group, namespace) for group in groups]
-    refuse_problems(examples, *chosen)
-    return examples, *chosen, *([] if namespace.method else [None])
+    targets = "pictures and videos to label: files, folders, or glob patterns in quotes"
+    return parse_labelling(__doc__, targets, PredictionOptions)
 
 
 answer_early(__name__, parse_options)

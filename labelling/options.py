@@ -4,14 +4,15 @@ import argparse
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from common.cli import option
+from common.cli import from_namespace, method_parser, option, refuse_problems
 from common.distributed import DEVICES
 from common.errors import UsageError
 from common.run_options import CacheOptions
 from common.training_options import PRECISIONS
 from labelling.marks import Mark
+from model.registry import READY
 from model.thresholds import CALIBRATED_THRESHOLD, LEAST_SCORE
 
 
@@ -194,3 +195,28 @@ class PredictionOptions(LabellingOptions):
         if self.prompt_every < 0:
             found.append("--prompt_every cannot be negative")
         return found
+
+
+def parse_labelling(description: str | None, targets: str, *groups: type) -> tuple[Any, ...]:
+    """Read a labelling script's command line.
+
+    Args:
+        description: of the script.
+        targets: what --target takes.
+        groups: the script's options dataclasses; one of them has --ckpt.
+
+    Returns:
+        `Examples`, one of each group, and the options of the method that --method names, or None.
+
+    Raises:
+        UsageError: naming every problem of all of them at once.
+    """
+    parser, filled = method_parser(description, groups, READY)
+    Examples.add_arguments(parser, targets)
+    namespace = parser.parse_args()
+    examples = Examples.from_namespace(namespace)
+    if namespace.method and namespace.ckpt:
+        raise UsageError("give --method or --ckpt, not both")
+    chosen = [from_namespace(group, namespace) for group in filled]
+    refuse_problems(examples, *chosen)
+    return examples, *chosen, *([] if namespace.method else [None])

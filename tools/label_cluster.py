@@ -15,18 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from common.cli import (
-    answer_early,
-    from_namespace,
-    method_parser,
-    option,
-    refuse_problems,
-    run_script,
-)
+from common.cli import answer_early, option, run_script
 from common.errors import UsageError
-from labelling.options import Examples, LabellingOptions
+from labelling.options import Examples, LabellingOptions, parse_labelling
 from model.method_options import MethodOptions
-from model.registry import READY
 
 if TYPE_CHECKING:
     from labelling.cluster import Work
@@ -68,18 +60,12 @@ class ClusterOptions:
 
 
 def parse_options() -> tuple[Examples, LabellingOptions, ClusterOptions, MethodOptions | None]:
-    parser, groups = method_parser(__doc__, (LabellingOptions, ClusterOptions), READY)
-    Examples.add_arguments(parser, "folders, files or patterns, or URIs such as s3://bucket/photos")
-    namespace = parser.parse_args()
-    examples = Examples.from_namespace(namespace)
-    if namespace.method and namespace.ckpt:
-        raise UsageError("give --method or --ckpt, not both")
-    chosen = [from_namespace(group, namespace) for group in groups]
-    refuse_problems(examples, *chosen)
-    options, cluster, *named = chosen
+    targets = "folders, files or patterns, or URIs such as s3://bucket/photos"
+    groups = (LabellingOptions, ClusterOptions)
+    examples, options, cluster, named = parse_labelling(__doc__, targets, *groups)
     if options.ckpt:  # actors run elsewhere
         options = replace(options, ckpt=options.ckpt.resolve())
-    return examples, options, cluster, named[0] if namespace.method else None
+    return examples, options, cluster, named
 
 
 answer_early(__name__, parse_options)
