@@ -8,6 +8,7 @@ Shapes: B batch, K shots, H and W the side of the images.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from common.errors import UsageError
@@ -133,6 +134,16 @@ class Method(nn.Module):
         """
         if foreign := [kind for kind in kinds if kind not in self.prompt_kinds]:
             raise UsageError(f"{self.name} takes no {foreign[0]} as a reference")
+
+    @staticmethod
+    def refuse_empty(masks: Tensor) -> None:
+        """Check what marks the objects of references, B x K x H x W.
+
+        Raises:
+            ValueError: a mask is empty. A graph that is exported cannot refuse: who runs it checks.
+        """
+        if not torch.compiler.is_exporting() and (masks.flatten(2).amax(2) == 0).any():
+            raise ValueError("empty support mask: the reference shows no object")
 
     def encode(
         self, images: Tensor, support_only: bool = False, sizes: Tensor | None = None

@@ -52,9 +52,7 @@ class DcSam(PromptedSam):
         Raises:
             ValueError: a support mask is empty.
         """
-        exporting = torch.compiler.is_exporting()  # a graph cannot refuse: whoever runs it checks
-        if not exporting and (masks.flatten(2).amax(2) == 0).any():
-            raise ValueError("empty support mask: the reference shows no object")
+        self.refuse_empty(masks)
         flat_masks = masks.flatten(0, 1).unsqueeze(1)
         regions = (flat_masks, 1 - flat_masks)[: len(self.generator.branches)]
         with torch.no_grad():

@@ -136,15 +136,15 @@ class Matcher(Method):
         patches = images.patches.unflatten(0, (batch, shots)).flatten(1, 2)
         grid = round(images.patches.shape[1] ** 0.5)
         width = self.image_size // grid
-        empty = masks.flatten(2).amax(2) == 0
-        if empty.any():
-            if not self.setting.centre_for_empty:
-                raise ValueError("empty support mask: the reference shows no object")
+        if self.setting.centre_for_empty:
+            empty = masks.flatten(2).amax(2) == 0
             middle = slice(grid // 2 * width, (grid // 2 + 1) * width)
             masks = masks.clone()
             masks[..., middle, middle] = masks[..., middle, middle].maximum(
                 empty[..., None, None].to(masks.dtype)
             )
+        else:
+            self.refuse_empty(masks)
         foreground = F.max_pool2d(masks, width).flatten(1) > 0
         return MatcherSupport(patches, foreground, masks)
 

@@ -117,8 +117,7 @@ class Pfenet(Method):
         names: Sequence[str] | None = None,
     ) -> PfenetSupport:
         """Take in B*K references: what is outside of the object is hidden before stage 4."""
-        if (masks.flatten(2).amax(2) == 0).any():
-            raise ValueError("empty support mask: the reference shows no object")
+        self.refuse_empty(masks)
         maps, shots = images.maps.backbone, masks.shape[:2]
         small = mask_on_map(masks.flatten(0, 1).unsqueeze(1).float(), maps.trunk.shape[-1])
         high = self.backbone.high(maps.trunk, small)

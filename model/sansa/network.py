@@ -104,8 +104,7 @@ class Sansa(Method):
         names: Sequence[str] | None = None,
     ) -> Support:
         """Remember the references, one after the other."""
-        if (masks.flatten(2).amax(2) == 0).any():
-            raise ValueError("empty support mask: the reference shows no object")
+        self.refuse_empty(masks)
         shots = masks.shape[1]
         memories, prototypes, drawn = [], [], []
         for shot in range(shots):

@@ -106,8 +106,7 @@ class Segic(Method):
         names: Sequence[str] | None = None,
     ) -> SegicSupport:
         """Keep the mean features of the objects and the sentences about them."""
-        if (masks.flatten(2).amax(2) == 0).any():
-            raise ValueError("empty support mask: the reference shows no object")
+        self.refuse_empty(masks)
         batch = len(masks)
         sentences = [sentence_about(name, self.text) for name in names or [None] * batch]
         return self.support(images.cells.unflatten(0, (batch, -1)), masks, sentences)

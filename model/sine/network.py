@@ -137,8 +137,7 @@ class Sine(Method):
         kinds: Sequence[Sequence[str]] | None = None,
         names: Sequence[str] | None = None,
     ) -> SineSupport:
-        if (masks.flatten(2).amax(2) == 0).any():
-            raise ValueError("empty support mask: the reference shows no object")
+        self.refuse_empty(masks)
         shots = masks.shape[1]
         sums = pool(images.maps, masks.flatten(0, 1), self.rules.plain_pooling)
         return SineSupport(

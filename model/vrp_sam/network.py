@@ -85,8 +85,7 @@ class VrpSam(PromptedSam):
         Raises:
             ValueError: a reference is empty.
         """
-        if (masks.flatten(2).amax(2) == 0).any():
-            raise ValueError("empty support mask: the reference shows no object")
+        self.refuse_empty(masks)
         shots = masks.shape[:2]
         small = self._on_map(masks, kinds, images.backbone.trunk.shape[-1])
         with torch.no_grad():
