@@ -24,7 +24,7 @@ from model.method import Method
 from model.method_data import Support, VideoState
 from model.method_options import MethodOptions
 from model.sam.sam2 import Sam2
-from model.sam.variants import build_segmenter, segmenter_weights
+from model.sam.variants import frozen_segmenter
 from model.sam.video_predictor import VideoPredictor
 from model.sam.video_wiring import PACKAGE_VIDEO, STREAMING, WIRINGS, VideoWiring
 
@@ -109,11 +109,9 @@ def load_video_method(
             raise UsageError(
                 f"masks are given, and --sam2_cfg carries them on: {method.name} has no part in it"
             )
-        weights = options.sam2_checkpoint or segmenter_weights(2, options.variant)
         torch.manual_seed(0)  # random weights are the same in every process
-        carrier = build_segmenter(
-            2, options.variant, None if frames.shrunk else weights, frames.shrunk
-        )
+        given = options.sam2_checkpoint
+        carrier = frozen_segmenter(2, options.variant, given, shrunk=frames.shrunk)
         carrier = carrier.eval().to(device)
     elif data.given:
         carrier = None if method.takes_given_masks else method.promptable

@@ -10,7 +10,7 @@ from model.dc_sam.parts_options import PartsOptions
 from model.dc_sam.prompted_sam import PromptedSam
 from model.sam.adapters import adapter_names, add_adapters
 from model.sam.segmenter import Segmenter
-from model.sam.variants import build_segmenter, segmenter_weights
+from model.sam.variants import frozen_segmenter
 from model.weights import load_strictly
 
 SomeModel = TypeVar("SomeModel", bound=PromptedSam)
@@ -29,12 +29,10 @@ def build_parts(
         UsageError: a weights file is missing, broken or of another model.
     """
     version, name = options.sam_version, options.segmenter
-    sam_weights = None
-    if read_segmenter and not options.random:
-        sam_weights = options.sam_weights or segmenter_weights(version, name)
     random = options.random_weights or not read_backbone
     backbone = frozen_backbone(options.backbone, options.backbone_weights, random, options.shrunk)
-    return backbone, build_segmenter(version, name, sam_weights, options.shrunk)
+    random = options.random_weights or not read_segmenter
+    return backbone, frozen_segmenter(version, name, options.sam_weights, random, options.shrunk)
 
 
 def restore_parts(

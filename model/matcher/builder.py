@@ -10,7 +10,7 @@ from model.matcher.frames import WideFrames
 from model.matcher.network import Matcher
 from model.matcher.settings import SETTINGS
 from model.official_paths import official_path
-from model.sam.variants import build_segmenter, segmenter_weights
+from model.sam.variants import frozen_segmenter
 from model.weights import load_strictly, read_weights
 
 IMAGE_SIZE = 518
@@ -31,10 +31,9 @@ def build_matcher(options: MatcherOptions) -> Matcher:
     Raises:
         UsageError: a weights file is missing, broken or of another model.
     """
-    sam_weights = None
-    if not options.random:
-        sam_weights = options.sam_weights or segmenter_weights(1, options.segmenter)
-    segmenter = build_segmenter(1, options.segmenter, sam_weights, options.shrunk)
+    segmenter = frozen_segmenter(
+        1, options.segmenter, options.sam_weights, options.random_weights, options.shrunk
+    )
     setting, side, patches, patch = SETTINGS[options.setting], IMAGE_SIZE, _FRAME_PATCHES, PATCH
     if options.size == "tiny" or options.shrunk:
         setting, patches = setting.reduced(_TINY_GRID, _TINY_DRAWS), _TINY_PATCHES

@@ -3,7 +3,7 @@
 from model.persam.config import PerSamOptions
 from model.persam.rules import Rules
 from model.persam.video import PerSam
-from model.sam.variants import build_segmenter, segmenter_weights
+from model.sam.variants import frozen_segmenter
 
 
 def build_persam(options: PerSamOptions) -> PerSam:
@@ -12,9 +12,6 @@ def build_persam(options: PerSamOptions) -> PerSam:
     Raises:
         UsageError: the weights file is missing, broken or of another model.
     """
-    weights = None
-    if not options.random:
-        weights = options.sam_weights or segmenter_weights(1, options.sam_model)
     rules = Rules(
         mask_value=options.mask_value if options.mask == "released" else None,
         released_guidance=options.guidance == "released",
@@ -26,5 +23,7 @@ def build_persam(options: PerSamOptions) -> PerSam:
         video_center=options.video_center,
         video_largest=options.video_largest,
     )
-    segmenter = build_segmenter(1, options.sam_model, weights, options.shrunk)
+    segmenter = frozen_segmenter(
+        1, options.sam_model, options.sam_weights, options.random_weights, options.shrunk
+    )
     return PerSam(segmenter, rules, options.training)

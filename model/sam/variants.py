@@ -28,3 +28,15 @@ def build_segmenter(
     if state is not None:
         load_strictly(segmenter.official, state, weights)
     return segmenter
+
+
+def frozen_segmenter(
+    version: int, name: str, weights: Path | None = None, random: bool = False, shrunk: bool = False
+) -> Segmenter:
+    """Build SAM (1) or SAM 2 (2) of what flags say, as `frozen_backbone` builds a backbone.
+
+    Raises:
+        UsageError: the weights file is missing, broken or of another model.
+    """
+    path = None if random or shrunk else weights or segmenter_weights(version, name)
+    return build_segmenter(version, name, path, shrunk)
