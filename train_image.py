@@ -12,18 +12,13 @@ held-out images of the training classes, never on the test classes) and state.pt
 from dataclasses import dataclass
 from typing import Any
 
-from common.cli import answer_early, checked_options, early_flags, option, run_script, script_parser
+from common.cli import answer_early, checked_options, option, run_script, script_parser
 from common.kinds import PROMPTS
 from common.run_options import RunOptions
 from common.training_options import TrainingOptions
 from data.options import BENCHMARKS, DataOptions
 from data.sources import SourceOptions
-from model.registry import DEFAULT_METHOD, METHODS
-
-PRESETS = ("paper", "tiny")
-
-
-TRAINABLE = tuple(name for name, entry in METHODS.items() if entry.hyper_parameters)
+from model.registry import METHODS, training_flags
 
 
 @dataclass(frozen=True)
@@ -51,22 +46,13 @@ class ImageRunOptions(RunOptions):
 def parse_options() -> tuple[
     DataOptions, SourceOptions, Any, Any, TrainingOptions, ImageRunOptions
 ]:
-    early = early_flags(
-        method=(TRAINABLE, DEFAULT_METHOD),
-        preset=(PRESETS, "paper"),
-        benchmark=(BENCHMARKS, "pascal"),
-    )
-    method = METHODS[early["method"]]
+    method, choices, defaults = training_flags(BENCHMARKS, "method to train")
     groups = (
         *(DataOptions, SourceOptions, method.options, method.losses),
         *(TrainingOptions, ImageRunOptions),
     )
-    choices = {
-        "method": (TRAINABLE, DEFAULT_METHOD, "method to train"),
-        "preset": (PRESETS, "paper", "defaults of the paper, or of tiny models for a laptop"),
-    }
     parser = script_parser(__doc__, groups, choices)
-    parser.set_defaults(**method.hyper_parameters[early["preset"]][early["benchmark"]])
+    parser.set_defaults(**defaults)
     return checked_options(groups, parser.parse_args())
 
 

@@ -20,11 +20,9 @@ from data.classes import SAMPLERS
 from data.options import DataOptions
 from model.dc_sam.config import HYPER_PARAMETERS, PARTS, DcSamOptions
 from model.method_options import LossOptions
+from model.registry import PRESET
 
 STAGES = {"coco_all": "image", "coco_mask_tube": "video"}
-
-
-PRESETS = tuple(HYPER_PARAMETERS)
 
 
 @dataclass(frozen=True)
@@ -106,14 +104,13 @@ def parse_options() -> tuple[
     StageOptions, DcSamOptions, LossOptions, TrainingOptions, VideoRunOptions
 ]:
     early = early_flags(
-        preset=(PRESETS, "paper"),
+        preset=PRESET[:2],
         benchmark=(tuple(STAGES), "coco_all"),
         data_type=(("image", "video"), None),
     )
     tubes = "video" in (early["data_type"], STAGES[early["benchmark"]])
     groups = (StageOptions, DcSamOptions, LossOptions, TrainingOptions, VideoRunOptions)
-    about = "defaults of the paper, or of tiny models for a laptop"
-    parser = script_parser(__doc__, groups, {"preset": (PRESETS, "paper", about)})
+    parser = script_parser(__doc__, groups, {"preset": PRESET})
     parser.add_argument(
         "--sam2_checkpoint", dest="sam_weights", type=Path, help="file of SAM 2, as --sam_weights"
     )

@@ -3,11 +3,12 @@
 Flags are here at once; networks, with the packages that they need, are imported when one is built.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from common.cli import early_flags
 from model.dc_sam.config import HYPER_PARAMETERS, DcSamOptions
 from model.insid3.config import Insid3Options
 from model.matcher.config import MatcherOptions
@@ -184,3 +185,26 @@ READY = {name: entry.options for name, entry in METHODS.items() if entry.ready}
 """The options of those that segment with public weights, without a checkpoint, by name."""
 DEFAULT_METHOD = "dc_sam"
 """Also of checkpoints whose header names none."""
+TRAINABLE = tuple(name for name, entry in METHODS.items() if entry.hyper_parameters)
+PRESET = ("paper", "tiny"), "paper", "defaults of the paper, or of tiny models for a laptop"
+"""Of the flag --preset, which decides about others: its values, the default, and its help."""
+
+
+def training_flags(
+    benchmarks: Sequence[str], about: str
+) -> tuple[Entry, dict[str, tuple[Sequence[str], str, str]], Mapping[str, Any]]:
+    """What a script that takes --method, --preset and --benchmark is told by them.
+
+    Args:
+        benchmarks: that there are.
+        about: what --method is.
+
+    Returns:
+        The method, --method and --preset for `script_parser`, and the defaults of other flags.
+    """
+    choices = {"method": (TRAINABLE, DEFAULT_METHOD, about), "preset": PRESET}
+    early = early_flags(
+        method=(TRAINABLE, DEFAULT_METHOD), preset=PRESET[:2], benchmark=(benchmarks, "pascal")
+    )
+    entry = METHODS[early["method"]]
+    return entry, choices, entry.hyper_parameters[early["preset"]][early["benchmark"]]

@@ -11,17 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.cli import answer_early, checked_options, early_flags, option, run_script, script_parser
+from common.cli import answer_early, checked_options, option, run_script, script_parser
 from common.distributed import DEVICES
 from common.run_options import CacheOptions
 from common.training_options import PRECISIONS
 from data.options import BENCHMARKS, DataOptions
-from model.registry import DEFAULT_METHOD, METHODS
-
-PRESETS = ("paper", "tiny")
-
-
-FROZEN = tuple(name for name, entry in METHODS.items() if entry.hyper_parameters)
+from model.registry import METHODS, training_flags
 
 
 @dataclass(frozen=True)
@@ -47,19 +42,10 @@ class CachingOptions(CacheOptions):
 
 
 def parse_options() -> tuple[DataOptions, CachingOptions, Any]:
-    early = early_flags(
-        method=(FROZEN, DEFAULT_METHOD),
-        preset=(PRESETS, "paper"),
-        benchmark=(BENCHMARKS, "pascal"),
-    )
-    method = METHODS[early["method"]]
+    method, choices, defaults = training_flags(BENCHMARKS, "method that encodes")
     groups = (DataOptions, CachingOptions, method.options)
-    choices = {
-        "method": (FROZEN, DEFAULT_METHOD, "method that encodes"),
-        "preset": (PRESETS, "paper", "defaults of the paper, or of tiny models for a laptop"),
-    }
     parser = script_parser(__doc__, groups, choices)
-    parser.set_defaults(**method.hyper_parameters[early["preset"]][early["benchmark"]])
+    parser.set_defaults(**defaults)
     return checked_options(groups, parser.parse_args())
 
 
