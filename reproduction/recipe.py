@@ -140,6 +140,9 @@ BENCHMARKS = {
     "coco_padded": _protocol("COCO-20i", "coco", "coco_padded", FOLDS, TEST_EPISODES),
     "pascal_padded": _protocol("PASCAL-5i", "pascal", "pascal_padded", FOLDS, TEST_EPISODES),
     "lvis92i_turns": _protocol("LVIS-92i", "lvis92i", "lvis92i_turns", LVIS_FOLDS, 2300),
+    "pascal_part_legacy": _protocol(
+        *("PASCAL-Part", "pascal_part", "pascal_part_legacy", FOLDS, 2500)
+    ),
     "coco_segic": _protocol("COCO-20i", "coco", "coco_voc_words", FOLDS, 1000),
     "fss1000_segic": _protocol("FSS-1000", "fss1000", "fss1000_folder_names", (), 2400),
     "lvis92i_segic": _protocol(

@@ -25,6 +25,9 @@ SMOKE_DATA = {
     "ytvos": ("--videos", 2, "--frames", 3, "--seed", 3),
     "coco2017": ("--train", 60, "--val", 20, "--seed", 3),
     "ade20k": ("--train", 40, "--val", 20, "--seed", 3),
+    "objects365": ("--train", 20, "--seed", 3),
+    "paco_part": ("--classes", 4, "--val", 8, "--seed", 3),
+    "pascal_part": ("--classes", 4, "--val", 20, "--seed", 3),
     "fss1000": ("--classes", 4, "--seed", 3),
     "lvis": (),
     "few_shot": (),
@@ -43,6 +46,7 @@ DATA_OF = {
     "coco_padded": ("coco",),
     "pascal_padded": ("voc",),
     "lvis92i_turns": ("coco2017", "lvis"),
+    "pascal_part_legacy": ("pascal_part",),
     "coco_segic": ("coco",),
     "fss1000_segic": ("fss1000",),
     "lvis92i_segic": ("coco2017", "lvis"),
@@ -62,6 +66,8 @@ LAYOUTS_OF_SOURCES = {
     "ade20k_panoptic": ("ade20k",),
     "ade20k_semantic": ("ade20k",),
     "lvis": ("coco2017", "lvis"),
+    "paco_part": ("paco_part",),
+    "objects365": ("objects365",),
 }
 """What a source of training pairs reads."""
 
@@ -157,8 +163,8 @@ def training_steps(training: Training, fold: int | None, settings: Settings) -> 
     if settings.smoke:
         shrunk = {} if training.start else {"shrunk": True}  # else the first checkpoint is
         flags = {**flags, **shrunk, **SMOKE_SIZES}
-        if "episodes_per_epoch" in flags:
-            flags["episodes_per_epoch"] = SMOKE_EPISODES
+        short = {"episodes_per_epoch": SMOKE_EPISODES, "warmup": 1}
+        flags |= {name: value for name, value in short.items() if name in flags}
         batch = at_once = SMOKE_BATCH
     processes = math.gcd(batch, settings.gpus)
     at_once = math.gcd(batch // processes, at_once)
@@ -278,6 +284,13 @@ def _data_steps(row: Row, settings: Settings) -> Iterator[Step]:
             script=("-m", "data.synthetic", layout),
             recipe=words(*SMOKE_DATA[layout]),
             machine=words("--root", settings.data),
+        )
+    if "objects365" in layouts:  # it comes with boxes
+        yield Step(
+            folder=settings.data / "made" / "box_masks",
+            script=("-m", "tools.box_masks"),
+            recipe=words("--sam_model", "tiny"),
+            machine=words("--root", settings.data / "Objects365", "--nworker", 0),
         )
 
 

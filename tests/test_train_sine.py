@@ -1,13 +1,21 @@
 import json
+import math
 from pathlib import Path
 
 import pytest
+import torch
 
 import eval_image
 import train_image
 from common.checkpoint import read_facts
+from data.annotated.catalogue import open_source
+from data.mixture import Mixture, Part
+from data.pairs import PairDataset
 from data.synthetic.coco_sets import write_coco2017
 from data.synthetic.image_sets import write_coco, write_voc
+from data.synthetic.paco import write_paco
+from model.sine.config import SineLossOptions
+from model.sine.training import pair_rules, targets_of
 from tests.runs import (
     assert_nothing_depends_on_workers_or_stopping,
     assert_processes_learn_the_same,
@@ -20,10 +28,11 @@ SHORT = (*TINY, "--fold", "1", "--validation_episodes", "2", "--points", "64", "
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory) -> Path:
-    """A folder with few generated pictures: objects to learn from, class masks to validate on."""
+    """Few generated pictures: objects and their parts to learn from, class masks to validate on."""
     root = tmp_path_factory.mktemp("objects")
     write_voc(root / "VOC2012", {"train": 40, "val": 40}, seed=3, workers=0)
     write_coco2017(root / "COCO2017", {"train": 12, "val": 1}, seed=3, workers=0)
+    write_paco(root / "PACO", classes=3, images=12, seed=3, workers=0)
     return root
 
 
@@ -52,6 +61,40 @@ def test_class_masks_are_no_objects(script, drawn, tmp_path):
     outcome = script(train_image, *SHORT, *flags)
     assert outcome.code == 2
     assert "does not learn from semantic masks" in outcome.error
+
+
+def test_parts_are_objects_of_their_own_object(drawn):
+    """Views of one object show its parts again; another object's are others, of one picture too."""
+    source = open_source("paco_part", drawn)
+    rules, draw = pair_rules(112, SineLossOptions())["paco_part"]
+    mixture = Mixture([Part(source, rules, draw=draw)], 40, seed=0)
+    same, different = 0, 0
+    for pair in PairDataset(mixture, epoch=0):
+        for shown in (*pair.support, *pair.query):
+            assert len(shown.class_ids.unique()) == len(shown.class_ids)  # a mask for each kind
+        [target], [one] = targets_of(pair), pair.keys
+        known = [c in pair.support[0].class_ids for c in pair.query[0].class_ids]
+        assert all(known)
+        if one.query == one.support:
+            found = target.identities
+            assert len(found) == len(known)
+            reference = pair.support[0].class_ids[found.queries]
+            assert torch.equal(reference, pair.query[0].class_ids[found.objects])
+            same += 1
+        else:
+            assert len(target.identities) == 0
+            different += 1
+    assert min(same, different) > 10
+
+
+def test_a_run_on_parts_leaves_a_checkpoint(script, drawn, tmp_path):
+    flags = (*SHORT, "--datapath", drawn, "--nworker", 0, "--output", tmp_path)
+    sources = ("--sources", "coco_instance,paco_part=3", "--max_iterations", 2, "--bsz", 2)
+    trained = script(train_image, *flags, *sources)
+    assert trained.code == 0, trained.error
+    facts = read_facts(tmp_path / "last.safetensors")
+    assert facts["data"]["sources"] == "coco_instance,paco_part=3"
+    assert math.isfinite(facts["metrics"]["loss"])
 
 
 @pytest.mark.slow

@@ -44,7 +44,10 @@ class Pairs(Protocol):
 
 
 def pair_rules(side: int, options: SineLossOptions) -> dict[str, tuple[PairRules, str]]:
-    """How pairs are made of sources of a kind, and that classes are drawn first.
+    """How pairs are made of sources of a name or kind, and that classes are drawn first.
+
+    Masks of classes teach nothing where they may join objects; those of `paco_part` join parts of
+    one kind of a single object, and each is taken for an object itself.
 
     Args:
         side: S.
@@ -52,7 +55,7 @@ def pair_rules(side: int, options: SineLossOptions) -> dict[str, tuple[PairRules
     """
     jitter = ScaleJitter(side, options.least_scale, options.largest_scale)
     rules = PairRules(jitter, same_image=0.5, keep="classes")
-    return {"instance": (rules, "class"), "panoptic": (rules, "class")}
+    return dict.fromkeys(("instance", "panoptic", "paco_part"), (rules, "class"))
 
 
 def pair_losses(

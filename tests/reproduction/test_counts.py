@@ -103,6 +103,9 @@ def test_cost_of_sine(monkeypatch):
     monkeypatch.setattr(cost, "OPERATIONS", {"sine": lambda flags: part})
     # both views; what learns counts three times
     assert cost.training_cost(sine.ALL_DATA) == (200 + 3 * (20 + 2)) * 64_000 * 50
+    assert cost.training_cost(sine.WITH_PACO) == cost.training_cost(sine.ALL_DATA)
+    (parts,) = BY_NAME["sine-parts"].rows
+    assert cost.evaluation_cost(parts) == (2 * 110 + 1) * 2500 * 4 * 5
     one, five = BY_NAME["sine-images"].rows[4:6]
     # 10 folds, 5 seeds, 2,300 episodes of a query with its references
     assert cost.evaluation_cost(one) == (2 * 110 + 1) * 2300 * 10 * 5

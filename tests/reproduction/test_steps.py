@@ -202,9 +202,28 @@ def test_published_draws_of_objects_are_evaluated_in_one_run(parse, tmp_path):
 
 
 def test_what_cannot_be_measured_has_no_commands(tmp_path):
+    for row in BY_NAME["sine-lora"].rows:
+        assert row.missing
+        assert list(steps_of(row, settings(tmp_path))) == []
+
+
+def test_parts_of_one_data_set_are_learned_and_those_of_another_tested(parse, tmp_path):
     (row,) = BY_NAME["sine-parts"].rows
-    assert row.missing
-    assert list(steps_of(row, settings(tmp_path))) == []
+    training, *others = steps_of(row, settings(tmp_path, folds=None))
+    tests = [step for step in others if step.script == ("eval_image.py",)]
+    published = BY_NAME["sine-images"].rows[6].training.flags["sources"]
+    assert parse(training)["sources"] == f"{published},paco_part=5"
+    assert [parse(test)["fold"] for test in tests] == [0, 1, 2, 3]
+    for test in tests:
+        parsed = parse(test)
+        assert (parsed["benchmark"], parsed["nshot"]) == ("pascal_part", 1)
+        assert parsed["protocol"] == "pascal_part_legacy"
+        assert parsed["ckpt"] == training.folder / "last.safetensors"
+    smoke = [step.words[1:3] for step in steps_of(row, settings(tmp_path, smoke=True))]
+    drawings = [layout for script, layout in smoke if script == "data.synthetic"]
+    assert drawings == ["pascal_part", "coco", "coco2017", "ade20k", "objects365", "paco_part"]
+    masks = smoke.index(("tools.box_masks", "--root"))
+    assert smoke.index(("data.synthetic", "objects365")) < masks  # made of its boxes
 
 
 def test_a_smoke_run_keeps_what_is_ablated(parse, tmp_path):

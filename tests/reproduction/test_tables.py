@@ -27,7 +27,7 @@ SINE_DIGEST = {
     ("sine-images", "coco_legacy", "without_objects365", 1): (67.1,),
     ("sine-images", "pascal_legacy", "without_objects365", 1): (86.3,),
     ("sine-images", "lvis92i_turns", "without_objects365", 1): (28.8,),
-    ("sine-parts", "", "pascal_part", 1): (36.2,),
+    ("sine-parts", "pascal_part_legacy", "with_paco", 1): (36.2,),
     ("sine-instances", "coco_novel", "released", 1): (18.0, 16.9),
     ("sine-instances", "coco_novel", "released", 5): (22.5, 21.8),
     ("sine-instances", "coco2voc", "released", 1): (35.9, 27.6),

@@ -146,7 +146,7 @@ def test_draws_are_those_of_the_release():
     assert (rules.same_image, rules.keep, rules.crowd) == (0.5, "classes", False)
     assert (rules.view.low, rules.view.high, rules.view.flip) == (0.1, 2.0, 0.5)
     assert rules.view.antialias
-    assert set(pair_rules(896, LOSSES)) == {"instance", "panoptic"}
+    assert set(pair_rules(896, LOSSES)) == {"instance", "panoptic", "paco_part"}
 
 
 def test_other_scales_can_be_asked_for():
