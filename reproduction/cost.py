@@ -18,9 +18,17 @@ TRAINING_IMAGES = {
     "coco_all": (82_783,),
 }
 """Episodes of an epoch by fold: PASCAL's lists; for COCO at most all images of train2014."""
-TEST_FRAMES = {"icvos": 99_549, "davis": 1_999, "davis16": 1_376}
-"""Of IC-VOS section 3 of the paper, of DAVIS its validation videos; LVOS v2 and YouTube-VOS are
-left out, as their papers have to be asked."""
+YOUTUBE_VOS_FRAMES = 474 * 27
+"""Estimated: the videos, and the segmented frames of one in the mean. All 4,453 videos of its paper
+(arXiv 1809.03327) last 335 minutes, 4.5 seconds each, and every fifth of 30 frames a second is."""
+TEST_FRAMES = {
+    "icvos": 99_549,
+    "davis": 1_999,
+    "davis16": 1_376,
+    **dict.fromkeys(("ytvos18", "ytvos18_segic"), YOUTUBE_VOS_FRAMES),
+}
+"""Of IC-VOS section 3 of the paper, of DAVIS its validation videos; LVOS v2 is left out, as its
+paper has to be asked."""
 MEMORIES = 7
 SEEDS = 5
 

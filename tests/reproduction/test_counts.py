@@ -118,9 +118,16 @@ def test_cost_of_sine(monkeypatch):
     larger = replace(part, frame=300)
     monkeypatch.setattr(cost, "OPERATIONS", {"sine": lambda flags: larger})
     assert cost.evaluation_cost(videos[1]) == 300 * 1376
-    assert cost.evaluation_cost(videos[2]) is None
+    # every fifth frame of 474 videos of four and a half seconds, as estimated
+    assert cost.evaluation_cost(videos[2]) == pytest.approx(300 * 474 * 4.5 * 30 / 5, rel=0.001)
     # concepts are looked for on the canvas of images; 5 seeds
     assert cost.evaluation_cost(videos[3]) == 111 * 99_549 * 5
+
+
+def test_videos_whose_frames_nobody_counted_have_no_cost(one_each):
+    row = next(row for row in BY_NAME["table13"].rows if row.benchmark == "lvos")
+    assert cost.evaluation_cost(row) is None
+    assert "| not counted |" in cost.table([(BY_NAME["table13"], [row])], tera=1)
 
 
 def test_cost_of_other_methods_with_sam2(one_each, monkeypatch):
