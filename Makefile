@@ -46,11 +46,12 @@ format: install
 
 install: $(VENV)/.installed
 
-# uv takes builds of torch and torchvision that belong together, also without CUDA.
+# uv takes builds of torch and torchvision that belong together, also without CUDA. Packages are
+# compiled once: where Python may not keep what it compiled, each program would begin ten seconds later.
 $(VENV)/.installed: $(wildcard requirements*.txt)
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check uv
-	$(VENV)/bin/uv pip install --python $(RUN) -r requirements.txt -r requirements-dev.txt
+	$(VENV)/bin/uv pip install --python $(RUN) --compile-bytecode -r requirements.txt -r requirements-dev.txt
 	touch $@
 
 clean:
