@@ -11,7 +11,6 @@ import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +28,8 @@ ROOT = Path(__file__).parent.parent
 CHROMIUM = shutil.which("chromium")
 PATIENCE = 120_000
 """Milliseconds: busy machines are slow."""
+USED_FRAMES = 3
+"""Of the example's film: a browser's codec takes long."""
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
@@ -63,38 +64,48 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Example]:
-    """The page's examples by their titles, in their order."""
-    drawn = draw_examples(tmp_path_factory.mktemp("examples"))
+    """The page's examples by their titles, in their order; of the film no more than is used."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("page.examples.FRAMES", USED_FRAMES)
+        drawn = draw_examples(tmp_path_factory.mktemp("examples"))
     return {example.title: example for example in drawn}
 
 
-@contextmanager
-def opened(served: Served, **window: Any) -> Iterator["playwright.Page"]:
-    """The page in a new tab, which may reach nothing else."""
+@pytest.fixture(scope="module")
+def browser() -> Iterator["playwright.Browser"]:
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        tab = browser.new_page(**window)
-        tab.set_default_timeout(PATIENCE)
         playwright.expect.set_options(timeout=PATIENCE)
-        abroad = []
-        tab.on("request", lambda request: abroad.append(request.url))
-        tab.goto(served.address)
-        tab.wait_for_selector("html[data-ready]", state="attached")
-        yield tab
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
         browser.close()
+
+
+@contextmanager
+def opened(
+    browser: "playwright.Browser", served: Served, **window: Any
+) -> Iterator["playwright.Page"]:
+    """The page in a new window that knows nothing of others, and may reach nothing else."""
+    tab = browser.new_page(**window)
+    tab.set_default_timeout(PATIENCE)
+    abroad = []
+    tab.on("request", lambda request: abroad.append(request.url))
+    tab.goto(served.address)
+    tab.wait_for_selector("html[data-ready]", state="attached")
+    yield tab
+    tab.close()
     assert not [url for url in abroad if not url.startswith((served.address, "data:", "blob:"))]
 
 
 @pytest.fixture
-def page(served: Served) -> Iterator["playwright.Page"]:
-    with opened(served, viewport={"width": 1280, "height": 1200}) as tab:
+def page(browser: "playwright.Browser", served: Served) -> Iterator["playwright.Page"]:
+    with opened(browser, served, viewport={"width": 1280, "height": 1200}) as tab:
         yield tab
 
 
 @pytest.fixture
-def telephone(served: Served) -> Iterator["playwright.Page"]:
+def telephone(browser: "playwright.Browser", served: Served) -> Iterator["playwright.Page"]:
     window = {"width": 400, "height": 800}
-    with opened(served, viewport=window, is_mobile=True, has_touch=True) as tab:
+    with opened(browser, served, viewport=window, is_mobile=True, has_touch=True) as tab:
         yield tab
 
 
@@ -236,7 +247,7 @@ def test_classes_are_told_apart_in_a_video_whose_masks_and_film_are_saved(page, 
     playwright.expect(page.locator("#references img")).to_have_count(1)
     film = tmp_path / "short.mp4"
     with FrameReader(examples["A video"].video) as reader, VideoWriter(film) as short:
-        for frame in islice(reader, 3):
+        for frame in reader:
             short.write(frame)
     page.click("#target-clear")
     page.set_input_files("#target input[type=file]", film)
@@ -249,15 +260,15 @@ def test_classes_are_told_apart_in_a_video_whose_masks_and_film_are_saved(page, 
         "expect no useful masks on photographs"
     )
     archive = zipfile.ZipFile(io.BytesIO(saved(page, "#save-masks")))
-    assert sum(name.startswith("short/") for name in archive.namelist()) == 3
+    assert sum(name.startswith("short/") for name in archive.namelist()) == USED_FRAMES
     references = [name for name in archive.namelist() if name.startswith("references/")]
     assert [mask_of(archive, name).max() for name in references] == [1, 2]
     coco = json.loads(saved(page, "#save-coco"))
     assert [one["name"] for one in coco["categories"]] == ["brick square", "striped star"]
-    assert [one["frame"] for one in coco["images"]] == list(range(3))
+    assert [one["frame"] for one in coco["images"]] == list(range(USED_FRAMES))
     (tmp_path / "saved.mp4").write_bytes(saved(page, "#save-film"))
     with FrameReader(tmp_path / "saved.mp4") as reader:
-        assert len(list(reader)) == 3
+        assert len(list(reader)) == USED_FRAMES
 
 
 def test_a_method_without_weights_says_how_to_get_them_and_another_can_be_chosen(page):

@@ -66,12 +66,12 @@ def test_ablations_and_variants_train(script, tiny_flags, tmp_path, ablation):
 
 
 def test_two_processes_learn_what_one_learns_from_the_same_global_batch(
-    torchrun, tiny_flags, tmp_path
+    script, torchrun, tiny_flags, tmp_path
 ):
-    flags = ["train_image.py", *tiny_flags, "--max_iterations", "3"]
+    flags = (*tiny_flags, "--max_iterations", "3")
 
-    torchrun(1, *flags, "--bsz", 4, "--output", tmp_path / "one")
-    torchrun(2, *flags, "--bsz", 2, "--output", tmp_path / "two")
+    assert script(train_image, *flags, "--bsz", 4, "--output", tmp_path / "one").code == 0
+    torchrun(2, "train_image.py", *flags, "--bsz", 2, "--output", tmp_path / "two")
 
     assert_learned_the_same(tmp_path / "one", tmp_path / "two")
 
