@@ -27,6 +27,11 @@ class SceneStyle:
     radii: tuple[float, float] = (0.1, 0.22)
     """Smallest and largest radius of an object, in units of the image's side."""
     most_distractors: int = 3
+    """Classes beside the target's, or the same one again."""
+    counts: tuple[float, ...] = (0.5, 0.3, 0.2)
+    """The probabilities of one object of the target class, of two, and so on."""
+    distractor_counts: tuple[float, ...] = (1.0,)
+    """The same for each distractor."""
     ground_contrast: float = 1.0
     """Multiplies the differences within the background."""
 
@@ -226,15 +231,20 @@ def place_scene(
         counts: the probabilities of one object of the target class, of two, and so on.
     """
     hue = hue_of(*target)
-    wanted = [(*target, hue)] * int(random.choice(np.arange(1, len(counts) + 1), p=counts))
+    wanted = [(*target, hue)] * _how_many(random, counts)
     for number in range(int(random.integers(1, style.most_distractors + 1))):
         pair = others[int(random.integers(len(others)))]
-        wanted.append((*pair, hue if number == 0 else None))
+        several = _how_many(random, style.distractor_counts)
+        wanted += [(*pair, hue if number == 0 else None)] * several
     order = random.permutation(len(wanted))
     instances = place(random, side, [wanted[i] for i in order], style)
     if not any((i.shape, i.texture) == target for i in instances):
         instances = place(random, side, wanted[:1], style)
     return instances
+
+
+def _how_many(random: np.random.Generator, counts: Sequence[float]) -> int:
+    return 1 if len(counts) == 1 else int(random.choice(np.arange(1, len(counts) + 1), p=counts))
 
 
 def random_scene(
@@ -244,10 +254,10 @@ def random_scene(
     others: Sequence[tuple[str, str]],
     style: SceneStyle = PRETRAINING,
 ) -> tuple[list[Instance], Rendering]:
-    """A picture with one to three objects of the target class among distractors, at least one.
+    """A picture with objects of the target class among distractors, at least one.
 
     The arguments are those of `place_scene`.
     """
-    instances = place_scene(random, side, target, others, (0.5, 0.3, 0.2), style)
+    instances = place_scene(random, side, target, others, style.counts, style)
     noise = random.normal(0, 0.02, (side, side, 3)).astype(np.float32)
     return instances, render(background(random, side, style.ground_contrast), instances, noise)

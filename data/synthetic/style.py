@@ -31,8 +31,14 @@ DEMO_VIDEOS, DEMO_FRAMES = 24, 16
 """How many videos the demo of videos tests on, and frames of each; drawn by default as well."""
 BENCHMARK_STYLE = SceneStyle(radii=(0.15, 0.25), most_distractors=2, ground_contrast=0.5)
 """Objects cover about as much of a picture as in VOC; pre-training has smaller and more of them."""
-CROWDED_STYLE = SceneStyle(radii=(0.1, 0.18), most_distractors=7, ground_contrast=0.5)
-"""More and smaller objects of more classes, as pictures of COCO have them."""
+CROWDED_STYLE = SceneStyle(
+    radii=(0.1, 0.19),
+    most_distractors=6,
+    counts=(0.3, 0.4, 0.3),
+    distractor_counts=(0.7, 0.3),
+    ground_contrast=0.5,
+)
+"""More and smaller objects, several of each class, as pictures of COCO have them."""
 MIN_PIXELS = 2 * (SIDE // 16) ** 2
 """Stands for the 2 * 32 * 32 pixels of real images: the same part of the picture at 512 x 512."""
 JPEG_QUALITY = 95

@@ -18,6 +18,7 @@ from model.sine.former import MFormer
 from model.sine.layers import Neck
 from model.sine.memory import MemoryRules
 from model.sine.network import Rules, Sine
+from model.sine.quick_start import begin_quickly
 from model.sine.released_names import BACKBONE, import_release
 from model.sine.video import VideoRules
 from model.weights import load_strictly, read_weights
@@ -32,6 +33,8 @@ def build_sine(options: SineOptions) -> Sine:
     if options.source is None:
         model = assemble(options, _read_backbone(options))
         model.untrained = True
+        if options.size == "tiny":
+            begin_quickly(model.neck, model.former)
         return model
     name = options.source if options.source in OFFICIAL else None
     path = official_path(name) if name else Path(options.source)

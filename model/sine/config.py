@@ -50,11 +50,12 @@ _TINY = {
     "points": 512,
     "least_scale": 0.7,
     "largest_scale": 1.7,
-    "episodes_per_epoch": 400,
-    "epochs": 6,
+    "refresh_attention_mask": True,
+    "episodes_per_epoch": 800,
+    "epochs": 10,
     "bsz": 4,
     "accumulate": 1,
-    "lr": 2e-3,
+    "lr": 1e-3,
     "warmup": 20,
 }
 _BENCHMARKS = ("pascal", "coco", "coco_all", "coco2pascal")
@@ -104,7 +105,7 @@ SIZES = {
         128,
         8,
         20,
-        FormerSize(channels=64, heads=4, hidden=256, layers=3),
+        FormerSize(channels=128, heads=8, hidden=512, layers=3),
     ),
 }
 _SHRUNK = Size(48, 112, 112, PATCH, 10, FormerSize(channels=32, heads=4, hidden=64, layers=2))

@@ -16,6 +16,10 @@ from model.sam.segmenter import Segmenter
 from model.sam.variants import build_segmenter, segmenter_weights
 from model.sine.config import PLACE_CHANNELS
 
+NAMES_LENGTH, OBJECTS_LENGTH = 6.0, 2.0
+"""How long the backbone's and the SAM's channels are made, beside the code of the place, which is
+5.7 long: classes are told by cosines of a mixture of all three, and need names most."""
+
 
 class DrawnFeatures(nn.Module):
     """A network for `Backbone`, without stages."""
@@ -36,11 +40,15 @@ class DrawnFeatures(nn.Module):
         """B x C x s x s of normalised pictures, B x 3 x S x S, which SAM takes at its own size."""
         named = self.names.high(self.names.middle(images)[1])
         size = (self.objects.image_size,) * 2
-        parts = self.objects.encode_images(_resized(images, size)).embedding
+        objects = self.objects.encode_images(_resized(images, size)).embedding
         side = named.shape[-1]
         places = sine_position(PLACE_CHANNELS, side, images.device).T.unflatten(1, (side, side))
-        places = places.expand(len(images), -1, -1, -1)
-        return None, torch.cat([named, _resized(parts, named.shape[-2:]), places], dim=1)
+        parts = [
+            NAMES_LENGTH * F.normalize(named, dim=1),
+            OBJECTS_LENGTH * F.normalize(_resized(objects, named.shape[-2:]), dim=1),
+            places.expand(len(images), -1, -1, -1),
+        ]
+        return None, torch.cat(parts, dim=1)
 
     def high(self, stage3: Tensor) -> Tensor:
         return stage3
