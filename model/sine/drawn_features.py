@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from model.backbones.backbone import SHRUNK, Backbone, Network, build_backbone
 from model.layers import sine_position
 from model.sam.segmenter import Segmenter
-from model.sam.variants import build_segmenter, segmenter_weights
+from model.sam.variants import frozen_segmenter
 from model.sine.config import PLACE_CHANNELS
 
 NAMES_LENGTH, OBJECTS_LENGTH = 6.0, 2.0
@@ -60,8 +60,7 @@ def drawn_features(random_weights: bool = False) -> Backbone:
     Raises:
         UsageError: a file of the repository is broken.
     """
-    weights = None if random_weights else segmenter_weights(1, "tiny")
-    objects = build_segmenter(1, "tiny", weights)
+    objects = frozen_segmenter(1, "tiny", random=random_weights)
     names = SHRUNK["tiny"]() if random_weights else build_backbone("tiny", None).network
     return Backbone("tiny", DrawnFeatures(names, objects))
 
