@@ -1,6 +1,6 @@
 """Measure speed: against the straightforward flow, and against the machine's own limit.
 
-    python -m tools.benchmark                       # about 10 minutes on two cores
+    python -m tools.benchmark                       # whole flow, encoders cut down
     python -m tools.benchmark --full                # networks of real size
     python -m tools.benchmark --models vit_h,sam2.1_hiera_l --full --precision bf16   # on a GPU
 
