@@ -47,7 +47,7 @@ format: install
 install: $(VENV)/.installed
 
 # uv takes builds of torch and torchvision that belong together, also without CUDA. Packages are
-# compiled once: where Python may not keep what it compiled, each program would begin ten seconds later.
+# compiled once: where Python may not keep what it compiled, programs would begin seconds later.
 $(VENV)/.installed: $(wildcard requirements*.txt)
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check uv

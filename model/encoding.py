@@ -10,7 +10,7 @@ from torch._dynamo.exc import TorchDynamoException
 
 from common.run_options import CacheOptions
 from model.backbones.backbone import Backbone
-from model.feature_store import open_store
+from model.feature_store import GIGABYTE, FeatureFolder, FeatureStore, model_key
 from model.method import Method
 from model.sam.segmenter import Segmenter
 
@@ -28,8 +28,20 @@ def set_up_encoding(
     announce: bool,
     in_memory: bool = False,
 ) -> None:
-    """Let a method keep features and compile its encoders; see `model.feature_store.open_store`."""
-    method.store = open_store(method, built_from, options, announce, in_memory)
+    """Let a method keep features and compile its encoders, as far as flags ask for it.
+
+    Args:
+        built_from: the options which the method was built from, see `model_key`.
+        announce: say where features are kept, and how many are there.
+        in_memory: keep features of pictures for this run, too.
+    """
+    folder = None
+    if options.feature_cache:
+        key = model_key(method, built_from)
+        folder = FeatureFolder(options.feature_cache, key, options.feature_cache_gb * GIGABYTE)
+        if announce:
+            print(folder)
+    method.store = FeatureStore(folder, in_memory) if folder or in_memory else None
     if options.compile:
         compile_encoders(method)
 

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from common.errors import UsageError
-from common.run_options import CacheOptions
 from model.feature_shard import Shard
 
 
@@ -166,28 +165,6 @@ def model_key(method: Encoding, options: dict[str, Any]) -> str:
             digest.update(name.encode())
             digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     return digest.hexdigest()[:16]
-
-
-def open_store(
-    method: Encoding,
-    built_from: dict[str, Any],
-    options: CacheOptions,
-    announce: bool,
-    in_memory: bool = False,
-) -> FeatureStore | None:
-    """What flags ask for; None: nothing is kept.
-
-    Args:
-        built_from: the options which the method was built from, see `model_key`.
-        announce: say where features are kept, and how many are there.
-    """
-    folder = None
-    if options.feature_cache:
-        key = model_key(method, built_from)
-        folder = FeatureFolder(options.feature_cache, key, options.feature_cache_gb * GIGABYTE)
-        if announce:
-            print(folder)
-    return FeatureStore(folder, in_memory) if folder or in_memory else None
 
 
 def _sizes(folder: Path) -> Iterator[int]:

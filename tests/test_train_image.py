@@ -85,7 +85,6 @@ def test_accumulated_batches_learn_what_one_large_batch_learns(script, tiny_flag
     assert_learned_the_same(tmp_path / "large", tmp_path / "small")
 
 
-@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_weights(script, tiny_flags, tmp_path):
     flags = [*tiny_flags, "--bsz", "2", "--epochs", "2", "--episodes_per_epoch", "6"]
     assert script(train_image, *flags, "--output", tmp_path / "whole").code == 0

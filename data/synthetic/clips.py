@@ -129,7 +129,7 @@ def random_clip(
     Args:
         frames: how many frames there will be: nothing leaves after them.
     """
-    instances = place_scene(random, side, target, others, (0.7, 0.3), style)
+    instances = place_scene(random, side, target, others, replace(style, counts=(0.7, 0.3)))
     margin = round(_CAMERA_MARGIN * side)
     large = side + 2 * margin
     ground = background(random, large - large % 8, style.ground_contrast)

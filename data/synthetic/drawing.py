@@ -219,7 +219,6 @@ def place_scene(
     side: int,
     target: tuple[str, str],
     others: Sequence[tuple[str, str]],
-    counts: Sequence[float],
     style: SceneStyle = PRETRAINING,
 ) -> list[Instance]:
     """Objects of the target class among distractors, at least one, placed in a random order.
@@ -228,10 +227,9 @@ def place_scene(
 
     Args:
         others: the (shape, texture) pairs from which distractors are drawn; without the target.
-        counts: the probabilities of one object of the target class, of two, and so on.
     """
     hue = hue_of(*target)
-    wanted = [(*target, hue)] * _how_many(random, counts)
+    wanted = [(*target, hue)] * _how_many(random, style.counts)
     for number in range(int(random.integers(1, style.most_distractors + 1))):
         pair = others[int(random.integers(len(others)))]
         several = _how_many(random, style.distractor_counts)
@@ -244,7 +242,9 @@ def place_scene(
 
 
 def _how_many(random: np.random.Generator, counts: Sequence[float]) -> int:
-    return 1 if len(counts) == 1 else int(random.choice(np.arange(1, len(counts) + 1), p=counts))
+    if len(counts) == 1:  # nothing is drawn, so that what follows is the same as without repeats
+        return 1
+    return int(random.choice(np.arange(1, len(counts) + 1), p=counts))
 
 
 def random_scene(
@@ -258,6 +258,6 @@ def random_scene(
 
     The arguments are those of `place_scene`.
     """
-    instances = place_scene(random, side, target, others, style.counts, style)
+    instances = place_scene(random, side, target, others, style)
     noise = random.normal(0, 0.02, (side, side, 3)).astype(np.float32)
     return instances, render(background(random, side, style.ground_contrast), instances, noise)

@@ -38,7 +38,7 @@ CROWDED_STYLE = SceneStyle(
     distractor_counts=(0.7, 0.3),
     ground_contrast=0.5,
 )
-"""More and smaller objects, several of each class, as pictures of COCO have them."""
+"""More and smaller objects of more classes, often several of one, as in pictures of COCO."""
 MIN_PIXELS = 2 * (SIDE // 16) ** 2
 """Stands for the 2 * 32 * 32 pixels of real images: the same part of the picture at 512 x 512."""
 JPEG_QUALITY = 95

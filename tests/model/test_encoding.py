@@ -1,12 +1,15 @@
 """What encodes images compiles to the same features, or says why it does not."""
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch._dynamo.exc import TorchDynamoException
 
+from common.run_options import CacheOptions
 from model.backbones.backbone import Backbone
-from model.encoding import compile_encoders
+from model.encoding import compile_encoders, set_up_encoding
+from tests.helpers import tiny_model
 from tools.speed.subjects import build_subject
 
 
@@ -64,3 +67,18 @@ def test_compiled_features_are_those_of_the_plain_networks(capsys):
     torch.testing.assert_close(found.sam.embedding, expected.sam.embedding, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(found.backbone.trunk, expected.backbone.trunk, atol=1e-4, rtol=1e-4)
     assert "cannot compile" not in capsys.readouterr().err
+
+
+def test_flags_open_a_store_and_announce_it(tmp_path, capsys):
+    method = tiny_model()
+    set_up_encoding(method, {}, CacheOptions(), announce=True)
+    assert method.store is None
+    options = CacheOptions(feature_cache=tmp_path, feature_cache_gb=0.5)
+    set_up_encoding(method, {}, options, announce=True)
+    assert method.store.folder.most_bytes == 5e8
+    assert f"feature cache {tmp_path}: 0 images, 0.00 of at most 0.5 GB" in capsys.readouterr().out
+    (tmp_path / "file").write_text("")
+    assert CacheOptions(feature_cache=tmp_path / "file", feature_cache_gb=np.nan).problems() == [
+        "--feature_cache_gb must be above 0, not nan",
+        f"--feature_cache: {tmp_path / 'file'} is no folder",
+    ]

@@ -2,14 +2,12 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 
-from common.run_options import CacheOptions
 from model.feature_shard import Shard, taken_apart
-from model.feature_store import FeatureFolder, FeatureStore, content_key, model_key, open_store
+from model.feature_store import FeatureFolder, FeatureStore, content_key, model_key
 from model.registry import METHODS
 from model.sine.features import SineFeatures
 from tests.helpers import coloured_cells, tiny_model
@@ -146,17 +144,3 @@ def test_what_decides_features_decides_the_key(model, images):
         assert model_key(other, options) == kept
         next(other.backbone.parameters()).view(-1)[-1] += 1
     assert model_key(other, options) != kept
-
-
-def test_flags_open_a_store_and_announce_it(model, tmp_path, capsys):
-    assert open_store(model, {}, CacheOptions(), announce=True) is None
-    store = open_store(
-        model, {}, CacheOptions(feature_cache=tmp_path, feature_cache_gb=0.5), announce=True
-    )
-    assert store.folder.most_bytes == 5e8
-    assert f"feature cache {tmp_path}: 0 images, 0.00 of at most 0.5 GB" in capsys.readouterr().out
-    (tmp_path / "file").write_text("")
-    assert CacheOptions(feature_cache=tmp_path / "file", feature_cache_gb=np.nan).problems() == [
-        "--feature_cache_gb must be above 0, not nan",
-        f"--feature_cache: {tmp_path / 'file'} is no folder",
-    ]
